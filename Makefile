@@ -1,0 +1,47 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets up all that it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+RUNS ?= 100
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: setup demo test check bench docs ci crash lock clean
+
+setup: .venv/.stamp  ## create .venv with the locked dependencies
+
+.venv/.stamp: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headwater needs Python 3.11 or newer; try: make PYTHON=python3.12 $@")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: setup  ## a shop's PostgreSQL becomes live models and Iceberg tables, is killed, goes on, and is verified
+	$(BIN)/headwater demo
+
+test: setup  ## the whole test suite, with real servers it starts and stops itself
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup
+
+check: setup  ## style, types and import layers
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## figures, printed and kept in bench/results
+	$(BIN)/headwater bench log
+
+docs: setup  ## regenerate docs/reference from the code
+	$(BIN)/python -m headwater.cli.reference docs/reference
+
+crash: setup  ## RUNS random kill -9, and one at every failpoint; make crash RUNS=100
+	$(BIN)/python -m headwater.testing.crash --runs $(RUNS)
+
+ci: check test
+
+lock:  ## renew requirements.lock from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra demo --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

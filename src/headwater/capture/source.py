@@ -1,0 +1,66 @@
+"""The contract of a source: what a foreign system must do to feed the log.
+
+The runtime owns the one loop `poll -> append to the log and fsync -> confirm`; a connector never confirms by itself.
+House connectors use this seam and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from headwater.change import Group
+from headwater.position import Boundary, Resume
+from headwater.schema import StreamSchema
+
+
+class Reader(Protocol):
+    """One open reading of a source, used by one thread."""
+
+    def poll(self, timeout_s: float) -> Group | None:
+        """The next whole transactions, at most `timeout_s` seconds from now; None if nothing is complete yet.
+
+        Called in a loop. Keeps the connection alive while there is nothing to read. Groups come in source order; each
+        is offered once per open reading. A snapshot comes first when there is no resume point, as groups of READ
+        changes whose resume says how far the snapshot got.
+
+        Raises:
+            SourceUnavailable: the system went away; the supervisor closes this reading and opens another later.
+            SourceStopped: the source cannot go on without a decision of the user's.
+        """
+
+    def confirm(self, boundary: Boundary) -> None:
+        """Tells the source that everything up to `boundary` is durable in the log and need not be kept for us.
+
+        Called only after the fsync, with boundaries of polled groups, never out of order.
+        """
+
+    def lag_bytes(self) -> int | None:
+        """How many bytes of the source's own log lie between its head and what was last polled; None if unknown."""
+
+    def close(self) -> None:
+        """Gives up the connection. May be called twice."""
+
+
+class Source(Protocol):
+    """A configured connector."""
+
+    name: str
+
+    def check(self) -> list[str]:
+        """Looks whether the source can be read and returns what opening it will do, a sentence each.
+
+        Raises:
+            SourceStopped: it cannot; the message says why and the hint the SQL or command that mends it.
+            SourceUnavailable: it does not answer.
+        """
+
+    def discover(self) -> Sequence[StreamSchema]:
+        """The streams this source feeds, with their types as of now."""
+
+    def open(self, resume: Resume | None) -> Reader:
+        """Begins to read after `resume` (the last durable group's), or from a snapshot when it is None.
+
+        Raises:
+            SourceStopped: the resume point is gone (slot dropped or ahead of us): never skip over a gap.
+        """

@@ -1,0 +1,114 @@
+"""A batch of changes: what moves between the rooms of the house.
+
+In the log a change is a row of its stream's columns preceded by the *change columns*:
+
+| column      | type          | meaning |
+|---|---|---|
+| `_op`       | uint8         | `Op`: what happened at the source |
+| `_weight`   | int8          | +1 the row appears, -1 it disappears; an update of a `full` stream is a -1 and a +1 |
+| `_commit`   | uint64        | `Position.commit` |
+| `_ordinal`  | int64         | `Position.ordinal`; the two halves of an update or key change share it |
+| `_time`     | timestamp[us, UTC] | commit time at the source, null if unknown |
+| `_unchanged`| binary        | bit i set (little endian bits): column i was not sent because it did not change; null: all were sent |
+
+Past the source's normaliser (`headwater.engine.normalise`), models and tables see *deltas*: the stream's columns
+and an int64 `_weight`, nothing else, in which every row is whole and every update is -1 old, +1 new.
+
+A record that could not be decoded travels in the same group as a row of `REJECT_SCHEMA`, so that it is as durable as
+its neighbours and counted once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import pyarrow as pa
+
+from headwater.position import Boundary
+from headwater.schema import StreamSchema
+
+WEIGHT = "_weight"
+
+
+class Op(IntEnum):
+    """What happened to a row at the source."""
+
+    READ = 0
+    INSERT = 1
+    UPDATE = 2
+    DELETE = 3
+    TRUNCATE = 4
+
+
+CHANGE_COLUMNS: tuple[pa.Field, ...] = (
+    pa.field("_op", pa.uint8(), nullable=False),
+    pa.field("_weight", pa.int8(), nullable=False),
+    pa.field("_commit", pa.uint64(), nullable=False),
+    pa.field("_ordinal", pa.int64(), nullable=False),
+    pa.field("_time", pa.timestamp("us", tz="UTC")),
+    pa.field("_unchanged", pa.binary()),
+)
+
+REJECT_SCHEMA = pa.schema(
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("position", pa.string(), nullable=False),
+        pa.field("record", pa.binary(), nullable=False),
+        pa.field("weight", pa.int64(), nullable=False),
+    ]
+)
+"""One rejected record. `stage` is one of decode, evaluate, late, sink; `reason` a code from a fixed list per stage;
+`record` the record whole: the source's own bytes at decode, an Arrow IPC stream of one row at evaluate and late."""
+
+
+def log_schema(stream: StreamSchema) -> pa.Schema:
+    """Schema of a stream's batches in the log: the change columns, then the stream's own, all nullable (a delete
+    of an `upsert` stream fills only the key)."""
+    return pa.schema([*CHANGE_COLUMNS, *(f.with_nullable(True) for f in stream.columns)])
+
+
+def delta_schema(columns: pa.Schema) -> pa.Schema:
+    """Schema of a delta over `columns`: the columns, then int64 `_weight`."""
+    return pa.schema([*columns, pa.field(WEIGHT, pa.int64(), nullable=False)])
+
+
+@dataclass(frozen=True)
+class ChangeBatch:
+    """Changes of one stream in source order.
+
+    Attributes:
+        stream: the schema in force for these rows.
+        rows: a record batch of `log_schema(stream)`.
+    """
+
+    stream: StreamSchema
+    rows: pa.RecordBatch
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A whole number of source transactions, the unit that becomes durable at once and is never torn apart.
+
+    Attributes:
+        boundary: where the source stands after the group; an empty group only moves the boundary (a heartbeat).
+        batches: changes by stream, in the order to be stored.
+        rejects: records that could not be decoded, `REJECT_SCHEMA`; None if there are none.
+        filtered: records read and left out on purpose (not a wanted table), by stream name.
+    """
+
+    boundary: Boundary
+    batches: tuple[ChangeBatch, ...] = ()
+    rejects: pa.RecordBatch | None = None
+    filtered: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of records: changes and rejects."""
+        rejected = int(self.rejects.num_rows) if self.rejects is not None else 0
+        return sum(len(batch) for batch in self.batches) + rejected

@@ -1,0 +1,103 @@
+"""The one tree of errors.
+
+Every error that Headwater raises on purpose says three things besides what happened: whose domain it is (the user
+can mend it, an outside system failed, or it is our bug), whether trying again may help, and the hint to print: the
+command or edit that mends it. The supervisor, the CLI and the status page read those; nobody parses messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Domain = Literal["user", "external", "internal"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a file a mistake stands. Lines and columns count from 1; 0 means "the file as a whole"."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        if not self.line:
+            return self.file
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class HeadwaterError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: what happened, in one sentence; no secrets.
+        hint: what to do about it, a command where there is one; empty if there is nothing to say.
+        place: the file, line and column that the mistake stands at, if it stands in a file.
+    """
+
+    domain: ClassVar[Domain] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "", place: Place | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.place = place
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        return f"{where}{self.message}"
+
+
+class UserError(HeadwaterError):
+    """Something the user wrote or asked for cannot be done as it stands."""
+
+    domain = "user"
+
+
+class ProjectError(UserError):
+    """Mistakes in a project, all of those found, each with its place."""
+
+    def __init__(self, mistakes: list[UserError]) -> None:
+        super().__init__(f"{len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''} in the project")
+        self.mistakes = mistakes
+
+
+class SqlError(UserError):
+    """A model's SELECT is not valid, names something unknown, or cannot be maintained."""
+
+
+class SourceUnavailable(HeadwaterError):
+    """A foreign system does not answer now; trying again may help."""
+
+    domain = "external"
+    retryable = True
+
+
+class SourceStopped(HeadwaterError):
+    """A source cannot go on without a decision (slot dropped, password wrong, table gone). Trying again does not help."""
+
+    domain = "external"
+
+
+class CorruptLog(HeadwaterError):
+    """The log holds bytes that fail their checksum where no torn write can explain them."""
+
+
+class StorageFailed(HeadwaterError):
+    """A write or fsync to our own storage failed (disk full, I/O error). Nothing after it was acknowledged."""
+
+    domain = "external"
+    retryable = True
+
+
+class CommitUnknown(HeadwaterError):
+    """A table commit was sent and no answer came. Ask the table which epoch it holds; never retry blindly."""
+
+    domain = "external"
+    retryable = True
+
+
+class InvariantBroken(HeadwaterError):
+    """An assertion that must hold in production does not. The pipeline stops rather than go on wrong."""

@@ -1,0 +1,114 @@
+"""The contract of a table format: what an open lake table must do to be a sink that commits exactly once.
+
+The runtime calls `commit` once per epoch and table, from one thread, epochs ascending. A table is the authority on what it
+holds: after a crash the runtime asks `committed()` and replays the epochs above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """What a table should look like.
+
+    Attributes:
+        name: table name, without the namespace.
+        columns: the row's columns, no change columns.
+        key: columns that identify a row; at most one row per key is ever there. Empty: the table is a multiset of rows,
+            and a retraction takes away one row equal in every column.
+        properties: table properties to set at creation.
+    """
+
+    name: str
+    columns: pa.Schema
+    key: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a table says it holds, read from the destination itself.
+
+    Attributes:
+        epoch: the last epoch committed.
+        properties: what was given to that commit (source positions, counts).
+    """
+
+    epoch: int
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TableChange:
+    """The difference one committed epoch made: a delta (columns and int64 `_weight`)."""
+
+    epoch: int
+    committed_at_us: int
+    rows: pa.Table
+
+
+class Table(Protocol):
+    """One open table. One writer; any number of readers in other processes."""
+
+    spec: TableSpec
+
+    def committed(self) -> Committed | None:
+        """The last commit of ours, from the destination; None if there was none."""
+
+    def commit(self, epoch: int, delta: pa.Table, properties: Mapping[str, str], *, replace: bool = False) -> None:
+        """Makes `delta` (columns of the spec and int64 `_weight`) visible at once, tagged with `epoch`.
+
+        An empty delta still commits if `properties` must be recorded. With `replace` the table's former rows
+        go, all in the same table snapshot. An epoch at or below the committed one is refused.
+
+        Raises:
+            StorageFailed: nothing was committed.
+            CommitUnknown: no answer; ask `committed()`.
+            InvariantBroken: the delta retracts a row the table does not hold, or adds a key that it does.
+        """
+
+    def evolve(self, columns: pa.Schema) -> None:
+        """Adds the columns that the table lacks (null in the rows that are there).
+
+        Raises:
+            UserError: a column has changed its type in a way that is not a widening.
+        """
+
+    def read(self, epoch: int | None = None) -> pa.Table:
+        """The rows as of the end of `epoch`, or now; column order of the spec.
+
+        Raises:
+            UserError: no table snapshot of that epoch is kept.
+        """
+
+    def changes(self, after_epoch: int) -> Iterator[TableChange]:
+        """What each commit after `after_epoch` changed, oldest first, as far as table snapshots are kept."""
+
+
+class Lake(Protocol):
+    """A catalog with its warehouse."""
+
+    def table(self, spec: TableSpec) -> Table:
+        """Opens a table for writing, creating or evolving it as needed."""
+
+    def open_table(self, name: str) -> Table:
+        """Opens an existing table for reading.
+
+        Raises:
+            UserError: no such table; the message lists those there are.
+        """
+
+    def names(self) -> Sequence[str]:
+        """Names of the tables in this lake's namespace."""
+
+    def drop(self, name: str) -> None:
+        """Forgets a table and its files."""
+
+    def close(self) -> None:
+        """Lets go of the catalog."""

@@ -57,12 +57,17 @@ REJECT_SCHEMA = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
         pa.field("message", pa.string(), nullable=False),
         pa.field("position", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
         pa.field("record", pa.binary(), nullable=False),
         pa.field("weight", pa.int64(), nullable=False),
     ]
 )
-"""One rejected record. `stage` is one of decode, evaluate, late, sink; `reason` a code from a fixed list per stage;
-`record` the record whole: the source's own bytes at decode, an Arrow IPC stream of one row at evaluate and late."""
+"""One rejected record.
+
+`stage` is one of decode, evaluate, late; `reason` a code from a fixed list per stage; `key` the row's key as a JSON array of
+the key columns' text values ("" if there is none or it cannot be read); `record` the record whole: the source's own bytes, enough
+for `Source.decode`, at decode; an Arrow IPC stream of one delta row at evaluate and late. `stream` names the stream at
+decode, and at the later stages "model/input"."""
 
 
 def log_schema(stream: StreamSchema) -> pa.Schema:

@@ -35,8 +35,10 @@ class Boundary:
         position: position of the last change or commit included.
         resume: where the source reads on from after this boundary.
         commit_time_us: the source's own commit time of the last transaction, microseconds since 1970 UTC; 0 if unknown.
+        snapshot: the initial snapshot is not complete yet; rows are in no order of time, so watermarks stand still.
     """
 
     position: Position
     resume: Resume = field(default_factory=dict)
     commit_time_us: int = 0
+    snapshot: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from headwater.change import Group
+from headwater.change import ChangeBatch, Group
 from headwater.position import Boundary, Resume
 from headwater.schema import StreamSchema
 
@@ -63,4 +63,11 @@ class Source(Protocol):
 
         Raises:
             SourceStopped: the resume point is gone (slot dropped or ahead of us): never skip over a gap.
+        """
+
+    def decode(self, record: bytes) -> ChangeBatch:
+        """Decodes once more a record that was rejected at decode (`REJECT_SCHEMA`, `record`), with today's settings.
+
+        Raises:
+            UserError: it still cannot be decoded.
         """

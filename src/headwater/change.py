@@ -5,11 +5,11 @@ In the log a change is a row of its stream's columns preceded by the *change col
 | column      | type          | meaning |
 |---|---|---|
 | `_op`       | uint8         | `Op`: what happened at the source |
-| `_weight`   | int8          | +1 the row appears, -1 it disappears; an update of a `full` stream is a -1 and a +1 |
+| `_weight`   | int8          | +1 the row appears, -1 it goes; an update of a `full` stream is both |
 | `_commit`   | uint64        | `Position.commit` |
 | `_ordinal`  | int64         | `Position.ordinal`; the two halves of an update or key change share it |
 | `_time`     | timestamp[us, UTC] | commit time at the source, null if unknown |
-| `_unchanged`| binary        | bit i set (little endian bits): column i was not sent because it did not change; null: all were sent |
+| `_unchanged`| binary        | bit i set (little endian): column i did not change and was not sent; null: all sent |
 
 Past the source's normaliser (`headwater.engine.normalise`), models and tables see *deltas*: the stream's columns
 and an int64 `_weight`, nothing else, in which every row is whole and every update is -1 old, +1 new.
@@ -64,10 +64,10 @@ REJECT_SCHEMA = pa.schema(
 )
 """One rejected record.
 
-`stage` is one of decode, evaluate, late; `reason` a code from a fixed list per stage; `key` the row's key as a JSON array of
-the key columns' text values ("" if there is none or it cannot be read); `record` the record whole: the source's own bytes, enough
-for `Source.decode`, at decode; an Arrow IPC stream of one delta row at evaluate and late. `stream` names the stream at
-decode, and at the later stages "model/input"."""
+`stage` is one of decode, evaluate, late; `reason` a code from a fixed list per stage; `key` the row's key as a JSON array
+of the key columns' text values ("" if there is none or it cannot be read); `record` the record whole: the source's own
+bytes, enough for `Source.decode`, at decode; an Arrow IPC stream of one delta row at evaluate and late. `stream` names
+the stream at decode, and at the later stages "model/input"."""
 
 
 def log_schema(stream: StreamSchema) -> pa.Schema:

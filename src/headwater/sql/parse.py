@@ -1,0 +1,97 @@
+"""Text to tree: one SELECT in DuckDB's dialect, and the names that it reads.
+
+Together with the rest of `headwater.sql` this is the only place that imports sqlglot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ParseError, TokenError
+
+from headwater.errors import Place, SqlError
+
+DIALECT = "duckdb"
+
+WINDOW_FUNCTIONS = ("tumble", "hop")
+"""Table functions over event time; the first argument is the name of the stream that they read."""
+
+
+def parse(sql: str, *, file: str = "<sql>", first_line: int = 1) -> exp.Query:
+    """Parses a model's one SELECT.
+
+    Args:
+        sql: the statement; a closing semicolon is allowed.
+        file: what to call the text in errors.
+        first_line: the line of `file` on which `sql` begins.
+
+    Raises:
+        SqlError: it is not one SELECT, or cannot be parsed; with its place.
+    """
+    try:
+        statements = [s for s in sqlglot.parse(sql, read=DIALECT) if s is not None and not isinstance(s, exp.Semicolon)]
+    except ParseError as error:
+        raise _parse_error(error, file, first_line) from error
+    except TokenError as error:
+        raise SqlError(f"this text cannot be read as SQL: {error}", place=Place(file, first_line, 1)) from error
+    place = Place(file, first_line, 1)
+    if len(statements) != 1:
+        raise SqlError(f"a model is one SELECT; here are {len(statements)} statements", place=place)
+    statement = statements[0]
+    if not isinstance(statement, exp.Query):
+        hint = "write the rows that the model should hold as one SELECT; Headwater keeps them up to date"
+        raise SqlError(f"a model is a SELECT, not {statement.key.upper()}", hint=hint, place=place)
+    return statement
+
+
+def _parse_error(error: ParseError, file: str, first_line: int) -> SqlError:
+    detail = error.errors[0] if error.errors else {}
+    line, column = int(detail.get("line") or 1), int(detail.get("col") or 1)
+    near = detail.get("highlight") or ""
+    column = max(1, column - len(near) + 1)
+    message = (detail.get("description") or str(error)).rstrip(".")
+    return SqlError(f"syntax error at {near!r}: {message}", place=Place(file, first_line + line - 1, column))
+
+
+def tables_of(sql: str, *, file: str = "<sql>", first_line: int = 1) -> list[str]:
+    """The streams and models that a SELECT reads, each once, in order of appearance, spelled as at their first.
+
+    Names of its own CTEs are not among them; the first argument of TUMBLE and HOP is.
+
+    Raises:
+        SqlError: the text is not one SELECT.
+    """
+    seen: dict[str, str] = {}
+    for name in _reads(parse(sql, file=file, first_line=first_line), frozenset()):
+        seen.setdefault(name.lower(), name)
+    return list(seen.values())
+
+
+def _reads(node: exp.Expr, ctes: frozenset[str]) -> Iterator[str]:
+    """Table names under `node` that are not in `ctes`, which grows by each WITH on the way down."""
+    with_ = node.args.get("with_")
+    if isinstance(with_, exp.With):
+        recursive = bool(with_.args.get("recursive"))
+        for cte in with_.expressions:
+            name = cte.alias.lower()
+            yield from _reads(cte.this, ctes | {name} if recursive else ctes)
+            ctes = ctes | {name}
+    if isinstance(node, exp.Table):
+        name = stream_name(node)
+        if name and name.lower() not in ctes:
+            yield name
+    for child in node.iter_expressions():
+        if child is not with_:
+            yield from _reads(child, ctes)
+
+
+def stream_name(table: exp.Table) -> str:
+    """The name of the stream that a FROM item reads, through TUMBLE or HOP too; "" for other table functions."""
+    function = table.this
+    if isinstance(function, exp.Identifier):
+        return str(function.name)
+    if isinstance(function, exp.Anonymous) and function.name.lower() in WINDOW_FUNCTIONS and function.expressions:
+        return str(function.expressions[0].name)
+    return ""

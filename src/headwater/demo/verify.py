@@ -6,7 +6,7 @@ must have reached its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from headwater.demo.outside import IcebergFolder, SourceDatabase
+from headwater.sql.prelude import install
 
 SAMPLES = 3
 """How many differing rows a mismatch shows."""
@@ -74,7 +75,6 @@ def verify(
     source: SourceDatabase,
     mirrors: Sequence[Mirror],
     models: Sequence[ModelClaim] = (),
-    prelude: Iterable[str] = (),
 ) -> Verification:
     """Compares every mirror and model, as multisets of whole rows.
 
@@ -82,14 +82,12 @@ def verify(
         lake, source: the two sides, at rest.
         mirrors: tables to compare with their source.
         models: in the order of their dependencies.
-        prelude: statements that define the window functions that models use.
     """
     mismatches: list[str] = []
     checked: dict[str, int] = {}
     with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'; CREATE SCHEMA lake; CREATE SCHEMA source")
-        for statement in prelude:
-            connection.execute(statement)
+        install(connection)
+        connection.execute("CREATE SCHEMA lake; CREATE SCHEMA source")
         there = set(lake.names())
         for mirror in mirrors:
             _check(mirror.table, there, mismatches, checked, partial(_mirror, connection, lake, source, mirror))
@@ -210,19 +208,19 @@ def _compare(connection: duckdb.DuckDBPyConnection, table: str, expected: str, w
         sentences.append(f"{_counted(missing[0])} of {whose} missing from the lake, such as {missing[1]}")
     if extra:
         sentences.append(f"{_counted(extra[0])} in the lake and not in {whose}, such as {extra[1]}")
-    count = connection.execute(f"SELECT count(*) {actual}").fetchone()
-    return _Difference(int(count[0]) if count else 0, tuple(sentences))
+    ((count,),) = connection.execute(f"SELECT count(*) {actual}").fetchall()
+    return _Difference(int(count), tuple(sentences))
 
 
 def _surplus(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, str] | None:
     """How many rows `query` has and some of them as text; None if it has none."""
     sample = f"array_to_string(list(line::VARCHAR)[:{SAMPLES}], '; ')"
     lines = f"SELECT whole_row AS line FROM ({query}) AS whole_row"  # noqa: S608 - made of the queries above
-    found = connection.execute(f"SELECT count(*), {sample} FROM ({lines})").fetchone()  # noqa: S608
-    if found is None or not found[0]:
+    ((count, found),) = connection.execute(f"SELECT count(*), {sample} FROM ({lines})").fetchall()  # noqa: S608
+    if not count:
         return None
-    text = str(found[1])
-    return int(found[0]), text if len(text) <= _SAMPLE_CHARACTERS else text[:_SAMPLE_CHARACTERS] + "…"
+    text = str(found)
+    return int(count), text if len(text) <= _SAMPLE_CHARACTERS else text[:_SAMPLE_CHARACTERS] + "…"
 
 
 def _counted(rows: int) -> str:

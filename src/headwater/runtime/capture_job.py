@@ -1,0 +1,134 @@
+"""The one loop from a source to the log: poll, append and fsync, confirm. Nothing else confirms a position."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from headwater.capture.source import Reader, Source
+from headwater.change import Group
+from headwater.clock import Clock
+from headwater.errors import StorageFailed
+from headwater.log.partition import Partition
+from headwater.runtime.job import Job
+from headwater.runtime.journal import Journal
+
+POLL_S = 0.05
+GATHER_RECORDS = 20_000
+BACKLOG_RECORDS = 5_000_000
+
+
+class Partitions:
+    """The open log partitions by source; a partition that failed to write is opened anew here, for all its users."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._open: dict[str, Partition] = {}
+        self._lock = threading.Lock()
+
+    def open(self, source: str) -> Partition:
+        """(Re-)opens a source's partition, which recovers its tail."""
+        with self._lock:
+            before = self._open.pop(source, None)
+            if before is not None:
+                before.close()
+            self._open[source] = Partition.open(self._folder / source, clock=self._clock)
+            return self._open[source]
+
+    def __getitem__(self, source: str) -> Partition:
+        return self._open[source]
+
+    def items(self) -> list[tuple[str, Partition]]:
+        """Sources and their partitions, as of now."""
+        with self._lock:
+            return list(self._open.items())
+
+    def as_mapping(self) -> dict[str, Partition]:
+        """The partitions by source, as of now."""
+        return dict(self.items())
+
+    def close(self) -> None:
+        """Closes all."""
+        with self._lock:
+            for partition in self._open.values():
+                partition.close()
+
+
+class CaptureJob(Job):
+    """Captures one source.
+
+    Args:
+        source: what to read.
+        partitions: the log.
+        arrived: set when something was appended, to wake the epoch job.
+        once: end when what the source held when it was first idle is in the log.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        partitions: Partitions,
+        arrived: threading.Event,
+        journal: Journal,
+        clock: Clock,
+        *,
+        once: bool = False,
+    ) -> None:
+        super().__init__(f"source:{source.name}", journal, clock)
+        self.source = source
+        self.lag_bytes: int | None = None
+        self.taken = 0
+        self._partitions = partitions
+        self._arrived = arrived
+        self._once = once
+        self._must_reopen = False
+
+    def body(self) -> None:
+        """Opens the source where the log ends and follows it."""
+        partition = self._partition()
+        boundary = partition.boundary
+        self.journal.write("source.opening", source=self.source.name, resumes=boundary is not None)
+        reader = self.source.open(boundary.resume if boundary else None)
+        try:
+            if boundary:
+                reader.confirm(boundary)
+            self._follow(reader, partition)
+        except StorageFailed:
+            self._must_reopen = True
+            raise
+        finally:
+            reader.close()
+
+    def _partition(self) -> Partition:
+        if self._must_reopen:
+            partition = self._partitions.open(self.source.name)
+            self._must_reopen = False
+            return partition
+        return self._partitions[self.source.name]
+
+    def _follow(self, reader: Reader, partition: Partition) -> None:
+        while not self.stopping.is_set():
+            groups = self._gather(reader)
+            self.lag_bytes = reader.lag_bytes()
+            if groups:
+                partition.append(groups)
+                reader.confirm(groups[-1].boundary)
+                self.taken += sum(len(group) for group in groups)
+                self._arrived.set()
+                self.healthy("snapshotting" if groups[-1].boundary.snapshot else "running")
+            elif self._once and self.lag_bytes == 0 and partition.boundary and not partition.boundary.snapshot:
+                return
+            elif partition.boundary and not partition.boundary.snapshot:
+                self.healthy()
+
+    def _gather(self, reader: Reader) -> list[Group]:
+        """Groups that are there already, to share one fsync; waits for the first."""
+        groups: list[Group] = []
+        records = 0
+        timeout = POLL_S
+        while records < GATHER_RECORDS and (group := reader.poll(timeout)) is not None:
+            groups.append(group)
+            records += len(group)
+            timeout = 0.0
+        return groups

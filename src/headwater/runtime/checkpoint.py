@@ -1,0 +1,108 @@
+"""Writes the dataflow's state to a folder and reads it back.
+
+    checkpoints/<epoch>/streams/<stream>/...   the normaliser's rows
+    checkpoints/<epoch>/models/<model>/...     the view's state
+
+A checkpoint counts once the state store says so; a folder without an entry there is debris. Unchanged files are hard
+links to the previous checkpoint's, so that a checkpoint writes what changed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from headwater import failpoint
+from headwater.engine.normalise import Normaliser
+from headwater.errors import StorageFailed
+from headwater.runtime.dataflow import Dataflow, ModelNode
+from headwater.runtime.state_store import CheckpointRecord
+
+
+class CheckpointFolder:
+    """The folder of a project's checkpoints.
+
+    Args:
+        folder: made if it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def write(self, epoch: int, flow: Dataflow, previous: int | None) -> None:
+        """Writes the state after `epoch`, durable when this returns.
+
+        Raises:
+            StorageFailed: it could not be written; earlier checkpoints are untouched.
+        """
+        failpoint.reach("checkpoint.before")
+        making = self._folder / f"{epoch}.making"
+        before = self._folder / str(previous) if previous is not None else None
+        try:
+            shutil.rmtree(making, ignore_errors=True)
+            self._write_parts(making, before, flow)
+            _sync_folders(making)
+            failpoint.reach("checkpoint.after_fsync")
+            shutil.rmtree(self._folder / str(epoch), ignore_errors=True)
+            making.rename(self._folder / str(epoch))
+            _sync(self._folder)
+        except OSError as error:
+            raise StorageFailed(
+                f"cannot write checkpoint {epoch}: {error}", hint="free some space on the disk of the state folder"
+            ) from error
+        failpoint.reach("checkpoint.after_rename")
+
+    def restore(self, record: CheckpointRecord, flow: Dataflow) -> None:
+        """Reads the state of `record` into `flow`: all its streams, and the models whose fingerprint is unchanged.
+
+        Raises:
+            HeadwaterError: a file is missing or damaged.
+        """
+        folder = self._folder / str(record.epoch)
+        for name, node in flow.streams.items():
+            if (folder / "streams" / name).is_dir():
+                node.normaliser = restored = Normaliser.restore(folder / "streams" / name)
+                restored.evolve(node.stream)
+                node.landed = record.landed.get(name, 0)
+                node.watermark_us = record.watermarks.get(name)
+        for name, model in flow.models.items():
+            if record.models.get(name) == model.fingerprint:
+                view = flow.view_of(model, folder / "models" / name)
+                flow.nodes[name] = ModelNode(model, view, record.refed.get(name, 0))
+
+    def clean(self, kept: Iterable[int]) -> None:
+        """Removes the folders of all other epochs."""
+        names = {str(epoch) for epoch in kept}
+        for folder in self._folder.iterdir():
+            if folder.name not in names:
+                shutil.rmtree(folder, ignore_errors=True)
+        failpoint.reach("checkpoint.after_cleanup")
+
+    def _write_parts(self, making: Path, before: Path | None, flow: Dataflow) -> None:
+        for name, stream in flow.streams.items():
+            stream.normaliser.checkpoint(making / "streams" / name, _part(before, "streams", name))
+            failpoint.reach("checkpoint.after_state_file")
+        for name, node in flow.nodes.items():
+            node.view.checkpoint(making / "models" / name, _part(before, "models", name))
+            failpoint.reach("checkpoint.after_state_file")
+
+
+def _part(folder: Path | None, kind: str, name: str) -> Path | None:
+    part = folder / kind / name if folder is not None else None
+    return part if part is not None and part.is_dir() else None
+
+
+def _sync_folders(top: Path) -> None:
+    for folder, _, _ in os.walk(top, topdown=False):
+        _sync(Path(folder))
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,218 @@
+"""The dataflow of a project: streams made whole, models kept up to date. It computes; committing is the sinks' work."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater import failpoint
+from headwater.change import WEIGHT, ChangeBatch
+from headwater.engine.normalise import Normaliser
+from headwater.engine.view import View
+from headwater.project.definition import Model, Watermark
+from headwater.runtime.intake import Intake
+from headwater.runtime.state_store import EpochPlan, Replay
+from headwater.schema import StreamSchema
+
+MICROSECOND = timedelta(microseconds=1)
+EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What an epoch changes in one table: a delta, or with `replace` all the rows it is to hold."""
+
+    delta: pa.Table
+    replace: bool = False
+
+
+@dataclass
+class Step:
+    """What an epoch computed: outputs by table, and what could not go on."""
+
+    outputs: dict[str, Output] = field(default_factory=dict)
+    rejects: list[pa.RecordBatch] = field(default_factory=list)
+    replayed: list[int] = field(default_factory=list)
+    failed_replays: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class StreamNode:
+    """One stream's state: its rows as of the last epoch, and the latest event time seen less the watermark's delay."""
+
+    source: str
+    normaliser: Normaliser
+    mirror: bool
+    watermark: Watermark | None = None
+    watermark_us: int | None = None
+    landed: int = 0
+
+    @property
+    def stream(self) -> StreamSchema:
+        """The schema in force."""
+        return self.normaliser.stream
+
+    def observe(self, delta: pa.Table) -> None:
+        """Moves the watermark to the largest event time that appeared, less the delay; it never goes back."""
+        if self.watermark is None or not delta.num_rows:
+            return
+        appeared = delta.filter(pc.greater(delta[WEIGHT], 0))
+        latest = pc.max(appeared[self.watermark.column].cast(pa.timestamp("us")).cast(pa.int64())).as_py()
+        if latest is not None:
+            candidate = latest - self.watermark.delay // MICROSECOND
+            self.watermark_us = max(candidate, self.watermark_us or candidate)
+
+
+@dataclass
+class ModelNode:
+    """One model's state. `refed` counts the rejects that were fed to it again."""
+
+    model: Model
+    view: View
+    refed: int = 0
+
+
+class Dataflow:
+    """All streams and models of a project, stepped an epoch at a time by one thread.
+
+    Args:
+        streams: by stream name.
+        models: in dependency order; a model without a view yet must be in the first plan's `rebuild`.
+    """
+
+    def __init__(self, streams: Mapping[str, StreamNode], models: Sequence[Model]) -> None:
+        self.streams = dict(streams)
+        self.models = {model.name: model for model in models}
+        self.nodes: dict[str, ModelNode] = {}
+
+    def step(self, plan: EpochPlan, intake: Intake) -> Step:
+        """Takes an epoch in and returns its effects on every table. Deterministic in the state, `plan` and `intake`."""
+        step = Step()
+        deltas = {name: self._step_stream(node, plan, intake, step) for name, node in self.streams.items()}
+        for model in self.models.values():
+            if plan.models.get(model.name) != model.fingerprint:
+                continue
+            if model.name in plan.rebuild:
+                deltas[model.name] = self._rebuild(model, plan, step)
+            else:
+                deltas[model.name] = self._step_model(self.nodes[model.name], deltas, plan, step)
+        failpoint.reach("epoch.models.after")
+        return step
+
+    def view_of(self, model: Model, state: Path | None = None) -> View:
+        """A view of `model` over the inputs' schemas as they are now: with no rows, or with those of a checkpoint."""
+        settings = model.settings
+        make = View if state is None else partial(View.restore, state)
+        return make(
+            model.sql,
+            {name: self.input_schema(name) for name in model.inputs},
+            key=settings.key,
+            emit=settings.emit,
+            lateness=settings.lateness,
+            late=settings.late,
+            name=model.name,
+            file=model.file,
+            first_line=model.first_line,
+        )
+
+    def input_schema(self, name: str) -> pa.Schema:
+        """Columns of a stream or model."""
+        if name in self.streams:
+            return self.streams[name].stream.columns
+        if name in self.nodes:
+            return self.nodes[name].view.schema
+        return self.view_of(self.models[name]).schema
+
+    def _step_stream(self, node: StreamNode, plan: EpochPlan, intake: Intake, step: Step) -> pa.Table:
+        name = node.stream.name
+        batches = list(intake.batches.get(name, ()))
+        for replay in plan.replays:
+            if replay.stage == "decode" and replay.stream == name:
+                batches.insert(0, ChangeBatch(node.stream, _rows(replay).to_batches()[0]))
+                step.replayed.append(replay.reject)
+                node.landed += 1
+        delta = node.normaliser.apply(batches)
+        node.landed += intake.changes(name)
+        node.observe(delta)
+        if node.mirror:
+            rebuilt = name in plan.rebuild
+            step.outputs[name] = Output(node.normaliser.rows() if rebuilt else delta, rebuilt)
+        return delta
+
+    def _rebuild(self, model: Model, plan: EpochPlan, step: Step) -> pa.Table:
+        """A new view fed with the whole current input; what its former self rejected is moot."""
+        node = self.nodes[model.name] = ModelNode(model, self.view_of(model))
+        node.view.apply({name: self._whole(name) for name in model.inputs})
+        node.view.advance(self._watermarks(model.inputs, plan))
+        self._take_rejects(node, step)
+        whole = _weighted(node.view.result())
+        step.outputs[model.name] = Output(whole, replace=True)
+        return whole
+
+    def _step_model(self, node: ModelNode, deltas: Mapping[str, pa.Table], plan: EpochPlan, step: Step) -> pa.Table:
+        view, inputs = node.view, node.model.inputs
+        out = [view.apply({name: _only(deltas[name], self.input_schema(name)) for name in inputs})]
+        self._take_rejects(node, step)
+        for replay in plan.replays:
+            model, _, entry = replay.stream.partition("/")
+            if replay.stage != "decode" and model == node.model.name:
+                out.append(self._refeed(node, entry, replay, step))
+        out.append(view.advance(self._watermarks(inputs, plan)))
+        delta = pa.concat_tables(out)
+        step.outputs[node.model.name] = Output(delta)
+        return delta
+
+    def _refeed(self, node: ModelNode, entry: str, replay: Replay, step: Step) -> pa.Table:
+        out = node.view.apply({entry: _rows(replay)})
+        node.refed += 1
+        again = node.view.take_rejects()
+        if again is None:
+            step.replayed.append(replay.reject)
+        else:
+            step.failed_replays[replay.reject] = again.column("message")[0].as_py()
+        return out
+
+    def _take_rejects(self, node: ModelNode, step: Step) -> None:
+        rejects = node.view.take_rejects()
+        if rejects is not None:
+            step.rejects.append(rejects)
+
+    def _whole(self, name: str) -> pa.Table:
+        if name in self.streams:
+            return self.streams[name].normaliser.rows()
+        return _weighted(self.nodes[name].view.result())
+
+    def _watermarks(self, inputs: Iterable[str], plan: EpochPlan) -> dict[str, datetime]:
+        marks: dict[str, datetime] = {}
+        for name in inputs:
+            if name in self.streams:
+                us = self.streams[name].watermark_us
+                still = us is None or self.streams[name].source in plan.snapshotting
+                mark = None if still or us is None else EPOCH_START + us * MICROSECOND
+            else:
+                mark = self.nodes[name].view.watermark
+            if mark is not None:
+                marks[name] = mark
+        return marks
+
+
+def _rows(replay: Replay) -> pa.Table:
+    return pa.ipc.open_stream(base64.b64decode(replay.rows)).read_all()
+
+
+def _weighted(rows: pa.Table) -> pa.Table:
+    if WEIGHT in rows.column_names:
+        return rows
+    return rows.append_column(WEIGHT, pa.repeat(pa.scalar(1, pa.int64()), rows.num_rows))
+
+
+def _only(delta: pa.Table, columns: pa.Schema) -> pa.Table:
+    """The columns a model was bound with: a column that appeared since is not its input yet."""
+    return delta.select([*columns.names, WEIGHT])

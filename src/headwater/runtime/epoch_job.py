@@ -1,0 +1,101 @@
+"""The loop from the log to the lake: plan an epoch, run it, and now and then write a checkpoint."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from headwater.capture.source import Source
+from headwater.clock import Clock
+from headwater.project.definition import Project
+from headwater.project.recorded import record, save_recorded
+from headwater.runtime.capture_job import Partitions
+from headwater.runtime.freshness import Freshness
+from headwater.runtime.job import Job
+from headwater.runtime.journal import Journal
+from headwater.runtime.pipeline import Pipeline
+from headwater.runtime.progress import Progress, read_progress
+from headwater.runtime.recovery import open_pipeline
+from headwater.runtime.replay import requested_replays
+
+
+class EpochJob(Job):
+    """Runs the epochs of a project.
+
+    Args:
+        project: what to run.
+        sources: by name.
+        partitions: the log, open.
+        arrived: set by capture when something is in the log.
+        captured: says whether no more will arrive, for `--once`.
+
+    Attributes:
+        progress: what the status page shows, replaced whole after every epoch.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        sources: Mapping[str, Source],
+        partitions: Partitions,
+        arrived: threading.Event,
+        captured: Callable[[], bool],
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        super().__init__("epochs", journal, clock)
+        self.progress = Progress()
+        self._project = project
+        self._sources = sources
+        self._partitions = partitions
+        self._arrived = arrived
+        self._captured = captured
+        self._freshness = Freshness()
+
+    def body(self) -> None:
+        """Opens the project, which runs again what a crash cut short, and goes on."""
+        pipeline = open_pipeline(
+            self._project, self._sources, self._partitions, self.journal, self.clock, self._freshness
+        )
+        try:
+            save_recorded(self._project.state, record(self._project))
+            self._report(pipeline)
+            self.healthy()
+            self._loop(pipeline)
+            pipeline.checkpoint()
+            self._report(pipeline)
+        finally:
+            pipeline.close()
+
+    def _loop(self, pipeline: Pipeline) -> None:
+        run = self._project.run
+        due = self.clock.monotonic_s() + run.checkpoint_interval.total_seconds()
+        while not self.stopping.is_set():
+            began = self.clock.monotonic_s()
+            at_end = self._captured()
+            took = self._epoch(pipeline)
+            if not took and at_end:
+                return
+            if self.clock.monotonic_s() >= due:
+                pipeline.checkpoint()
+                self._report(pipeline)
+                due = self.clock.monotonic_s() + run.checkpoint_interval.total_seconds()
+            left = run.epoch_interval.total_seconds() - (self.clock.monotonic_s() - began)
+            if left > 0 and not at_end:
+                self.clock.wait(self.stopping, left)
+
+    def _epoch(self, pipeline: Pipeline) -> bool:
+        by_stream = {name: self._sources[node.source] for name, node in pipeline.flow.streams.items()}
+        replays = requested_replays(pipeline.store, by_stream, self.clock.now_us())
+        plan = pipeline.next_plan(replays)
+        if plan is None:
+            self._report(pipeline)
+            return False
+        pipeline.run(plan)
+        pipeline.check_accounts()
+        self.healthy()
+        self._report(pipeline)
+        return True
+
+    def _report(self, pipeline: Pipeline) -> None:
+        self.progress = read_progress(pipeline, self._freshness)

@@ -1,0 +1,50 @@
+"""One structured line per change of state: text on a terminal, JSON elsewhere. Never a line per record."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+from headwater.clock import Clock, SystemClock
+
+Level = Literal["info", "warning", "error"]
+Value = str | int | float | bool | None
+
+
+class Journal:
+    """Writes events to a stream, one line each.
+
+    Args:
+        stream: where to; standard error by default.
+        as_json: JSON lines; by default when `stream` is not a terminal.
+        clock: for the stamps.
+    """
+
+    def __init__(
+        self, stream: TextIO | None = None, *, as_json: bool | None = None, clock: Clock | None = None
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._as_json = not self._stream.isatty() if as_json is None else as_json
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+
+    def write(self, event: str, level: Level = "info", **fields: Value) -> None:
+        """Writes one event, say `write("source.streaming", source="shop")`."""
+        stamp = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC)
+        if self._as_json:
+            line = json.dumps({"ts": stamp.isoformat(), "level": level, "event": event, **fields})
+        else:
+            told = "  ".join(f"{name}={_plain(value)}" for name, value in fields.items() if value not in (None, ""))
+            line = f"{stamp:%H:%M:%S}  {level if level != 'info' else '':7}  {event:22}  {told}"
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
+def _plain(value: Value) -> str:
+    """A value on one line: line breaks and control characters from outside cannot forge a line."""
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text)

@@ -1,0 +1,225 @@
+"""An opened project: its state, models and tables, run an epoch at a time.
+
+The order of writes is the exactly-once protocol (`docs/decisions/2026-11-21-epochs.md`):
+
+1. the plan of an epoch (log ranges, rebuilds, replays) becomes durable in the state store;
+2. the models step, each table commits the epoch, tagged with its number, and says so itself when asked;
+3. rejects and "done" become durable in one transaction;
+4. now and then a checkpoint; epochs above the last checkpoint are run again after a crash, with the same plans, and
+   tables that hold them already are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from headwater import failpoint
+from headwater.clock import Clock
+from headwater.errors import InvariantBroken
+from headwater.lake.table_format import TableSpec
+from headwater.log.partition import Partition
+from headwater.project.definition import Project
+from headwater.quality.accounting import Account
+from headwater.runtime.capture_job import Partitions
+from headwater.runtime.checkpoint import CheckpointFolder
+from headwater.runtime.dataflow import Dataflow, Step
+from headwater.runtime.freshness import Freshness
+from headwater.runtime.intake import Intake, take_in
+from headwater.runtime.replay import superseded
+from headwater.runtime.sinks import Sinks
+from headwater.runtime.state_store import CheckpointRecord, EpochPlan, Replay, StateStore
+
+CHECKPOINTS_KEPT = 2
+
+
+@dataclass
+class Pipeline:
+    """The parts of an open project and where it stands. Used by one thread; made by `recovery.open_pipeline`.
+
+    Attributes:
+        epoch: the last epoch run.
+        offsets: by source, the log offset the next epoch begins at.
+        rebuild: tables that the next epoch builds anew.
+        checkpointed: epoch of the last checkpoint.
+    """
+
+    project: Project
+    store: StateStore
+    partitions: Partitions
+    flow: Dataflow
+    sinks: Sinks
+    folder: CheckpointFolder
+    clock: Clock
+    freshness: Freshness
+    epoch: int = 0
+    offsets: dict[str, int] | None = None
+    rebuild: tuple[str, ...] = ()
+    checkpointed: int | None = None
+
+    def next_plan(self, replays: tuple[Replay, ...]) -> EpochPlan | None:
+        """Plans what is in the log now, at most `epoch_max_records` per source; None if there is nothing to do."""
+        assert self.offsets is not None
+        ranges = {}
+        for source, partition in self.partitions.items():
+            start = self.offsets[source]
+            ranges[source] = (start, partition.close_epoch_at(start, self.project.run.epoch_max_records))
+        idle = all(start == end for start, end in ranges.values())
+        if idle and not replays and not (self.rebuild and self._has_begun()):
+            return None
+        plan = EpochPlan(
+            self.epoch + 1,
+            ranges,
+            models={name: model.fingerprint for name, model in self.flow.models.items()},
+            rebuild=self.rebuild,
+            snapshotting=tuple(source for source, partition in self.partitions.items() if _snapshotting(partition)),
+            replays=replays,
+        )
+        failpoint.reach("epoch.plan.before")
+        self.store.plan(plan)
+        failpoint.reach("epoch.plan.after")
+        self.rebuild = ()
+        return plan
+
+    def run(self, plan: EpochPlan) -> Intake:
+        """Takes an epoch all the way. Safe to call again with the same plan after a crash.
+
+        Raises:
+            InvariantBroken: the accounting does not add up.
+        """
+        intake = take_in(plan, self.partitions.as_mapping())
+        columns = {name: node.stream.columns for name, node in self.flow.streams.items()}
+        step = self.flow.step(plan, intake)
+        for name, node in self.flow.streams.items():
+            if node.mirror and node.stream.columns != columns[name]:
+                self.sinks.evolve(name, node.stream.columns)
+        self.sinks.commit(plan.epoch, step.outputs, self._properties(plan, intake))
+        visible_us = self.clock.now_us()
+        failpoint.reach("epoch.done.before")
+        self._finish(plan, intake, step)
+        failpoint.reach("epoch.done.after")
+        self.epoch = plan.epoch
+        self.offsets = {source: end for source, (_, end) in plan.ranges.items()}
+        self.freshness.observe(intake.commit_times, visible_us)
+        return intake
+
+    def checkpoint(self) -> None:
+        """Writes a checkpoint of the last epoch and lets the log go that no kept checkpoint needs.
+
+        Raises:
+            StorageFailed: it could not be written; the former one stands.
+        """
+        if self.checkpointed == self.epoch or self.offsets is None:
+            return
+        self.folder.write(self.epoch, self.flow, self.checkpointed)
+        kept = self.store.add_checkpoint(self._record(self.offsets), keep=CHECKPOINTS_KEPT, now_us=self.clock.now_us())
+        failpoint.reach("checkpoint.after_catalog")
+        self.checkpointed = self.epoch
+        self.folder.clean(record.epoch for record in kept)
+        retention = self.project.run.log_retention
+        for source, partition in self.partitions.items():
+            partition.retain(
+                before=min(record.offsets.get(source, 0) for record in kept),
+                min_age_s=retention.max_age.total_seconds(),
+                max_bytes=int(retention.max_bytes),
+            )
+
+    def stream_accounts(self) -> dict[str, Account]:
+        """The account of every stream, each side counted where it happens."""
+        rejected = self.store.ledger.totals()
+        accounts = {}
+        for name, node in self.flow.streams.items():
+            partition = self.partitions[node.source]
+            head, here = partition.counts.get(name), partition.counts_at(self.offsets_of(node.source)).get(name)
+            read = head.changes + head.rejects + head.filtered if head else 0
+            taken = here.changes + here.rejects + here.filtered if here else 0
+            accounts[name] = Account(
+                read=read,
+                landed=node.landed,
+                rejected=rejected.get((name, "decode"), 0),
+                filtered=here.filtered if here else 0,
+                in_flight=read - taken,
+            )
+        return accounts
+
+    def model_accounts(self) -> dict[str, Account]:
+        """The account of every model over what its inputs offered it."""
+        accounts = {}
+        for name, node in self.flow.nodes.items():
+            counts = node.view.counts
+            accounts[name] = Account(
+                read=counts.read - node.refed,
+                landed=counts.landed,
+                rejected=counts.rejected - node.refed,
+                filtered=counts.filtered,
+                late=counts.late,
+            )
+        return accounts
+
+    def offsets_of(self, source: str) -> int:
+        """The log offset up to which a source is taken in."""
+        return (self.offsets or {}).get(source, 0)
+
+    def close(self) -> None:
+        """Lets go of tables and state store; the log stays open."""
+        self.sinks.close()
+        self.store.close()
+
+    def _has_begun(self) -> bool:
+        """Whether some source is past its initial snapshot: before, there is nothing worth building from."""
+        return any(not _snapshotting(partition) for _, partition in self.partitions.items())
+
+    def _finish(self, plan: EpochPlan, intake: Intake, step: Step) -> None:
+        now_us, first = self.clock.now_us(), 0
+        ledger = self.store.ledger
+        with self.store.transaction():
+            for model in plan.rebuild:
+                ledger.supersede_model(model)
+            for rejects in (*intake.rejects, *step.rejects):
+                ledger.record(rejects, epoch=plan.epoch, first=first, project=self.project.name, now_us=now_us)
+                first += rejects.num_rows
+            ledger.settle(step.replayed, step.failed_replays, now_us)
+            ledger.supersede(superseded(ledger, intake))
+            self.store.mark_done(plan.epoch, now_us)
+
+    def check_accounts(self) -> None:
+        """Checks the identity of every stream and model.
+
+        Raises:
+            InvariantBroken: one does not hold.
+        """
+        for name, account in {**self.stream_accounts(), **self.model_accounts()}.items():
+            if not account.holds:
+                raise InvariantBroken(
+                    f"the accounting of {name!r} lacks {account.difference} records: {account.as_dict()}",
+                    hint="headwater status --json; please report this with the state folder's log",
+                )
+
+    def _properties(self, plan: EpochPlan, intake: Intake) -> dict[str, str]:
+        properties = {"headwater.project": self.project.name}
+        for source, boundary in intake.boundaries.items():
+            properties[f"headwater.source.{source}.offset"] = str(plan.ranges[source][1])
+            properties[f"headwater.source.{source}.position"] = str(boundary.position.commit)
+        return properties
+
+    def _record(self, offsets: Mapping[str, int]) -> CheckpointRecord:
+        streams = self.flow.streams
+        return CheckpointRecord(
+            self.epoch,
+            offsets=offsets,
+            models={name: node.model.fingerprint for name, node in self.flow.nodes.items()},
+            watermarks={name: node.watermark_us for name, node in streams.items() if node.watermark_us is not None},
+            landed={name: node.landed for name, node in streams.items()},
+            rows=dict(self.sinks.rows),
+            refed={name: node.refed for name, node in self.flow.nodes.items()},
+        )
+
+
+def _snapshotting(partition: Partition) -> bool:
+    return partition.boundary is None or partition.boundary.snapshot
+
+
+def mirror_spec(name: str, flow: Dataflow) -> TableSpec:
+    """The table of a stream."""
+    stream = flow.streams[name].stream
+    return TableSpec(name, stream.columns, stream.key)

@@ -1,0 +1,70 @@
+"""What the epoch job says of itself after every epoch: an immutable picture that other threads may read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headwater.quality.accounting import Account
+from headwater.runtime.freshness import Freshness
+from headwater.runtime.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the dataflow stands after `epoch`.
+
+    Attributes:
+        epoch: the last epoch committed.
+        checkpoint_epoch: the epoch of the last checkpoint; None before the first.
+        checkpoint_us: when it was seen made, microseconds since 1970 UTC.
+        positions: by source, the commit position up to which every table is complete.
+        streams, models: accounts.
+        stream_sources: by stream, its source.
+        watermarks: by stream and model, event time in microseconds since 1970 UTC.
+        rows: by table, its number of rows.
+        rejects_open: rejects that wait for a decision.
+        freshness_ms: percentiles of the delay from source commit to visible in the lake.
+    """
+
+    epoch: int = 0
+    checkpoint_epoch: int | None = None
+    positions: Mapping[str, int] = field(default_factory=dict)
+    streams: Mapping[str, Account] = field(default_factory=dict)
+    models: Mapping[str, Account] = field(default_factory=dict)
+    stream_sources: Mapping[str, str] = field(default_factory=dict)
+    watermarks: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    rejects_open: int = 0
+    freshness_ms: Mapping[str, float | None] = field(default_factory=dict)
+    last_ms: float | None = None
+
+
+def read_progress(pipeline: Pipeline, freshness: Freshness) -> Progress:
+    """Takes the picture; called by the epoch thread."""
+    flow = pipeline.flow
+    watermarks = {name: node.watermark_us for name, node in flow.streams.items() if node.watermark_us is not None}
+    for name, node in flow.nodes.items():
+        if node.view.watermark is not None:
+            watermarks[name] = int(node.view.watermark.timestamp() * 1_000_000)
+    return Progress(
+        epoch=pipeline.epoch,
+        checkpoint_epoch=pipeline.checkpointed,
+        positions=_positions(pipeline),
+        streams=pipeline.stream_accounts(),
+        models=pipeline.model_accounts(),
+        stream_sources={name: node.source for name, node in flow.streams.items()},
+        watermarks=watermarks,
+        rows=dict(pipeline.sinks.rows),
+        rejects_open=pipeline.store.ledger.open_count(),
+        freshness_ms=freshness.percentiles(),
+        last_ms=freshness.last_ms,
+    )
+
+
+def _positions(pipeline: Pipeline) -> dict[str, int]:
+    return {
+        source: partition.boundary_at(pipeline.offsets_of(source)).position.commit
+        for source, partition in pipeline.partitions.items()
+        if partition.boundary is not None and (pipeline.offsets_of(source) > 0 or partition.head == 0)
+    }

@@ -1,0 +1,175 @@
+"""Opens a project where it stood: the newest checkpoint that can be read, then the epochs planned above it, again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from headwater.capture.source import Source
+from headwater.clock import Clock
+from headwater.engine.normalise import Normaliser
+from headwater.errors import HeadwaterError, SourceStopped, SourceUnavailable, StorageFailed, UserError
+from headwater.lake.iceberg.lake import IcebergLake
+from headwater.lake.table_format import Lake, TableSpec
+from headwater.project.definition import Project, SourceDefinition
+from headwater.project.discovery import load_streams, save_streams
+from headwater.runtime.capture_job import Partitions
+from headwater.runtime.checkpoint import CheckpointFolder
+from headwater.runtime.dataflow import Dataflow, StreamNode
+from headwater.runtime.freshness import Freshness
+from headwater.runtime.journal import Journal
+from headwater.runtime.pipeline import Pipeline, mirror_spec
+from headwater.runtime.sinks import Sinks
+from headwater.runtime.state_store import CheckpointRecord, StateStore
+from headwater.runtime.streams import merge_streams
+from headwater.schema import StreamSchema
+
+
+def open_pipeline(
+    project: Project,
+    sources: Mapping[str, Source],
+    partitions: Partitions,
+    journal: Journal,
+    clock: Clock,
+    freshness: Freshness,
+) -> Pipeline:
+    """Opens the project and runs again whatever a crash cut short; afterwards every table holds the last epoch planned.
+
+    Raises:
+        SourceUnavailable: the streams are not known yet and a source does not answer.
+        HeadwaterError: no checkpoint can be read although the log no longer reaches back to the beginning.
+    """
+    store = StateStore(project.state)
+    lake = IcebergLake(project.folder / project.lake.warehouse, namespace=project.lake.namespace or project.name)
+    sinks = Sinks(lake)
+    try:
+        folder = CheckpointFolder(project.state / "checkpoints")
+        flow, record = _restore(project, sources, partitions, store, folder, journal)
+        pipeline = Pipeline(project, store, partitions, flow, sinks, folder, clock, freshness)
+        _resume(pipeline, record, lake, journal)
+    except BaseException:
+        sinks.close()
+        store.close()
+        raise
+    return pipeline
+
+
+def _restore(
+    project: Project,
+    sources: Mapping[str, Source],
+    partitions: Partitions,
+    store: StateStore,
+    folder: CheckpointFolder,
+    journal: Journal,
+) -> tuple[Dataflow, CheckpointRecord | None]:
+    nodes = _stream_nodes(project, sources, partitions)
+    damage: HeadwaterError | None = None
+    for record in store.checkpoints():
+        flow = Dataflow(nodes(), project.models)
+        try:
+            folder.restore(record, flow)
+            return flow, record
+        except StorageFailed:
+            raise
+        except HeadwaterError as error:
+            damage = error
+            journal.write("checkpoint.damaged", "warning", epoch=record.epoch, error=str(error))
+    if damage is not None and any(partition.base > 0 for _, partition in partitions.items()):
+        raise HeadwaterError(
+            f"no checkpoint can be read ({damage}) and the log no longer reaches back to the beginning",
+            hint="move the state folder away and run again: the tables are then rebuilt from a new snapshot",
+        )
+    return Dataflow(nodes(), project.models), None
+
+
+def _stream_nodes(
+    project: Project, sources: Mapping[str, Source], partitions: Partitions
+) -> Callable[[], dict[str, StreamNode]]:
+    """Finds out the streams, and returns what makes fresh nodes for them."""
+    known = load_streams(project.state)
+    streams: dict[str, tuple[StreamSchema, SourceDefinition]] = {}
+    for definition in project.sources:
+        before = [stream for stream in known if _feeds(definition.name, stream, project, partitions)]
+        for stream in merge_streams(before, _discover(sources[definition.name], before)):
+            streams[stream.name] = (stream, definition)
+    save_streams(project.state, [stream for stream, _ in streams.values()])
+    return lambda: {name: _node(stream, definition) for name, (stream, definition) in streams.items()}
+
+
+def _feeds(source: str, stream: StreamSchema, project: Project, partitions: Partitions) -> bool:
+    return len(project.sources) == 1 or stream.name in partitions[source].counts
+
+
+def _discover(source: Source, before: Sequence[StreamSchema]) -> Sequence[StreamSchema]:
+    """Asks the source; one that is away may be begun without, if its streams are known from before."""
+    try:
+        return source.discover()
+    except (SourceUnavailable, SourceStopped):
+        if not before:
+            raise
+        return before
+
+
+def _node(stream: StreamSchema, definition: SourceDefinition) -> StreamNode:
+    settings = definition.streams.get(stream.name)
+    watermark = settings.watermark if settings else None
+    return StreamNode(definition.name, Normaliser(stream), definition.mirrors(stream.name), watermark)
+
+
+def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, journal: Journal) -> None:
+    flow, sinks = pipeline.flow, pipeline.sinks
+    plans = pipeline.store.plans_after(record.epoch if record else -1)
+    _forget_stale(flow)
+    unbuilt = {name for name, node in flow.streams.items() if record is None or name not in record.landed}
+    unbuilt |= {name for name in flow.models if name not in flow.nodes}
+    _open_tables(flow, sinks, lake, unbuilt)
+    fresh = record is None and not plans
+    pipeline.epoch = record.epoch if record else (plans[0].epoch - 1 if plans else sinks.last_epoch())
+    pipeline.offsets = {source: 0 for source, _ in pipeline.partitions.items()} | dict(record.offsets if record else {})
+    sinks.rows = dict(record.rows) if record else {}
+    pipeline.checkpointed = record.epoch if record else None
+    _refuse_gap(pipeline)
+    if plans:
+        journal.write("epoch.again", first=plans[0].epoch, last=plans[-1].epoch)
+    for plan in plans:
+        pipeline.run(plan)
+    if not fresh and sinks.last_epoch() > pipeline.epoch:
+        raise UserError(
+            f"the tables hold epoch {sinks.last_epoch()}, the state only epoch {pipeline.epoch}: this state is older",
+            hint="put back the newer state folder, or move this one away: the tables are then rebuilt",
+        )
+    built = {name for plan in plans for name in plan.rebuild if name in flow.streams}
+    pipeline.rebuild = tuple(
+        name for name in (*flow.streams, *flow.models) if name in unbuilt - built and name not in flow.nodes
+    )
+
+
+def _forget_stale(flow: Dataflow) -> None:
+    """Drops the restored state of models that read a model whose state could not be restored."""
+    for name, model in flow.models.items():
+        if any(upstream in flow.models and upstream not in flow.nodes for upstream in model.inputs):
+            flow.nodes.pop(name, None)
+
+
+def _open_tables(flow: Dataflow, sinks: Sinks, lake: Lake, unbuilt: set[str]) -> None:
+    specs = [mirror_spec(name, flow) for name, node in flow.streams.items() if node.mirror]
+    for name, model in flow.models.items():
+        view = flow.nodes[name].view if name in flow.nodes else flow.view_of(model)
+        specs.append(TableSpec(name, view.schema, view.key))
+    for spec in specs:
+        try:
+            sinks.open(spec)
+        except UserError:
+            if spec.name not in unbuilt:
+                raise
+            lake.drop(spec.name)
+            sinks.open(spec)
+
+
+def _refuse_gap(pipeline: Pipeline) -> None:
+    for source, partition in pipeline.partitions.items():
+        if pipeline.offsets_of(source) < partition.base:
+            raise UserError(
+                f"the log of {source!r} begins at offset {partition.base}, the state needs it from"
+                f" {pipeline.offsets_of(source)}",
+                hint="move the state folder away and run again: the tables are then rebuilt from a new snapshot",
+            )

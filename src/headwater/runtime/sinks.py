@@ -1,0 +1,74 @@
+"""Commits an epoch's outputs to the lake, each table once per epoch, several tables at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater import failpoint
+from headwater.change import WEIGHT
+from headwater.lake.table_format import Lake, Table, TableSpec
+from headwater.runtime.dataflow import Output
+
+WORKERS = 4
+
+
+class Sinks:
+    """The open tables of a running project. Used by the epoch thread."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._tables: dict[str, Table] = {}
+        self._committed: dict[str, int] = {}
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="sink")
+        self.rows: dict[str, int] = {}
+
+    def open(self, spec: TableSpec) -> None:
+        """Opens a table, making it if need be, and asks it which epoch it holds."""
+        table = self._lake.table(spec)
+        committed = table.committed()
+        self._tables[spec.name] = table
+        self._committed[spec.name] = committed.epoch if committed else 0
+
+    def evolve(self, name: str, columns: pa.Schema) -> None:
+        """Adds columns that a stream has got."""
+        self._tables[name].evolve(columns)
+
+    def last_epoch(self) -> int:
+        """The highest epoch that any table holds."""
+        return max(self._committed.values(), default=0)
+
+    def commit(self, epoch: int, outputs: Mapping[str, Output], properties: Mapping[str, str]) -> list[str]:
+        """Makes the outputs visible; a table that already holds the epoch is left alone. Returns the tables changed.
+
+        Raises:
+            StorageFailed, CommitUnknown: for one table; the others may have committed. Re-open and run the epoch again.
+        """
+        for name, output in outputs.items():
+            self._count(name, output)
+        due = [name for name, output in outputs.items() if self._is_due(name, epoch, output)]
+        waiting = [self._pool.submit(self._commit_one, name, epoch, outputs[name], properties) for name in due]
+        errors = [error for error in (future.exception() for future in waiting) if error is not None]
+        if errors:
+            raise errors[0]
+        return due
+
+    def close(self) -> None:
+        """Lets go of the catalog and the threads."""
+        self._pool.shutdown(wait=True)
+        self._lake.close()
+
+    def _is_due(self, name: str, epoch: int, output: Output) -> bool:
+        return self._committed[name] < epoch and (output.replace or output.delta.num_rows > 0)
+
+    def _commit_one(self, name: str, epoch: int, output: Output, properties: Mapping[str, str]) -> None:
+        self._tables[name].commit(epoch, output.delta, properties, replace=output.replace)
+        self._committed[name] = epoch
+        failpoint.reach("epoch.sinks.between")
+
+    def _count(self, name: str, output: Output) -> None:
+        net = pc.sum(output.delta[WEIGHT]).as_py() or 0
+        self.rows[name] = net if output.replace else self.rows.get(name, 0) + net

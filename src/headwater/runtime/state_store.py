@@ -1,0 +1,203 @@
+"""What the runtime must remember, in one SQLite file: epochs planned, checkpoints made, rejects.
+
+One connection, rollback journal, synchronous=FULL: the SQLite of many Pythons can corrupt a WAL-mode database with two
+connections (fixed in 3.51.3). Other processes (`headwater rejects`) open it too, each with one connection, which the
+rollback journal's locks make safe.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from headwater.errors import StorageFailed, UserError
+from headwater.quality.rejects import Ledger
+
+FORMAT = 1
+BUSY_TIMEOUT_S = 20.0
+
+_DDL = """
+CREATE TABLE IF NOT EXISTS epochs (
+    epoch INTEGER PRIMARY KEY, plan TEXT NOT NULL, done_us INTEGER
+);
+CREATE TABLE IF NOT EXISTS checkpoints (
+    epoch INTEGER PRIMARY KEY, contents TEXT NOT NULL, made_us INTEGER NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A reject that an epoch takes in once more.
+
+    `stream` is where its row enters ("orders", or "model/input"); `rows` an Arrow IPC stream in base64: log rows for a
+    decode reject, delta rows otherwise. They stand in the plan so that the epoch is the same each time it runs.
+    """
+
+    reject: int
+    stage: str
+    stream: str
+    rows: str
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """What an epoch will take in; durable before any of its effects, so that it can be run again the same.
+
+    Attributes:
+        epoch: its number; epochs have no gaps.
+        ranges: by source, the log offsets [start, end).
+        models: fingerprints of the models that take part; one changed since sits out when the epoch runs again.
+        rebuild: tables whose rows are replaced by a build from the whole current input in this epoch.
+        snapshotting: sources whose initial snapshot was not complete; their watermarks stand still.
+        replays: rejects taken in again.
+    """
+
+    epoch: int
+    ranges: Mapping[str, tuple[int, int]]
+    models: Mapping[str, str] = field(default_factory=dict)
+    rebuild: tuple[str, ...] = ()
+    snapshotting: tuple[str, ...] = ()
+    replays: tuple[Replay, ...] = ()
+
+    def to_json(self) -> str:
+        """As kept in the state store."""
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "epoch"})
+
+    @classmethod
+    def from_json(cls, epoch: int, text: str) -> EpochPlan:
+        """Back from `to_json`."""
+        plan = json.loads(text)
+        ranges = {source: (span[0], span[1]) for source, span in plan["ranges"].items()}
+        return cls(
+            epoch,
+            ranges,
+            models=plan["models"],
+            rebuild=tuple(plan["rebuild"]),
+            snapshotting=tuple(plan["snapshotting"]),
+            replays=tuple(Replay(**replay) for replay in plan["replays"]),
+        )
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """What a checkpoint holds besides the state files in its folder.
+
+    Attributes:
+        epoch: the epoch whose effects the state includes, all of them.
+        offsets: by source, the log offset to go on from.
+        models: by model, the fingerprint its state was made with.
+        watermarks: by stream, latest event time less the delay, in microseconds since 1970 UTC.
+        landed: by stream, changes taken in.
+        rows: by table, its number of rows.
+        refed: by model, rejects fed to it again.
+    """
+
+    epoch: int
+    offsets: Mapping[str, int]
+    models: Mapping[str, str] = field(default_factory=dict)
+    watermarks: Mapping[str, int] = field(default_factory=dict)
+    landed: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    refed: Mapping[str, int] = field(default_factory=dict)
+
+
+class StateStore:
+    """The open state store of a running project.
+
+    Args:
+        folder: the state folder; made if it is not there.
+
+    Raises:
+        StorageFailed: the file cannot be opened or written.
+        UserError: it was written by a version of another format.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "state.db"
+        with _storage_errors("open the state store"):
+            self._connection = sqlite3.connect(
+                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA journal_mode=DELETE")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._check_format()
+            self._connection.executescript(_DDL)
+            self.ledger = Ledger(self._connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written inside becomes durable at once, or not at all.
+
+        Raises:
+            StorageFailed: it could not be made durable, and was not.
+        """
+        with _storage_errors("write the state store"):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def plan(self, plan: EpochPlan) -> None:
+        """Makes a plan durable."""
+        with self.transaction():
+            self._connection.execute("INSERT INTO epochs (epoch, plan) VALUES (?, ?)", (plan.epoch, plan.to_json()))
+
+    def mark_done(self, epoch: int, now_us: int) -> None:
+        """Notes, inside a transaction, that every effect of the epoch is committed."""
+        self._connection.execute("UPDATE epochs SET done_us = ? WHERE epoch = ?", (now_us, epoch))
+
+    def plans_after(self, epoch: int) -> list[EpochPlan]:
+        """The plans of the epochs above `epoch`, in order."""
+        rows = self._connection.execute("SELECT epoch, plan FROM epochs WHERE epoch > ? ORDER BY epoch", (epoch,))
+        return [EpochPlan.from_json(number, text) for number, text in rows]
+
+    def checkpoints(self) -> list[CheckpointRecord]:
+        """Checkpoints made, newest first."""
+        rows = self._connection.execute("SELECT epoch, contents FROM checkpoints ORDER BY epoch DESC")
+        return [CheckpointRecord(epoch=epoch, **json.loads(text)) for epoch, text in rows]
+
+    def add_checkpoint(self, record: CheckpointRecord, *, keep: int, now_us: int) -> list[CheckpointRecord]:
+        """Enters a checkpoint, forgets all but the newest `keep` and the epochs below those; returns those kept."""
+        contents = {name: dict(value) for name, value in vars(record).items() if name != "epoch"}
+        with self.transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO checkpoints (epoch, contents, made_us) VALUES (?, ?, ?)",
+                (record.epoch, json.dumps(contents), now_us),
+            )
+            kept = self.checkpoints()[:keep]
+            self._connection.execute("DELETE FROM checkpoints WHERE epoch < ?", (kept[-1].epoch,))
+            self._connection.execute("DELETE FROM epochs WHERE epoch <= ?", (kept[-1].epoch,))
+        return kept
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._connection.close()
+
+    def _check_format(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version not in (0, FORMAT):
+            raise UserError(
+                f"the state in {self.path.parent} has format {version}, this version reads format {FORMAT}",
+                hint="run the Headwater version that wrote it, or move the state folder away to build anew",
+            )
+        self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+@contextmanager
+def _storage_errors(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageFailed(
+            f"cannot {doing}: {error}", hint="free some space on the disk of the state folder; nothing was lost"
+        ) from error

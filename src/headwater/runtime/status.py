@@ -1,0 +1,142 @@
+"""The status of a project: `status.json` in the state folder, which a running project renews and anybody may read.
+
+Its form is a promise (`"v": 1`); `headwater status --json` prints it as it stands.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from headwater.clock import Clock
+from headwater.errors import UserError
+from headwater.runtime.capture_job import CaptureJob
+from headwater.runtime.epoch_job import EpochJob
+from headwater.runtime.progress import Progress
+
+JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+Status = dict[str, JsonValue]
+
+FILE = "status.json"
+LOCK = "lock"
+
+
+class StatusWriter:
+    """Composes the status from the jobs and writes it. Used by the main thread."""
+
+    def __init__(self, project: str, state: Path, clock: Clock) -> None:
+        self._project = project
+        self._state = state
+        self._clock = clock
+        self._before: tuple[float, dict[str, int]] = (clock.monotonic_s(), {})
+        self._rates: dict[str, float] = {}
+
+    def write(self, captures: Sequence[CaptureJob], epochs: EpochJob, *, running: bool) -> Status:
+        """Writes `status.json`, whole or not at all, and returns what it says."""
+        status = self.compose(captures, epochs, running=running)
+        temporary = self._state / f".{FILE}.tmp"
+        temporary.write_text(json.dumps(status), encoding="utf-8")
+        temporary.replace(self._state / FILE)
+        return status
+
+    def compose(self, captures: Sequence[CaptureJob], epochs: EpochJob, *, running: bool) -> Status:
+        """The status as of now."""
+        progress = epochs.progress
+        self._measure(captures, progress)
+        failed = next((job.error for job in (*captures, epochs) if job.error is not None), None)
+        return {
+            "v": 1,
+            "project": self._project,
+            "running": running,
+            "pid": os.getpid(),
+            "written_us": self._clock.now_us(),
+            "state": epochs.state if running else "stopped",
+            "error": None if failed is None else {"message": str(failed), "hint": failed.hint},
+            "epoch": progress.epoch,
+            "checkpoint": {"epoch": progress.checkpoint_epoch},
+            "freshness_ms": dict(progress.freshness_ms),
+            "sources": [self._source(job, progress) for job in captures],
+            "models": [self._model(name, progress) for name in progress.models],
+            "tables": [{"name": name, "rows": rows, "epoch": progress.epoch} for name, rows in progress.rows.items()],
+            "rejects": {"open": progress.rejects_open},
+            "accounting": all(account.holds for account in (*progress.streams.values(), *progress.models.values())),
+        }
+
+    def _source(self, job: CaptureJob, progress: Progress) -> Status:
+        name = job.source.name
+        streams = [stream for stream, source in progress.stream_sources.items() if source == name]
+        return {
+            "name": name,
+            "state": job.state,
+            "error": None if job.error is None else str(job.error),
+            "lag_bytes": job.lag_bytes,
+            "position": progress.positions.get(name),
+            "rows_per_s": self._rates.get(name, 0.0),
+            "streams": [{"name": stream, **progress.streams[stream].as_dict()} for stream in streams],
+        }
+
+    def _model(self, name: str, progress: Progress) -> Status:
+        return {
+            "name": name,
+            **progress.models[name].as_dict(),
+            "rows": progress.rows.get(name, 0),
+            "rows_per_s": self._rates.get(name, 0.0),
+            "watermark_us": progress.watermarks.get(name),
+        }
+
+    def _measure(self, captures: Sequence[CaptureJob], progress: Progress) -> None:
+        """Rows per second since the last time, smoothed; at most about twice a second."""
+        now = self._clock.monotonic_s()
+        then, before = self._before
+        if now - then < 0.4:
+            return
+        counts = {job.source.name: job.taken for job in captures}
+        counts |= {name: account.read for name, account in progress.models.items()}
+        for name, count in counts.items():
+            rate = (count - before.get(name, count)) / (now - then)
+            self._rates[name] = round(0.5 * self._rates.get(name, rate) + 0.5 * rate, 1)
+        self._before = (now, counts)
+
+
+def read_status(state: Path) -> Status:
+    """The last status of a project, with `running` as it is now.
+
+    Raises:
+        UserError: the project has never run.
+    """
+    path = state / FILE
+    if not path.exists():
+        raise UserError(f"this project has not run yet: there is no {path}", hint="headwater run")
+    status: Status = json.loads(path.read_text(encoding="utf-8"))
+    if not is_running(state):
+        status |= {"running": False, "state": "stopped"}
+    return status
+
+
+def is_running(state: Path) -> bool:
+    """Whether a process holds the state folder's lock."""
+    try:
+        lock = take_lock(state)
+    except UserError:
+        return True
+    os.close(lock)
+    return False
+
+
+def take_lock(state: Path) -> int:
+    """Takes the state folder for this process; the lock goes with the returned descriptor, or with the process.
+
+    Raises:
+        UserError: another process has it.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UserError(f"this project is running already: {state} is taken", hint="headwater status") from None
+    return descriptor

@@ -1,0 +1,153 @@
+"""Runs a project: one capture job per source, one epoch job, the status, and a stop that loses nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+
+from headwater.capture.source import Source
+from headwater.clock import Clock, SystemClock
+from headwater.errors import HeadwaterError
+from headwater.project.connectors import make_source
+from headwater.project.definition import Project
+from headwater.runtime.capture_job import CaptureJob, Partitions
+from headwater.runtime.epoch_job import EpochJob
+from headwater.runtime.journal import Journal
+from headwater.runtime.status import Status, StatusWriter, take_lock
+
+TICK_S = 0.25
+INTERRUPTED = 130
+
+
+class Supervisor:
+    """Runs a project until it is told to stop, or with `once` until what the sources held at first is in the tables.
+
+    Args:
+        project: what to run.
+        journal: where changes of state are told.
+        clock: time.
+        once: stop when caught up.
+        sources: by name; by default made by the project's connectors.
+        watch: called with every new status (the demo's live view).
+
+    Raises:
+        UserError: the project is running already.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        journal: Journal | None = None,
+        clock: Clock | None = None,
+        *,
+        once: bool = False,
+        sources: Mapping[str, Source] | None = None,
+        watch: Callable[[Status], None] | None = None,
+    ) -> None:
+        self._project = project
+        self._clock = clock or SystemClock()
+        self._journal = journal or Journal(clock=self._clock)
+        self._watch = watch
+        self._stop = threading.Event()
+        self._lock = take_lock(project.state)
+        self._partitions = Partitions(project.state / "log", self._clock)
+        made = sources if sources is not None else self._make_sources()
+        arrived = threading.Event()
+        for name in made:
+            self._partitions.open(name)
+        self._captures = [
+            CaptureJob(source, self._partitions, arrived, self._journal, self._clock, once=once)
+            for source in made.values()
+        ]
+        self._epochs = EpochJob(project, made, self._partitions, arrived, self._captured, self._journal, self._clock)
+        self._status = StatusWriter(project.name, project.state, self._clock)
+
+    def run(self) -> HeadwaterError | None:
+        """Runs until stopped; returns the error that stopped it, or None after a stop that was asked for."""
+        self._journal.write("project.starting", project=self._project.name, state=str(self._project.state))
+        for job in (*self._captures, self._epochs):
+            job.start()
+        try:
+            while not self._clock.wait(self._stop, TICK_S) and self._epochs.is_alive():
+                self._tell(running=True)
+        finally:
+            error = self._shut_down()
+        self._journal.write("project.stopped", project=self._project.name, epoch=self._epochs.progress.epoch)
+        return error
+
+    def stop(self) -> None:
+        """Asks for a graceful stop: the epoch under way is finished and a checkpoint written."""
+        self._stop.set()
+
+    def stop_on_signals(self) -> None:
+        """SIGINT and SIGTERM stop gracefully; a second one stops at once."""
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            if self._stop.is_set():
+                os._exit(INTERRUPTED)
+            self._stop.set()
+
+        signal.signal(signal.SIGINT, on_signal)
+        signal.signal(signal.SIGTERM, on_signal)
+
+    def _captured(self) -> bool:
+        """Whether no more records will arrive."""
+        return all(not job.is_alive() and job.state in ("done", "stopped") for job in self._captures)
+
+    def _shut_down(self) -> HeadwaterError | None:
+        for job in self._captures:
+            job.stop()
+        for job in self._captures:
+            job.join()
+        self._epochs.stop()
+        self._epochs.join()
+        self._tell(running=False)
+        self._partitions.close()
+        os.close(self._lock)
+        errors = [job.error for job in (self._epochs, *self._captures) if job.error and job.state == "stopped"]
+        for error in errors:
+            self._keep_traceback(error)
+        return errors[0] if errors else None
+
+    def _tell(self, *, running: bool) -> None:
+        try:
+            status = self._status.write(self._captures, self._epochs, running=running)
+        except OSError as error:
+            self._journal.write("status.unwritten", "warning", error=str(error))
+            return
+        if self._watch is not None:
+            self._watch(status)
+
+    def _make_sources(self) -> dict[str, Source]:
+        identity = state_identity(self._project.state)
+        return {
+            definition.name: make_source(definition, self._project.name, identity, self._clock)
+            for definition in self._project.sources
+        }
+
+    def _keep_traceback(self, error: HeadwaterError) -> None:
+        if error.domain == "internal":
+            text = "".join(traceback.format_exception(error))
+            (self._project.state / "traceback.txt").write_text(text, encoding="utf-8")
+
+
+def state_identity(state: Path) -> str:
+    """Eight hex digits that tell this state folder from others; made on first use, durable when this returns."""
+    path = state / "identity"
+    if not path.exists():
+        state.mkdir(parents=True, exist_ok=True)
+        with open(path.with_suffix(".tmp"), "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(4))
+            file.flush()
+            os.fsync(file.fileno())
+        path.with_suffix(".tmp").rename(path)
+        folder = os.open(state, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    return path.read_text(encoding="ascii").strip()

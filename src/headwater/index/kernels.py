@@ -45,6 +45,11 @@ def compiled(signature: object) -> Callable[[Kernel], Kernel]:
     return cast(Callable[[Kernel], Kernel], njit(signature, cache=True, nogil=True))
 
 
+def inlined(part: Kernel) -> Kernel:
+    """Makes a function part of the kernels that call it: a call with array arguments would cost ten probes."""
+    return cast(Kernel, njit(part, inline="always"))
+
+
 @compiled(types.void(_bytes, _longs, _source, _longs, _longs))
 def copy_spans(target: Bytes, target_starts: Longs, source: Bytes, source_starts: Longs, lengths: Longs) -> None:
     """Copies span i of `source` to `target_starts[i]`; starts and lengths in bytes."""
@@ -65,7 +70,7 @@ def hash_rows(words: Words, offsets: Longs, kept_bits: np.uint64, out: Words) ->
         out[i] = (h ^ (h >> _HALF)) & kept_bits
 
 
-@compiled(types.boolean(_words, types.int64, types.int64, _words, types.int64, types.int64))
+@inlined
 def _same(arena: Words, start: np.int64, length: int, words: Words, at: int, end: int) -> bool:
     """Whether the arena's `length` words from `start` are those of `words[at:end]`."""
     if length != end - at:
@@ -76,7 +81,7 @@ def _same(arena: Words, start: np.int64, length: int, words: Words, at: int, end
     return same == length
 
 
-@compiled(types.uint64(_words, _words, _longs, _longs, types.int64, _words, types.int64, types.int64, types.uint64))
+@inlined
 def _probe(
     buckets: Words,
     arena: Words,
@@ -180,7 +185,7 @@ def rebuild(old: Words, slot_hashes: Words, buckets: Words) -> None:
             buckets[bucket] = entry
 
 
-@compiled(types.void(_words, _words, types.uint64))
+@inlined
 def _close_gap(buckets: Words, slot_hashes: Words, hole: np.uint64) -> None:
     """Empties a bucket and shifts back the entries after it that had been pushed past their home."""
     mask = np.uint64(len(buckets) - 1)

@@ -250,7 +250,7 @@ def _floats(dtype: np.dtype[np.generic]) -> _Codec:
 
 def _intervals(array: pa.Array, nulls: Mask | None) -> NDArray[np.generic]:
     """Days and the nanoseconds of the day, of months of 30 days."""
-    parts = _values(array, np.dtype((np.int32, 4)))
+    parts = np.ascontiguousarray(_values(array, np.dtype((np.int32, 4)))).view(np.int32)
     ns = np.ascontiguousarray(parts[:, 2:]).view(np.int64)[:, 0]
     days = parts[:, 0].astype(np.int64) * 30 + parts[:, 1] + ns // _DAY_NS
     return _zeroed(np.stack([days, ns % _DAY_NS], axis=1), nulls)
@@ -288,19 +288,11 @@ def _lists(kind: pa.DataType) -> Varying:
     encoder = RowEncoder([entry])
 
     def spans(array: pa.Array, nulls: Mask | None) -> _Payload:
-        items = _items(array)
+        lists = array.cast(pa.list_(entry)) if pa.types.is_map(kind) else array
+        items = lists.flatten()
         rows = encoder.encode([items], len(items))
-        counts = array.value_lengths() if hasattr(array, "value_lengths") else pc.list_value_length(array)
-        bounds = rows.offsets[_offsets(np.asarray(counts.fill_null(0), np.int64))] * _WORD
+        counts = np.asarray(pc.list_value_length(lists).fill_null(0), np.int64)
+        bounds = rows.offsets[_offsets(counts)] * _WORD
         return _Payload(rows.words.view(np.uint8), bounds[:-1], np.diff(bounds))
 
     return spans
-
-
-def _items(array: pa.Array) -> pa.Array:
-    """All items of the lists that are not null, in order."""
-    if isinstance(array, pa.MapArray):
-        array = array.filter(array.is_valid())
-        keys, values = array.keys, array.items
-        return pa.StructArray.from_arrays([keys, values], ["key", "value"])
-    return array.flatten()

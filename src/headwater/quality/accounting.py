@@ -1,8 +1,8 @@
 """The identity that proves nothing was lost: read = landed + rejected + filtered + late, and what is still under way.
 
 Each side is counted where it happens: `read` by the log as records become durable, `landed` by the dataflow as an
-epoch's changes are committed, `rejected` by the ledger, `filtered` and `late` by the source and the operators that leave
-rows out.
+epoch's changes are committed, `rejected` by the ledger, `filtered` and `late` by the source and the operators that
+leave rows out.
 """
 
 from __future__ import annotations

@@ -1,0 +1,68 @@
+"""Names and types by DuckDB itself: an empty, typed database in which every SQL text of a plan is bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import duckdb
+import pyarrow as pa
+
+from headwater.sql.plan import Column, Columns
+from headwater.sql.prelude import connect
+
+
+def quote(name: str) -> str:
+    """A name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Binder:
+    """A connection that holds only empty relations. One per planning; not for data."""
+
+    def __init__(self, inputs: Mapping[str, pa.Schema]) -> None:
+        self.connection = connect()
+        self.inputs = {name.lower(): name for name in inputs}
+        self.columns: dict[str, Columns] = {}
+        for name, schema in inputs.items():
+            self.connection.register("_given", schema.empty_table())
+            self.connection.execute(f"CREATE TEMP TABLE {quote(name)} AS FROM _given")
+            self.columns[name] = self.describe(f"FROM {quote(name)}")
+            self.connection.unregister("_given")
+
+    def describe(self, sql: str) -> Columns:
+        """Binds a SELECT and returns its columns.
+
+        Raises:
+            duckdb.Error: DuckDB cannot bind it.
+        """
+        described = self.connection.execute(f"DESCRIBE {sql}").fetchall()
+        arrow = cast(pa.Schema, self.connection.sql(f"SELECT * FROM ({sql}) LIMIT 0").to_arrow_table().schema)
+        self.connection.register("_back", arrow.empty_table())
+        back = self.connection.execute("DESCRIBE FROM _back").fetchall()
+        self.connection.unregister("_back")
+        return tuple(
+            Column(row[0], row[1], field.type, row[1] == again[1])
+            for row, field, again in zip(described, arrow, back, strict=True)
+        )
+
+    def define(self, name: str, columns: Columns) -> None:
+        """Makes an empty relation known under `name`."""
+        listed = ", ".join(f"{quote(column.name)} {column.type}" for column in columns)
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {quote(name)} ({listed})")
+
+    def functions(self, kind: str) -> frozenset[str]:
+        """Names of DuckDB's functions of a kind: scalar, aggregate, window, macro, table."""
+        sql = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type = ?"
+        return frozenset(row[0] for row in self.connection.execute(sql, [kind]).fetchall())
+
+    def type_of(self, expression: str, relations: str) -> str:
+        """DuckDB's type of an expression over relations (a FROM clause).
+
+        Raises:
+            duckdb.Error: DuckDB cannot bind it.
+        """
+        return str(self.connection.execute(f"DESCRIBE SELECT {expression} FROM {relations}").fetchall()[0][1])
+
+
+BindError = duckdb.Error

@@ -1,0 +1,131 @@
+"""Questions about expressions, and the one way of rewriting them: substitution by text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from sqlglot import exp
+
+from headwater.sql.parse import DIALECT
+
+AGGREGATE_MACROS = frozenset(
+    {"json_group_array", "json_group_object", "json_group_structure", "wavg", "weighted_avg", "fmean"}
+)
+"""DuckDB macros that stand for aggregates, so that its catalog does not list them as such."""
+
+PEER_FUNCTIONS = frozenset({"rank", "dense_rank", "percent_rank", "cume_dist", "rank_dense"})
+"""Window functions that give rows of equal order equal answers: no tie to break."""
+
+
+class CannotDecompose(Exception):
+    """A rule met SQL that it cannot take apart; the block falls to the whole recompute. The message says what it was."""
+
+
+def text(expression: exp.Expr) -> str:
+    """The expression in DuckDB's SQL."""
+    return str(expression.sql(dialect=DIALECT))
+
+
+def column(relation: str, name: str) -> exp.Column:
+    """A quoted reference to a column of a relation."""
+    return exp.column(name, table=relation, quoted=True)
+
+
+def substitute(expression: exp.Expr, mapping: Mapping[str, exp.Expr]) -> exp.Expr:
+    """A copy in which every largest part whose text is a key of `mapping` is replaced."""
+
+    def replace(node: exp.Expr) -> exp.Expr:
+        found = mapping.get(text(node)) if isinstance(node, exp.Expr) else None
+        return found.copy() if found is not None else node
+
+    return expression.copy().transform(replace)
+
+
+def conjuncts(expression: exp.Expr | None) -> list[exp.Expr]:
+    """The parts of a condition that AND joins."""
+    if expression is None:
+        return []
+    if isinstance(expression, exp.Where | exp.Having | exp.Qualify | exp.Paren):
+        return conjuncts(expression.this)
+    if isinstance(expression, exp.And):
+        return [*conjuncts(expression.this), *conjuncts(expression.expression)]
+    return [expression]
+
+
+def conjunction(parts: Iterable[exp.Expr]) -> str:
+    """SQL of a condition joined by AND; "" if there are no parts."""
+    return " AND ".join(f"({text(part)})" for part in parts)
+
+
+def tables(expression: exp.Expr) -> set[str]:
+    """Relations that the expression's columns name."""
+    return {found.table for found in expression.find_all(exp.Column)}
+
+
+def columns(expressions: Iterable[exp.Expr]) -> list[exp.Column]:
+    """Every distinct column that the expressions name, in order of appearance."""
+    found = (column for expression in expressions for column in expression.find_all(exp.Column))
+    return list({text(column): column for column in found}.values())
+
+
+def has_subquery(expression: exp.Expr) -> bool:
+    """Whether a SELECT stands inside the expression."""
+    return expression.find(exp.Query) is not None or expression.find(exp.Exists) is not None
+
+
+def unnests(expression: exp.Expr) -> bool:
+    """Whether the expression gives several rows."""
+    return expression.find(exp.Explode, exp.Unnest, exp.ExplodeOuter, exp.Posexplode) is not None or any(
+        call.name.lower() in {"unnest", "generate_subscripts"} for call in expression.find_all(exp.Anonymous)
+    )
+
+
+def function_name(expression: exp.Expr) -> str:
+    """DuckDB's name of a function call in lower case, "" if it is none."""
+    if not isinstance(expression, exp.Func | exp.WithinGroup):
+        return ""
+    found = re.match(r"(\w+)\s*\(", text(expression))
+    return found.group(1).lower() if found else ""
+
+
+class AggregateFinder:
+    """Tells aggregate calls from other functions.
+
+    Args:
+        names: DuckDB's aggregate functions, in lower case.
+    """
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names | AGGREGATE_MACROS
+
+    def find(self, expression: exp.Expr) -> Iterator[exp.Expr]:
+        """The outermost aggregate calls, with their FILTER; those that a window function is made of do not count."""
+        if isinstance(expression, exp.Query):
+            return
+        if isinstance(expression, exp.Window):
+            yield from self._inside_window(expression)
+        elif self._is_call(expression):
+            yield expression
+        else:
+            for child in expression.iter_expressions():
+                yield from self.find(child)
+
+    def _inside_window(self, window: exp.Window) -> Iterator[exp.Expr]:
+        call = window.this
+        while isinstance(call, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
+            if isinstance(call, exp.Filter):
+                yield from self.find(call.expression)
+            call = call.this
+        for child in call.iter_expressions():
+            yield from self.find(child)
+        for child in window.iter_expressions():
+            if child is not window.this:
+                yield from self.find(child)
+
+    def _is_call(self, expression: exp.Expr) -> bool:
+        if isinstance(expression, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
+            return self._is_call(expression.this)
+        if isinstance(expression, exp.AggFunc | exp.WithinGroup):
+            return True
+        return function_name(expression) in self._names

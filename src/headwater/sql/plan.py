@@ -1,0 +1,228 @@
+"""The plan: what the planner hands to the engine, a graph of nodes that say what to keep and what to run.
+
+Every node has a relation name (`n0`, `n1`, ...) under which its rows can be read in SQL, and typed columns. SQL in nodes is
+DuckDB's and refers to inputs by relation name. `headwater.engine.graph` makes one operator of each node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as DuckDB types it.
+
+    Attributes:
+        name: unique within its node, whatever the case.
+        type: DuckDB's name of the type.
+        arrow: the Arrow type that DuckDB gives it.
+        exact: DuckDB reads `arrow` back as `type`; if not (HUGEINT comes back as DECIMAL), readers must cast.
+    """
+
+    name: str
+    type: str
+    arrow: pa.DataType
+    exact: bool = True
+
+
+Columns = tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class WindowColumn:
+    """Marks a column as the start or end of a time window of `size` (an INTERVAL in SQL)."""
+
+    role: Literal["start", "end"]
+    size: str
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One step of the plan.
+
+    Attributes:
+        name: relation name, unique in the plan.
+        columns: the rows' columns, without `_weight`.
+        inputs: nodes read.
+        title: what a person would call this step.
+        windows: columns that bound a time window.
+        open: rows may still belong to windows that are not closed.
+    """
+
+    name: str
+    columns: Columns
+    inputs: tuple[Node, ...]
+    title: str
+    windows: dict[str, WindowColumn] = field(default_factory=dict)
+    open: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([pa.field(column.name, column.arrow) for column in self.columns])
+
+
+@dataclass(frozen=True, eq=False)
+class Scan(Node):
+    """Reads an input of the view. Keeps nothing."""
+
+    stream: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Node):
+    """Filter, project, unnest: each row alone. Keeps nothing.
+
+    Attributes:
+        select: (expression, column name) pairs.
+        where: condition, "" for none.
+        lateral: further FROM items per row, such as `, unnest(n0."tags") AS t(tag)`; "" for none.
+        multiplies: a row may give any number of rows.
+    """
+
+    select: tuple[tuple[str, str], ...] = ()
+    where: str = ""
+    lateral: str = ""
+    multiplies: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Windowed(Node):
+    """TUMBLE or HOP: gives rows their windows and judges which are late.
+
+    Attributes:
+        function: the text of `headwater.sql.prelude` with `{stream}` left open.
+        multiplies: a row may belong to several windows.
+    """
+
+    function: str = ""
+    multiplies: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Union(Node):
+    """UNION ALL: the inputs' changes one after the other. Keeps nothing."""
+
+
+@dataclass(frozen=True)
+class Accumulator:
+    """One algebraic aggregate: exact under retraction.
+
+    Attributes:
+        kind: rows counts rows, count counts non-null `argument`s, sum and avg are over integers and decimals.
+        argument: column of the input; "" for rows.
+        output: name of the result column.
+    """
+
+    kind: Literal["rows", "count", "sum", "avg"]
+    argument: str
+    output: str
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregate(Node):
+    """Grouped algebraic aggregates; with none, DISTINCT. Keeps a key and accumulators per group.
+
+    Attributes:
+        keys: columns of the input to group by, which are the first columns of the output; () for one global group that is
+            always there.
+        closes: SQL over the keys for a group's window end in microseconds; "" if groups are never closed.
+    """
+
+    keys: tuple[str, ...] = ()
+    accumulators: tuple[Accumulator, ...] = ()
+    closes: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Join(Node):
+    """Inner join: each change meets the other side's rows of its key. Keeps both sides.
+
+    Attributes:
+        left_keys: columns of the first input; () joins every row with every row.
+        right_keys: as many columns of the second.
+        condition: the ON clause, equalities included, over both relation names.
+        select: (expression, column name) pairs.
+    """
+
+    left_keys: tuple[str, ...] = ()
+    right_keys: tuple[str, ...] = ()
+    condition: str = "true"
+    select: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Recompute(Node):
+    """Runs `sql` again over the rows of every key that changed and gives the difference. Keeps rows and results.
+
+    Attributes:
+        keys: per input its key columns, all of the same length and types; of length 0 the whole is recomputed.
+        output_keys: columns of the result that hold the key.
+        sql: over the inputs' relation names.
+        why: what in the SQL needs this, for `explain`.
+        closes: as in `Aggregate`, over `output_keys`.
+    """
+
+    keys: tuple[tuple[str, ...], ...] = ()
+    output_keys: tuple[str, ...] = ()
+    sql: str = ""
+    why: str = ""
+    closes: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """The last resort: there is no key to work by."""
+        return not self.output_keys
+
+
+@dataclass(frozen=True, eq=False)
+class Gate(Node):
+    """Under `emit: final`, holds back rows until their window closes.
+
+    Attributes:
+        closes: SQL over the columns for a row's window end in microseconds.
+    """
+
+    closes: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a SELECT was decomposed into.
+
+    Attributes:
+        root: the node whose rows are the result.
+        key: inferred key of the result; () if unknown.
+    """
+
+    root: Node
+    key: tuple[str, ...] = ()
+
+    def nodes(self) -> list[Node]:
+        """Every node once, inputs before their readers."""
+        return list(dict.fromkeys(_postorder(self.root, set())))
+
+    def scans(self) -> dict[str, Scan]:
+        """The inputs read, by stream name."""
+        return {node.stream: node for node in self.nodes() if isinstance(node, Scan)}
+
+    def last_resorts(self) -> list[Recompute]:
+        """Nodes that recompute a whole query at every change."""
+        return [node for node in self.nodes() if isinstance(node, Recompute) and node.whole and node.inputs]
+
+
+def _postorder(node: Node, seen: set[Node]) -> Iterator[Node]:
+    if node in seen:
+        return
+    seen.add(node)
+    for child in node.inputs:
+        yield from _postorder(child, seen)
+    yield node

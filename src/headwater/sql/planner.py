@@ -1,0 +1,154 @@
+"""Makes plan nodes: names them, types them with DuckDB, and carries along what is known of time windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeVar
+
+from sqlglot import exp
+
+from headwater.sql.bind import Binder, BindError, quote
+from headwater.sql.expressions import AggregateFinder, CannotDecompose, column, conjunction, text, unnests
+from headwater.sql.plan import Aggregate, Column, Columns, Gate, Linear, Node, Recompute, Scan, WindowColumn
+
+Emit = Literal["changes", "final"]
+Selected = Sequence[tuple[exp.Expr, str]]
+SomeNode = TypeVar("SomeNode", bound=Node)
+
+
+class Planner:
+    """The state of one planning.
+
+    Attributes:
+        binder: where SQL is bound.
+        emit: whether windowed groups are held back until their windows close.
+        aggregates: tells aggregate calls.
+    """
+
+    def __init__(self, binder: Binder, emit: Emit = "changes") -> None:
+        self.binder = binder
+        self.emit = emit
+        self.aggregates = AggregateFinder(binder.functions("aggregate"))
+        self._count = 0
+        self._scans: dict[str, Scan] = {}
+
+    def name(self) -> str:
+        """A relation name not yet used; in a namespace that no stream's name is likely to meet."""
+        name = f"n{self._count}"
+        self._count += 1
+        return name if name not in self.binder.inputs else self.name()
+
+    def add(self, node: SomeNode) -> SomeNode:
+        """Makes a node's relation known to the binder."""
+        self.binder.define(node.name, node.columns)
+        return node
+
+    def describe(self, sql: str) -> Columns:
+        """Binds SQL over relations of the plan.
+
+        Raises:
+            CannotDecompose: DuckDB cannot bind the rewritten text, so the rewriting was wrong.
+        """
+        try:
+            return self.binder.describe(sql)
+        except BindError as error:
+            raise CannotDecompose(f"DuckDB does not bind a part of it: {str(error).splitlines()[0]}") from error
+
+    def scan(self, stream: str) -> Scan:
+        """The one node that reads an input, however often it is named."""
+        if stream not in self._scans:
+            columns = self.binder.columns[stream]
+            self._scans[stream] = self.add(Scan(self.name(), columns, (), f"scan {stream}", stream=stream))
+        return self._scans[stream]
+
+    def linear(self, node: Node, selected: Selected, where: Sequence[exp.Expr] = (), lateral: str = "") -> Node:
+        """A filter and projection over `node`, or `node` itself where it would change nothing."""
+        condition = conjunction(where)
+        select = tuple((text(expression), name) for expression, name in selected)
+        multiplies = bool(lateral) or any(unnests(expression) for expression, _ in selected)
+        if not condition and not lateral and [(text(column(node.name, n)), n) for n in node.names] == list(select):
+            return node
+        columns = self._linear_columns(node, select, condition, lateral, multiplies)
+        windows = carried_windows(node, selected)
+        title = " and ".join(["filter"] * bool(condition) + ["unnest"] * multiplies + ["project"])
+        return self.add(
+            Linear(
+                self.name(), columns, (node,), title, windows, node.open,
+                select=select, where=condition, lateral=lateral, multiplies=multiplies,
+            )
+        )  # fmt: skip
+
+    def _linear_columns(
+        self, node: Node, select: tuple[tuple[str, str], ...], where: str, lateral: str, multiplies: bool
+    ) -> Columns:
+        """Binds a linear SELECT together with a plain column, which fails if an aggregate is hidden in it."""
+        listed = ", ".join(f"{expression} AS {quote(name)}" for expression, name in select)
+        condition = f" WHERE {where}" if where else ""
+        body = f"FROM {quote(node.name)}{lateral}{condition}"
+        self.describe(f"SELECT {listed or '1'}, {quote(node.name)}.rowid AS _row {body}")
+        return self.describe(f"SELECT {listed} {body}") if select else ()
+
+    def recompute(
+        self,
+        inputs: Sequence[Node],
+        keys: Sequence[Sequence[str]],
+        sql: str,
+        why: str,
+        windows: Mapping[str, WindowColumn] | None = None,
+    ) -> Recompute:
+        """A recompute whose SQL gives the key columns `_k0`, `_k1`, ... first."""
+        output_keys = tuple(f"_k{i}" for i in range(len(keys[0]))) if keys else ()
+        title = f"recompute by key: {why}" if output_keys else f"recompute the whole: {why}"
+        given = dict(windows or {})
+        columns = self.describe(sql)
+        closes = closing({name: given[name] for name in output_keys if name in given}) if len(inputs) == 1 else ""
+        node = Recompute(
+            self.name(), columns, tuple(inputs), title, given, any(n.open for n in inputs),
+            keys=tuple(map(tuple, keys)), output_keys=output_keys, sql=sql, why=why, closes=closes,
+        )  # fmt: skip
+        return self.add(node)
+
+    def gated(self, node: Aggregate | Recompute) -> Node:
+        """Under `emit: final`, the node behind a gate if its groups belong to windows that are still open."""
+        if self.emit != "final" or not node.open or not node.closes:
+            return node
+        title = "hold until the window closes"
+        return self.add(Gate(self.name(), node.columns, (node,), title, node.windows, False, closes=node.closes))
+
+    def common_type(self, left: exp.Expr, right: exp.Expr, relations: str) -> tuple[str, bool]:
+        """The type in which DuckDB compares two expressions, and whether both have it already.
+
+        Raises:
+            CannotDecompose: a text is compared with something else, or the types do not compare.
+        """
+        try:
+            ours, theirs = (self.binder.type_of(text(side), relations) for side in (left, right))
+            if ours == theirs:
+                return ours, True
+            if "VARCHAR" in (ours, theirs):
+                raise CannotDecompose(f"{ours} is compared with {theirs}")
+            return self.binder.type_of(f"([{text(left)}, {text(right)}])[1]", relations), False
+        except BindError as error:
+            raise CannotDecompose(str(error).splitlines()[0]) from error
+
+
+def carried_windows(node: Node, selected: Selected) -> dict[str, WindowColumn]:
+    """What is known of window columns after a projection: those passed on as they are."""
+    return {
+        name: node.windows[expression.name]
+        for expression, name in selected
+        if isinstance(expression, exp.Column) and expression.name in node.windows
+    }
+
+
+def closing(windows: Mapping[str, WindowColumn]) -> str:
+    """SQL for the window end in microseconds since 1970 UTC, from any column that tells it; "" if none does."""
+    for name, window in sorted(windows.items(), key=lambda item: item[1].role):
+        end = quote(name) if window.role == "end" else f"({quote(name)} + {window.size})"
+        return f"epoch_us({end})"
+    return ""
+
+
+def named(columns: Sequence[Column], name: str) -> Column:
+    """The column of that name."""
+    return next(column for column in columns if column.name == name)

@@ -24,8 +24,8 @@ REJECTS = "_rejects"
 def query(project: Project, sql: str) -> pa.Table:
     """Answers a SELECT over the project's tables.
 
-    All tables are read as of the end of the same epoch, the last that was committed whole, so that an answer never mixes
-    two moments.
+    All tables are read as of the end of the same epoch, the last that was committed whole, so that an answer never
+    mixes two moments.
 
     Raises:
         SqlError: the SQL is wrong or names a table that is not there.

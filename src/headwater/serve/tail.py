@@ -28,8 +28,8 @@ def tail(
     Args:
         project: whose table.
         name: of the table or model.
-        after_epoch: begin after this epoch; None begins with what is committed from now on, or without `follow` with all
-            that is kept.
+        after_epoch: begin after this epoch; None begins with what is committed from now on, or without `follow` with
+            all that is kept.
         follow: wait for more; else end with what is there.
         stop: ends the waiting.
         clock: time.

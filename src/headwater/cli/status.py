@@ -1,0 +1,64 @@
+"""`headwater status`: where every source, model and table of a project stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from headwater.cli import output
+
+_PARTS = ("read", "landed", "rejected", "filtered", "late", "in_flight")
+
+
+def status(folder: Path = Path(), /, *, as_json: bool = False) -> int:
+    """Show where the project in FOLDER stands, running or stopped, and whether its accounting adds up.
+
+    Parameters
+    ----------
+    folder
+        The project's folder.
+    as_json
+        Print one JSON object.
+    """
+    from headwater.cli.opening import read_project
+    from headwater.runtime.status import read_status
+
+    current = read_status(read_project(folder).state)
+    if as_json:
+        output.print_data(json.dumps(current))
+    else:
+        _print(cast(Mapping[str, object], current))
+    return output.OK if current["accounting"] else output.WRONG_DATA
+
+
+def _print(current: Mapping[str, object]) -> None:
+    freshness = cast(Mapping[str, object], current["freshness_ms"])
+    checkpoint = cast(Mapping[str, object], current["checkpoint"])
+    rejects = cast(Mapping[str, object], current["rejects"])
+    output.print_data(
+        f"{current['project']}: {current['state']}, epoch {current['epoch']}, checkpoint {checkpoint['epoch']},"
+        f" freshness p50 {_ms(freshness.get('p50'))} p99 {_ms(freshness.get('p99'))}, open rejects {rejects['open']}"
+    )
+    error = cast("Mapping[str, object] | None", current["error"])
+    if error:
+        output.warn(str(error["message"]), str(error["hint"]))
+    sources, models = _entries(current["sources"]), _entries(current["models"])
+    lines = [_account("stream", entry) for source in sources for entry in _entries(source["streams"])]
+    lines += [_account("model", entry) for entry in models]
+    output.print_table(["", "name", *_PARTS, "adds up"], lines)
+    for source in sources:
+        output.print_data(f"source {source['name']}: {source['state']}, lag {source['lag_bytes']} bytes")
+
+
+def _account(kind: str, entry: Mapping[str, object]) -> list[str]:
+    return [kind, str(entry["name"]), *(f"{entry[part]:,}" for part in _PARTS), "yes" if entry["holds"] else "NO"]
+
+
+def _entries(value: object) -> Sequence[Mapping[str, object]]:
+    return cast(Sequence[Mapping[str, object]], value)
+
+
+def _ms(value: object) -> str:
+    return "-" if value is None else f"{value:,} ms"

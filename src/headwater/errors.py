@@ -85,6 +85,10 @@ class CorruptLog(HeadwaterError):
     """The log holds bytes that fail their checksum where no torn write can explain them."""
 
 
+class CorruptCheckpoint(HeadwaterError):
+    """A checkpoint lacks files, or they hold bytes that fail their checksum."""
+
+
 class StorageFailed(HeadwaterError):
     """A write or fsync to our own storage failed (disk full, I/O error). Nothing after it was acknowledged."""
 

@@ -1,0 +1,1 @@
+"""What an engine remembers between epochs: rows by key, in memory, with checkpoints on disk."""

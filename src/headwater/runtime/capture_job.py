@@ -21,9 +21,10 @@ BACKLOG_RECORDS = 5_000_000
 class Partitions:
     """The open log partitions by source; a partition that failed to write is opened anew here, for all its users."""
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
+    def __init__(self, folder: Path, clock: Clock, segment_bytes: int) -> None:
         self._folder = folder
         self._clock = clock
+        self._segment_bytes = segment_bytes
         self._open: dict[str, Partition] = {}
         self._lock = threading.Lock()
 
@@ -33,7 +34,9 @@ class Partitions:
             before = self._open.pop(source, None)
             if before is not None:
                 before.close()
-            self._open[source] = Partition.open(self._folder / source, clock=self._clock)
+            self._open[source] = Partition.open(
+                self._folder / source, segment_bytes=self._segment_bytes, clock=self._clock
+            )
             return self._open[source]
 
     def __getitem__(self, source: str) -> Partition:

@@ -56,7 +56,7 @@ class Supervisor:
         self._watch = watch
         self._stop = threading.Event()
         self._lock = take_lock(project.state)
-        self._partitions = Partitions(project.state / "log", self._clock)
+        self._partitions = Partitions(project.state / "log", self._clock, int(project.run.log_segment))
         made = sources if sources is not None else self._make_sources()
         arrived = threading.Event()
         for name in made:

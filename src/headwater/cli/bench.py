@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from json import dumps
 from pathlib import Path
 
 from cyclopts import App
@@ -13,13 +13,11 @@ app = App(name="bench", help="Measure parts of Headwater on this machine.")
 
 
 @app.command
-def log(*, as_json: bool = False) -> int:
+def log(*, json: bool = False) -> int:
     """Append to and read from a log in a temporary folder.
 
-    Parameters
-    ----------
-    as_json
-        Print one JSON object.
+    Args:
+        json: Print one JSON object.
     """
     import tempfile
 
@@ -27,8 +25,8 @@ def log(*, as_json: bool = False) -> int:
 
     with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
         figures = benchmark(Path(folder))
-    if as_json:
-        output.print_data(json.dumps({"v": 1, **figures}))
+    if json:
+        output.print_data(dumps({"v": 1, **figures}))
     else:
         output.print_table(["figure", "value"], [[name, f"{value:,.1f}"] for name, value in figures.items()])
     return output.OK

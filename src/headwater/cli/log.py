@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +18,12 @@ app = App(name="log", help="Look into the durable log: every change, before any 
 
 
 @app.command
-def ls(folder: Path = Path(), /, *, as_json: bool = False) -> int:
+def ls(folder: Path = Path(), /, *, json: bool = False) -> int:
     """List the segments of every source's log.
 
-    Parameters
-    ----------
-    folder
-        The project's folder.
-    as_json
-        Print one JSON object.
+    Args:
+        folder: The project's folder.
+        json: Print one JSON object.
     """
     from headwater.log.partition import open_for_reading
 
@@ -37,7 +34,7 @@ def ls(folder: Path = Path(), /, *, as_json: bool = False) -> int:
             {"source": source, "segment": s.path.name, "base": s.base, "records": s.records, "bytes": s.bytes}
             for s in view.segments()
         ]
-    if as_json:
+    if json:
         output.print_json({"segments": rows})
     else:
         output.print_table(
@@ -50,16 +47,11 @@ def ls(folder: Path = Path(), /, *, as_json: bool = False) -> int:
 def peek(source: str, folder: Path = Path(), /, *, offset: int | None = None, records: int = 10) -> int:
     """Print records of a source's log as JSON lines.
 
-    Parameters
-    ----------
-    source
-        The source.
-    folder
-        The project's folder.
-    offset
-        The first offset; the default shows the last records.
-    records
-        How many.
+    Args:
+        source: The source.
+        folder: The project's folder.
+        offset: The first offset; the default shows the last records.
+        records: How many.
     """
     from headwater.errors import UserError
     from headwater.log.partition import open_for_reading
@@ -80,10 +72,8 @@ def peek(source: str, folder: Path = Path(), /, *, offset: int | None = None, re
 def verify(folder: Path = Path(), /) -> int:
     """Check every byte of the log against its checksums.
 
-    Parameters
-    ----------
-    folder
-        The project's folder.
+    Args:
+        folder: The project's folder.
     """
     from headwater.log.partition import verify as verify_partition
 
@@ -114,4 +104,4 @@ def _lines(records: Iterator[LogRecord]) -> Iterator[str]:
     for record in records:
         stream = "_rejects" if record.stream is None else record.stream.name
         for number, row in enumerate(record.rows.to_pylist()):
-            yield json.dumps({"offset": record.offset + number, "stream": stream, **row}, default=str)
+            yield dumps({"offset": record.offset + number, "stream": stream, **row}, default=str)

@@ -12,22 +12,16 @@ Format = Literal["table", "csv", "ndjson"]
 
 
 def query(
-    sql: str = "", folder: Path = Path(), /, *, form: Format = "table", tables: bool = False, limit: int = 100
+    sql: str = "", folder: Path = Path(), /, *, format: Format = "table", tables: bool = False, limit: int = 100
 ) -> int:
     """Answer SQL over the tables and models of the project in FOLDER, as of its last epoch, running or stopped.
 
-    Parameters
-    ----------
-    sql
-        A SELECT in DuckDB's dialect.
-    folder
-        The project's folder.
-    form
-        How to print the answer.
-    tables
-        List the tables and their columns instead.
-    limit
-        Most rows that `table` prints; csv and ndjson print all.
+    Args:
+        sql: A SELECT in DuckDB's dialect.
+        folder: The project's folder.
+        format: How to print the answer.
+        tables: List the tables and their columns instead.
+        limit: Most rows that `table` prints; csv and ndjson print all.
     """
     from headwater.cli.opening import read_project
     from headwater.errors import UserError
@@ -39,7 +33,7 @@ def query(
         return output.OK
     if not sql:
         raise UserError("there is no SQL to answer", hint='headwater query "SELECT * FROM orders LIMIT 10"')
-    _print(serve.query(project, sql), form, limit)
+    _print(serve.query(project, sql), format, limit)
     return output.OK
 
 
@@ -56,7 +50,7 @@ def _list(project: object) -> None:
 
 
 def _print(answer: object, form: Format, limit: int) -> None:
-    import json
+    from json import dumps
 
     import pyarrow as pa
     import pyarrow.csv
@@ -66,7 +60,7 @@ def _print(answer: object, form: Format, limit: int) -> None:
         pyarrow.csv.write_csv(answer, sys.stdout.buffer)
     elif form == "ndjson":
         for row in answer.to_pylist():
-            output.print_data(json.dumps(row, default=str, ensure_ascii=False))
+            output.print_data(dumps(row, default=str, ensure_ascii=False))
     else:
         rows = answer.slice(0, limit).to_pylist()
         output.print_table(answer.column_names, [[_cell(value) for value in row.values()] for row in rows])

@@ -18,24 +18,20 @@ app = App(name="rejects", help="Records that a stage could not take: kept whole,
 
 
 @app.command
-def ls(folder: Path = Path(), /, *, settled: bool = False, as_json: bool = False) -> int:
+def ls(folder: Path = Path(), /, *, settled: bool = False, json: bool = False) -> int:
     """List the rejects that wait for a decision.
 
-    Parameters
-    ----------
-    folder
-        The project's folder.
-    settled
-        List replayed, superseded and discarded ones too.
-    as_json
-        Print one JSON object.
+    Args:
+        folder: The project's folder.
+        settled: List replayed, superseded and discarded ones too.
+        json: Print one JSON object.
     """
     states = ("open", "requested") + (("replayed", "superseded", "discarded") if settled else ())
     store = _open(folder)
     entries = store.ledger.entries(states)
     store.close()
-    if as_json:
-        output.print_json({"rejects": [_as_json(entry) for entry in entries]})
+    if json:
+        output.print_json({"rejects": [_json(entry) for entry in entries]})
         return output.OK
     output.print_table(
         ["id", "state", "stage", "stream", "reason", "key", "message"],
@@ -48,17 +44,14 @@ def ls(folder: Path = Path(), /, *, settled: bool = False, as_json: bool = False
 def show(number: int, folder: Path = Path(), /) -> int:
     """Show one reject whole.
 
-    Parameters
-    ----------
-    number
-        Its number in `headwater rejects ls`.
-    folder
-        The project's folder.
+    Args:
+        number: Its number in `headwater rejects ls`.
+        folder: The project's folder.
     """
     store = _open(folder)
     entry = store.ledger.entry(number)
     store.close()
-    for name, value in _as_json(entry).items():
+    for name, value in _json(entry).items():
         output.print_data(f"{name:12} {value}")
     output.print_data(f"{'record':12} {_record(entry)}")
     return output.OK
@@ -68,14 +61,10 @@ def show(number: int, folder: Path = Path(), /) -> int:
 def replay(*numbers: int, folder: Path = Path(), every: bool = False) -> int:
     """Send rejects through the pipeline again, in the running project's next epoch or when it runs next.
 
-    Parameters
-    ----------
-    numbers
-        Which, by their numbers in `headwater rejects ls`.
-    folder
-        The project's folder.
-    every
-        All that are open.
+    Args:
+        numbers: Which, by their numbers in `headwater rejects ls`.
+        folder: The project's folder.
+        every: All that are open.
     """
     return _decide("ask_replay", numbers, folder, every, "to be replayed")
 
@@ -84,14 +73,10 @@ def replay(*numbers: int, folder: Path = Path(), every: bool = False) -> int:
 def discard(*numbers: int, folder: Path = Path(), every: bool = False) -> int:
     """Give rejects up. They stay in the ledger and are counted as rejected.
 
-    Parameters
-    ----------
-    numbers
-        Which, by their numbers in `headwater rejects ls`.
-    folder
-        The project's folder.
-    every
-        All that are open.
+    Args:
+        numbers: Which, by their numbers in `headwater rejects ls`.
+        folder: The project's folder.
+        every: All that are open.
     """
     return _decide("discard", numbers, folder, every, "discarded")
 
@@ -119,7 +104,7 @@ def _open(folder: Path) -> StateStore:
     return StateStore(state)
 
 
-def _as_json(entry: Reject) -> dict[str, object]:
+def _json(entry: Reject) -> dict[str, object]:
     told = {
         name: value for name, value in vars(entry).items() if name not in ("record", "first_seen_us", "last_seen_us")
     }

@@ -10,14 +10,10 @@ from headwater.cli import output
 def run(folder: Path = Path(), /, *, once: bool = False, json_log: bool | None = None) -> int:
     """Run the project in FOLDER until Ctrl-C, which finishes what is under way; a second one stops at once.
 
-    Parameters
-    ----------
-    folder
-        The project's folder.
-    once
-        Stop when what the sources hold now is in the tables.
-    json_log
-        Write the log of state changes as JSON lines; the default does so when standard error is not a terminal.
+    Args:
+        folder: The project's folder.
+        once: Stop when what the sources hold now is in the tables.
+        json_log: Tell changes of state as JSON lines; the default does so when stderr is not a terminal.
     """
     from headwater.cli.opening import open_project
     from headwater.runtime.journal import Journal

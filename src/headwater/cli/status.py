@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from json import dumps
 from pathlib import Path
 from typing import cast
 
@@ -12,22 +12,19 @@ from headwater.cli import output
 _PARTS = ("read", "landed", "rejected", "filtered", "late", "in_flight")
 
 
-def status(folder: Path = Path(), /, *, as_json: bool = False) -> int:
+def status(folder: Path = Path(), /, *, json: bool = False) -> int:
     """Show where the project in FOLDER stands, running or stopped, and whether its accounting adds up.
 
-    Parameters
-    ----------
-    folder
-        The project's folder.
-    as_json
-        Print one JSON object.
+    Args:
+        folder: The project's folder.
+        json: Print one JSON object.
     """
     from headwater.cli.opening import read_project
     from headwater.runtime.status import read_status
 
     current = read_status(read_project(folder).state)
-    if as_json:
-        output.print_data(json.dumps(current))
+    if json:
+        output.print_data(dumps(current))
     else:
         _print(cast(Mapping[str, object], current))
     return output.OK if current["accounting"] else output.WRONG_DATA

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from json import dumps
 from pathlib import Path
 
 from headwater.cli import output
@@ -15,22 +15,16 @@ def tail(
     *,
     follow: bool = True,
     after_epoch: int | None = None,
-    as_json: bool = False,
+    json: bool = False,
 ) -> int:
     """Print the changes of a model or table as its epochs are committed, until Ctrl-C: + appears, - goes.
 
-    Parameters
-    ----------
-    name
-        The model or table.
-    folder
-        The project's folder.
-    follow
-        Wait for more; with --no-follow, print what is kept and end.
-    after_epoch
-        Begin after this epoch.
-    as_json
-        One JSON object for each changed row.
+    Args:
+        name: The model or table.
+        folder: The project's folder.
+        follow: Wait for more; with --no-follow, print what is kept and end.
+        after_epoch: Begin after this epoch.
+        json: One JSON object for each changed row.
     """
     from headwater.change import WEIGHT
     from headwater.cli.opening import read_project
@@ -39,9 +33,9 @@ def tail(
     for change in serve.tail(read_project(folder), name, after_epoch=after_epoch, follow=follow):
         for row in change.rows.to_pylist():
             weight = row.pop(WEIGHT)
-            if as_json:
+            if json:
                 line = {"v": 1, "epoch": change.epoch, "weight": weight, "row": row}
-                output.print_data(json.dumps(line, default=str, ensure_ascii=False))
+                output.print_data(dumps(line, default=str, ensure_ascii=False))
             else:
                 sign = "+" if weight > 0 else "-"
                 values = "  ".join(f"{column}={value}" for column, value in row.items())

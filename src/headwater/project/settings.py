@@ -112,6 +112,11 @@ class RunSettings(Settings):
         description="Time between two checkpoints: how much a restart repeats.",
         examples=["1 m"],
     )
+    log_segment: Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(ge=4096)] = Field(
+        default=ByteSize(64 * 2**20),
+        description="Size at which a file of the log is closed and another begun; default 64 MiB.",
+        examples=["64 MiB"],
+    )
     log_retention: LogRetention = Field(default_factory=LogRetention, description="When the log lets records go.")
 
 
@@ -147,8 +152,8 @@ class ModelSettings(Settings):
     lateness: Duration = Field(
         default=timedelta(0), description="How long after its end a window still takes rows.", examples=["5 seconds"]
     )
-    late: Literal["update", "reject", "drop"] = Field(
-        default="update",
-        description="What happens to rows that are later still. update: correct the result. reject: into the "
-        "rejects. drop: only counted.",
+    late: Literal["update", "reject", "drop"] | None = Field(
+        default=None,
+        description="What happens to rows that are later still. update: correct the result (the default where emit is "
+        "changes). reject: into the rejects (the default where it is final). drop: only counted.",
     )

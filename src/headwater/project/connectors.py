@@ -1,0 +1,86 @@
+"""Which connectors there are. A new one is one line in `CONNECTORS`; its modules are imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from pydantic import BaseModel
+
+from headwater.capture.source import Source
+from headwater.clock import Clock
+from headwater.errors import UserError
+from headwater.project.definition import SourceDefinition
+
+
+@dataclass(frozen=True)
+class Connector:
+    """One kind of source.
+
+    Attributes:
+        type: what `type:` says in `headwater.yml`.
+        settings: "module:class" of its settings, a pydantic model.
+        source: "module:class" of the source; called with (name, settings, identity, clock).
+        extra: the extra of the package that brings what it needs; empty if it always works.
+    """
+
+    type: str
+    settings: str
+    source: str
+    extra: str = ""
+
+
+CONNECTORS: tuple[Connector, ...] = (
+    Connector(
+        "postgres",
+        settings="headwater.capture.postgres.settings:PostgresSettings",
+        source="headwater.capture.postgres.source:PostgresSource",
+    ),
+)
+
+
+class _MakesSource(Protocol):
+    def __call__(self, name: str, settings: BaseModel, *, identity: str, clock: Clock) -> Source: ...
+
+
+def connector(kind: str) -> Connector | None:
+    """The connector of a type; None if there is none."""
+    return next((known for known in CONNECTORS if known.type == kind), None)
+
+
+def settings_class(known: Connector) -> type[BaseModel]:
+    """The class of a connector's settings."""
+    return cast(type[BaseModel], _named(known, known.settings))
+
+
+def make_source(definition: SourceDefinition, project: str, identity: str, clock: Clock) -> Source:
+    """Makes the source that a definition describes; nothing is connected yet.
+
+    Args:
+        definition: the source.
+        project: the project's name; part of the default name of what is made in the foreign system.
+        identity: identifies the state folder, so that two copies of a project never share a replication slot.
+        clock: time.
+
+    Raises:
+        UserError: the connector's extra is not installed.
+    """
+    known = connector(definition.type)
+    if known is None:
+        raise UserError(f"there is no connector {definition.type!r}", place=definition.place)
+    make = cast(_MakesSource, _named(known, known.source))
+    return make(definition.name, definition.settings, identity=identity, clock=clock)
+
+
+def _named(known: Connector, path: str) -> object:
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if not known.extra or (error.name or "").startswith("headwater"):
+            raise
+        raise UserError(
+            f"the connector {known.type!r} needs the package {error.name}",
+            hint=f"pip install 'headwater[{known.extra}]'",
+        ) from error

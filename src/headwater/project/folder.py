@@ -1,0 +1,170 @@
+"""Reads a project's folder: `headwater.yml` and `models/*.sql`, every mistake reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from headwater.errors import InvariantBroken, Place
+from headwater.project.connectors import CONNECTORS, connector, settings_class
+from headwater.project.definition import Model, Project, SourceDefinition
+from headwater.project.document import Document, NodePath, YamlValue, read_yaml
+from headwater.project.interpolation import Interpolator
+from headwater.project.mistakes import Mistakes, did_you_mean
+from headwater.project.models import in_order, model_files, place_of_name, read_models
+from headwater.project.settings import LakeSettings, ProjectFile, SourceSection
+from headwater.project.validation import validate
+
+FILE = "headwater.yml"
+_GENERIC_KEYS = tuple(SourceSection.model_fields)
+
+
+def load(folder: Path, *, environment: Mapping[str, str]) -> Project:
+    """Reads the project in `folder`. Nothing is connected or written.
+
+    Which streams there are is not known yet: a name in a model's SQL that is no model's is taken for a stream's as long
+    as there is a source. `headwater.project.check.check` settles it once the streams are known.
+
+    Args:
+        folder: holds `headwater.yml`.
+        environment: what `${NAME}` is looked up in.
+
+    Raises:
+        ProjectError: with every mistake found, each with its place.
+    """
+    mistakes = Mistakes()
+    document, substituted = _read_file(folder, environment, mistakes)
+    models = read_models(folder, mistakes)
+    ordered = in_order(models, mistakes)
+    if document is None:
+        mistakes.raise_any()
+        raise InvariantBroken("a project file could not be read and no mistake was noted")
+    reader = _Reader(document, substituted, mistakes)
+    file, sources = reader.file(), reader.sources()
+    _check_names(sources, models, document, mistakes)
+    if not document.data.get("sources"):
+        _check_without_sources(models, {path.stem for path in model_files(folder)}, mistakes)
+    mistakes.raise_any()
+    if file is None:
+        raise InvariantBroken("a project file is not valid and no mistake was noted")
+    return Project(
+        name=file.name,
+        folder=folder,
+        state=folder / file.state,
+        lake=_resolved(file.lake, folder, file.name),
+        run=file.run,
+        sources=sources,
+        models=ordered,
+        places={**document.places, **document.keys},
+    )
+
+
+def _read_file(
+    folder: Path, environment: Mapping[str, str], mistakes: Mistakes
+) -> tuple[Document | None, frozenset[str]]:
+    """The document, and the values that came into it from outside."""
+    path = folder / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        mistakes.add("this is not UTF-8 text", place=Place(str(path)), hint="save the file as UTF-8")
+        return None, frozenset()
+    except OSError as error:
+        other = path.with_suffix(".yaml")
+        hint = f"rename {other} to {FILE}" if other.exists() else f"headwater init {folder}"
+        mistakes.add(f"there is no project here: {error.strerror}", place=Place(str(path)), hint=hint)
+        return None, frozenset()
+    interpolator = Interpolator(environment, folder, mistakes)
+    document = read_yaml(text, file=str(path), mistakes=mistakes, expand=interpolator.expand)
+    return document, frozenset(interpolator.substituted)
+
+
+class _Reader:
+    """Makes definitions of a document."""
+
+    def __init__(self, document: Document, substituted: frozenset[str], mistakes: Mistakes) -> None:
+        self._document = document
+        self._substituted = substituted
+        self._mistakes = mistakes
+
+    def file(self) -> ProjectFile | None:
+        """The top of the file."""
+        return validate(
+            ProjectFile,
+            self._document.data,
+            document=self._document,
+            path=(),
+            mistakes=self._mistakes,
+            substituted=self._substituted,
+        )
+
+    def sources(self) -> tuple[SourceDefinition, ...]:
+        """The sources without mistakes; what is wrong with their names and kind is `file`'s to say."""
+        sections = self._document.data.get("sources")
+        if not isinstance(sections, dict):
+            return ()
+        made = [self._source(name, section) for name, section in sections.items() if isinstance(section, dict)]
+        return tuple(source for source in made if source is not None)
+
+    def _source(self, name: str, section: dict[str, YamlValue]) -> SourceDefinition | None:
+        path: NodePath = ("sources", name)
+        generic = {key: value for key, value in section.items() if key in _GENERIC_KEYS}
+        common = validate(
+            SourceSection, generic, document=self._document, path=path, mistakes=self._mistakes,
+            substituted=self._substituted,
+        )  # fmt: skip
+        kind = section.get("type")
+        known = connector(kind) if isinstance(kind, str) else None
+        if isinstance(kind, str) and known is None and (*path, "type") not in self._document.broken:
+            hint = did_you_mean(kind, [one.type for one in CONNECTORS])
+            written = self._document.written[(*path, "type")]
+            self._mistakes.add(
+                f"unknown type of source {written!r}", place=self._document.place((*path, "type")), hint=hint
+            )
+        if known is None:
+            return None
+        wanted = settings_class(known)
+        own = {key: value for key, value in section.items() if key not in _GENERIC_KEYS or key in wanted.model_fields}
+        settings = validate(
+            wanted, own, document=self._document, path=path, mistakes=self._mistakes,
+            substituted=self._substituted, also_known=_GENERIC_KEYS,
+        )  # fmt: skip
+        if common is None or settings is None:
+            return None
+        place = self._document.place(path, key=True)
+        return SourceDefinition(name, known.type, settings, common.mirror, common.streams, place)
+
+
+def _resolved(lake: LakeSettings, folder: Path, project: str) -> LakeSettings:
+    warehouse = str((folder / lake.warehouse).absolute())
+    return lake.model_copy(update={"warehouse": warehouse, "namespace": lake.namespace or project})
+
+
+def _check_names(
+    sources: tuple[SourceDefinition, ...], models: list[Model], document: Document, mistakes: Mistakes
+) -> None:
+    """One name, one thing: among streams that settings name, and models. Names differ by more than case."""
+    taken: dict[str, str] = {}
+    for source in sources:
+        for stream in source.streams:
+            place = document.place(("sources", source.name, "streams", stream), key=True)
+            other = taken.setdefault(stream.casefold(), f"a stream of {source.name!r}")
+            if other != f"a stream of {source.name!r}":
+                mistakes.add(f"the stream {stream!r} is also {other}", place=place, hint="stream names must differ")
+    for model in models:
+        if model.name in taken:
+            mistakes.add(
+                f"the model {model.name!r} has the name of {taken[model.name]}",
+                place=Place(model.file),
+                hint="rename the model's file",
+            )
+
+
+def _check_without_sources(models: list[Model], names: set[str], mistakes: Mistakes) -> None:
+    """Without a source every name in a model must be a model's."""
+    for model in models:
+        for name in model.inputs:
+            if name not in names:
+                near = did_you_mean(name, names - {model.name})
+                hint = near if near.startswith("did") else f"there are no sources; add one to {FILE}"
+                mistakes.add(f"nothing is called {name!r}", place=place_of_name(model, name), hint=hint)

@@ -1,0 +1,125 @@
+"""What was last run: `project.json` in the state folder, written by the runtime and read by `plan`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from headwater.errors import UserError
+from headwater.project.definition import Project, SourceDefinition
+from headwater.project.discovery import load_streams
+from headwater.project.state_file import write_atomically
+from headwater.schema import StreamSchema
+
+FILE = "project.json"
+
+
+class RecordedModel(BaseModel):
+    """A model that ran."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fingerprint: str = Field(description="`Model.fingerprint`.")
+    inputs: tuple[str, ...] = Field(default=(), description="Streams and models that it read.")
+
+
+class RecordedStream(BaseModel):
+    """A stream that was captured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: tuple[tuple[str, str], ...] = Field(description="Name and Arrow type of each column, in order.")
+    key: tuple[str, ...] = Field(default=(), description="Names of its key columns.")
+
+
+class RecordedTable(BaseModel):
+    """A lake table that was written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: tuple[str, ...] = Field(default=(), description="Names of its declared key columns.")
+    of: str = Field(description="stream or model: whose content it holds.")
+
+
+class Recorded(BaseModel):
+    """What was last run. No secrets: of a source only a fingerprint is kept, and that leaves secrets out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    v: int = Field(default=1, description="Version of this form.")
+    name: str = Field(default="", description="Name of the project.")
+    sources: dict[str, str] = Field(default_factory=dict, description="Fingerprint of each source's settings.")
+    streams: dict[str, RecordedStream] = Field(default_factory=dict, description="By stream name.")
+    models: dict[str, RecordedModel] = Field(default_factory=dict, description="By model name.")
+    tables: dict[str, RecordedTable] = Field(default_factory=dict, description="By table name.")
+
+
+def record(project: Project, streams: Sequence[StreamSchema] | None = None) -> dict[str, object]:
+    """What `save_recorded` writes: JSON that stands for the project as it is now.
+
+    Args:
+        project: the project.
+        streams: its streams; None takes those last discovered.
+    """
+    return describe(project, load_streams(project.state) if streams is None else streams).model_dump(mode="json")
+
+
+def describe(project: Project, streams: Sequence[StreamSchema]) -> Recorded:
+    """The project as it would be recorded if it ran now."""
+    tables = {
+        stream.name: RecordedTable(key=stream.key, of="stream")
+        for stream in streams
+        if any(source.mirrors(stream.name) for source in project.sources)
+    }
+    tables |= {model.name: RecordedTable(key=model.settings.key, of="model") for model in project.models}
+    return Recorded(
+        name=project.name,
+        sources={source.name: source_fingerprint(source) for source in project.sources},
+        streams={stream.name: _stream(stream) for stream in streams},
+        models={m.name: RecordedModel(fingerprint=m.fingerprint, inputs=m.inputs) for m in project.models},
+        tables=tables,
+    )
+
+
+def save_recorded(state: Path, recorded: dict[str, object]) -> None:
+    """Writes what `record` made into the state folder, whole or not at all.
+
+    Raises:
+        StorageFailed: it could not be written.
+    """
+    write_atomically(state / FILE, json.dumps(recorded, indent=1, sort_keys=True))
+
+
+def load_recorded(state: Path) -> Recorded | None:
+    """What was last run from the state folder; None if nothing was yet.
+
+    Raises:
+        UserError: the file is there and cannot be understood.
+    """
+    path = state / FILE
+    if not path.exists():
+        return None
+    try:
+        return Recorded.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        hint = f"was the state written by a newer Headwater? To start over, move {state} away"
+        raise UserError(f"{path} cannot be understood", hint=hint) from error
+
+
+def source_fingerprint(source: SourceDefinition) -> str:
+    """Stands for a source's settings; secrets are left out, so that a new password changes nothing."""
+    streams = {name: settings.model_dump(mode="json", exclude={"mirror"}) for name, settings in source.streams.items()}
+    settings = source.settings.model_dump(mode="json")
+    return _digest({"type": source.type, "settings": settings, "streams": streams})
+
+
+def _stream(stream: StreamSchema) -> RecordedStream:
+    return RecordedStream(columns=tuple((field.name, str(field.type)) for field in stream.columns), key=stream.key)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,56 @@
+"""JSON Schema of `headwater.yml`, for editors: `# yaml-language-server: $schema=headwater.schema.json`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from headwater.project.connectors import CONNECTORS, Connector, settings_class
+from headwater.project.settings import ProjectFile, SourceSection
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, object]
+
+
+def json_schema() -> Schema:
+    """The schema of the whole file (draft 2020-12); a source is one of the connectors, told apart by `type`."""
+    top = cast(Schema, ProjectFile.model_json_schema(ref_template="#/$defs/{model}"))
+    definitions = cast(Schema, top.pop("$defs", {}))
+    branches = [_source(known, definitions) for known in CONNECTORS]
+    properties = cast(dict[str, Schema], top["properties"])
+    named = cast(dict[str, Schema], properties["sources"]["patternProperties"])
+    properties["sources"]["patternProperties"] = {pattern: {"anyOf": branches} for pattern in named}
+    properties["sources"]["additionalProperties"] = False
+    whole = {"$schema": DIALECT, **top, "title": "headwater.yml", "$defs": definitions}
+    return cast(Schema, _open_to_references(whole))
+
+
+def _source(known: Connector, definitions: Schema) -> Schema:
+    """A source of one type: its generic keys and the connector's own, as a reference into `definitions`."""
+    generic = cast(Schema, SourceSection.model_json_schema(ref_template="#/$defs/{model}"))
+    own = cast(Schema, settings_class(known).model_json_schema(ref_template="#/$defs/{model}"))
+    for schema in (generic, own):
+        definitions.update(cast(Schema, schema.pop("$defs", {})))
+    properties = {**cast(Schema, generic["properties"]), **cast(Schema, own["properties"])}
+    properties["type"] = {"const": known.type, "description": "The connector."}
+    required = {*cast(list[str], generic.get("required", [])), *cast(list[str], own.get("required", []))}
+    definitions[f"source_{known.type}"] = {
+        "type": "object",
+        "description": own.get("description", ""),
+        "properties": properties,
+        "required": sorted(required | {"type"}),
+        "additionalProperties": False,
+    }
+    return {"$ref": f"#/$defs/source_{known.type}"}
+
+
+def _open_to_references(schema: object) -> object:
+    """Lets `${NAME}` stand where a number, true or false is wanted."""
+    if isinstance(schema, list):
+        return [_open_to_references(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    opened = {name: _open_to_references(value) for name, value in schema.items()}
+    if opened.get("type") not in ("integer", "number", "boolean"):
+        return opened
+    outside = {name: opened.pop(name) for name in ("title", "description", "default", "examples") if name in opened}
+    return {**outside, "anyOf": [opened, {"type": "string", "pattern": r"\$\{"}]}

@@ -1,0 +1,141 @@
+"""Parquet files of a table: data files and position delete files, made durable and described for a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import (
+    StatisticsCollector,
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.typedef import Record
+
+from headwater.errors import StorageFailed
+from headwater.index.kernels import Longs
+from headwater.lake.iceberg.durable_io import local_path, make_folder, sync_file
+from headwater.lake.iceberg.schema import FIELD_ID, file_schema, fill_columns
+
+PATH_FIELD_ID, POSITION_FIELD_ID = 2147483546, 2147483545
+"""Reserved ids of the columns of a position delete file (Iceberg spec, appendix "Reserved Field IDs")."""
+
+_POSITION_DELETES = pa.schema(
+    [
+        pa.field("file_path", pa.string(), nullable=False, metadata={FIELD_ID: str(PATH_FIELD_ID)}),
+        pa.field("pos", pa.int64(), nullable=False, metadata={FIELD_ID: str(POSITION_FIELD_ID)}),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class FileWriter:
+    """Writes files for one state of a table's schema.
+
+    Attributes:
+        metadata: the table's metadata; location, schema and properties are used.
+        written: every file begun, whole or not.
+    """
+
+    metadata: TableMetadata
+    written: list[Path] = field(default_factory=list)
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        return file_schema(self.metadata.schema())
+
+    @cached_property
+    def _statistics(self) -> dict[int, StatisticsCollector]:
+        return compute_statistics_plan(self.metadata.schema(), self.metadata.properties)
+
+    @cached_property
+    def _paths(self) -> dict[str, int]:
+        return parquet_path_to_id_mapping(self.metadata.schema())
+
+    @cached_property
+    def _folder(self) -> Path:
+        location = local_path(self.metadata.location)
+        if location is None:
+            raise StorageFailed(
+                f"the table's location {self.metadata.location} is not on a local disk", hint="use a local warehouse"
+            )
+        folder = location / "data"
+        make_folder(folder)
+        return folder
+
+    def _new_path(self, ending: str) -> Path:
+        path = self._folder / f"{uuid4()}{ending}"
+        self.written.append(path)
+        return path
+
+    def write_rows(self, rows: pa.Table) -> DataFile:
+        """Writes rows (lake types; columns that are missing are null) to a new data file.
+
+        Raises:
+            OSError: the disk is full or fails; the file may lie there half written, under a name nobody knows.
+        """
+        path = self._new_path(".parquet")
+        written = _write_parquet(fill_columns(rows, self._schema), path)
+        statistics = data_file_statistics_from_parquet_metadata(written, self._statistics, self._paths)
+        return _describe(path, DataFileContent.DATA, **statistics.to_serialized_dict())
+
+    def write_deletes(self, paths: Sequence[str], files: Longs, rows: Longs) -> DataFile:
+        """Writes a position delete file.
+
+        Args:
+            paths: data files by number.
+            files: the number of each deleted row's file.
+            rows: each deleted row's position in its file, from 0.
+
+        Raises:
+            OSError: as `write_rows`.
+        """
+        named = np.unique(files)
+        ranked = sorted((paths[number], number) for number in named.tolist())
+        rank = np.zeros(int(named[-1]) + 1, np.int64)
+        rank[[number for _, number in ranked]] = np.arange(len(ranked))
+        order = np.lexsort((rows, rank[files]))
+        ascending = pa.array([path for path, _ in ranked], pa.string())
+        names = ascending.take(pa.array(rank[files][order]))
+        path = self._new_path("-deletes.parquet")
+        _write_parquet(pa.table([names, pa.array(rows[order])], schema=_POSITION_DELETES), path)
+        return _describe(
+            path,
+            DataFileContent.POSITION_DELETES,
+            record_count=len(rows),
+            lower_bounds={PATH_FIELD_ID: ranked[0][0].encode()},
+            upper_bounds={PATH_FIELD_ID: ranked[-1][0].encode()},
+        )
+
+
+def _write_parquet(rows: pa.Table, path: Path) -> pq.FileMetaData:
+    collected: list[pq.FileMetaData] = []
+    pq.write_table(
+        rows, path, compression="zstd", store_schema=False, store_decimal_as_integer=True, metadata_collector=collected
+    )
+    sync_file(path)
+    return collected[0]
+
+
+def _describe(path: Path, content: DataFileContent, **statistics: object) -> DataFile:
+    return DataFile.from_args(
+        content=content,
+        file_path=str(path),
+        file_format=FileFormat.PARQUET,
+        partition=Record(),
+        file_size_in_bytes=path.stat().st_size,
+        sort_order_id=None,
+        spec_id=0,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,116 @@
+"""File access whose output is on the disk before it is named anywhere.
+
+PyIceberg's own `FileIO` leaves the last word to the page cache: after a power cut the catalog can point to a metadata
+file of zeros. Here a file is fsynced, then its folder, when the output stream closes; the SQLite catalog moves its
+pointer after that. Reading, and storage that is not a local disk (where a finished upload is durable), is PyArrow's.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+from pyiceberg.io import FileIO, InputFile, OutputFile, OutputStream
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.typedef import EMPTY_DICT, Properties
+
+
+def local_path(location: str) -> Path | None:
+    """The path behind an Iceberg location, None if it is not on a local disk."""
+    scheme, rest = location.split("://", 1) if "://" in location else ("file", location)
+    return Path(rest) if scheme == "file" else None
+
+
+def sync_file(path: Path) -> None:
+    """Forces a file's bytes and its name in its folder to the disk.
+
+    Raises:
+        OSError: as the system says; the file cannot be relied upon then.
+    """
+    _sync(path)
+    _sync(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it that are missing, durably."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class DurableFileIO(FileIO):
+    """What PyIceberg is given as `py-io-impl`."""
+
+    def __init__(self, properties: Properties = EMPTY_DICT) -> None:
+        super().__init__(properties)
+        self._arrow = PyArrowFileIO(properties)
+
+    def new_input(self, location: str) -> InputFile:
+        return self._arrow.new_input(location)
+
+    def new_output(self, location: str) -> OutputFile:
+        path = local_path(location)
+        return self._arrow.new_output(location) if path is None else DurableFile(location, path)
+
+    def delete(self, location: str | InputFile | OutputFile) -> None:
+        self._arrow.delete(location)
+
+
+class DurableFile(OutputFile):
+    """A local file to be written once."""
+
+    def __init__(self, location: str, path: Path) -> None:
+        super().__init__(location)
+        self.path = path
+
+    def __len__(self) -> int:
+        return self.path.stat().st_size
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def to_input_file(self) -> InputFile:
+        return PyArrowFileIO().new_input(self.location)
+
+    def create(self, overwrite: bool = False) -> OutputStream:
+        make_folder(self.path.parent)
+        return DurableStream(self.path, "wb" if overwrite else "xb")
+
+
+class DurableStream(OutputStream):
+    """Bytes on their way to a file; closing it makes them durable."""
+
+    def __init__(self, path: Path, mode: str) -> None:
+        self._path = path
+        self._file = open(path, mode)  # noqa: SIM115 - `close` closes it
+        self._size = 0
+
+    def write(self, b: bytes) -> int:
+        self._size += len(b)
+        return int(self._file.write(b))
+
+    def tell(self) -> int:
+        return self._size
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.close()
+            sync_file(self._path)
+
+    def __enter__(self) -> DurableStream:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        self.close()

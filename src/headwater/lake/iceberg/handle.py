@@ -1,0 +1,122 @@
+"""One table in the catalog: loading it, and commits whose outcome is always one of three."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, NoSuchTableError, RESTError
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from sqlalchemy.exc import SQLAlchemyError
+
+from headwater import failpoint
+from headwater.errors import CommitUnknown, StorageFailed
+from headwater.lake.iceberg.snapshot import StagedSnapshot
+
+_NO_ANSWER = (OSError, SQLAlchemyError, RESTError, CommitStateUnknownException)
+
+
+class ForeignCommit(Exception):
+    """Another writer was first: nothing of ours was committed. `fresh` is the table as it is now."""
+
+    def __init__(self, fresh: Table) -> None:
+        super().__init__("another writer has changed the table")
+        self.fresh = fresh
+
+
+@contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Says in our own words that the catalog or the disk failed.
+
+    Raises:
+        StorageFailed: in place of the system's or SQLAlchemy's error.
+    """
+    try:
+        yield
+    except _NO_ANSWER as error:
+        raise StorageFailed(
+            f"{what} failed: {error}", hint="look at the disk of the lake folder (df -h, dmesg), then start again"
+        ) from error
+
+
+@dataclass(frozen=True)
+class TableHandle:
+    """Where a table is found.
+
+    Attributes:
+        catalog: the catalog.
+        identifier: namespace and name.
+    """
+
+    catalog: Catalog
+    identifier: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The table's name without its namespace."""
+        return self.identifier[-1]
+
+    def load(self) -> Table:
+        """The table as the catalog says it is now.
+
+        Raises:
+            StorageFailed: the catalog cannot be read.
+        """
+        with storage_errors(f"reading table {self.name!r} from the catalog"):
+            return self.catalog.load_table(self.identifier)
+
+    def send(self, table: Table, staged: StagedSnapshot) -> Table:
+        """Makes a staged snapshot the table's current one.
+
+        An answer that did not come is asked for: the snapshot's id, made by us, is in the catalog or it is not. With
+        SQLite, whose commits happen in this process, "not there" means that it never will be.
+
+        Returns:
+            The table with the snapshot.
+
+        Raises:
+            StorageFailed: the catalog refused, nothing was committed.
+            CommitUnknown: the catalog cannot be asked; the files stay.
+            ForeignCommit: another writer was first.
+        """
+        try:
+            response = self.catalog.commit_table(table, staged.requirements, staged.updates)
+            failpoint.reach("lake.commit.after_catalog")
+        except (*_NO_ANSWER, CommitFailedException) as error:
+            return self._settle(staged, error)
+        return Table(self.identifier, response.metadata, response.metadata_location, table.io, self.catalog)
+
+    def _settle(self, staged: StagedSnapshot, error: Exception) -> Table:
+        fresh = self._ask(error)
+        if fresh.metadata.snapshot_by_id(staged.snapshot.snapshot_id) is not None:
+            return fresh
+        if isinstance(error, CommitFailedException):
+            raise ForeignCommit(fresh) from error
+        raise StorageFailed(
+            f"table {self.name!r}: the commit was refused: {error}",
+            hint="look at the disk of the lake folder (df -h, dmesg); nothing was committed",
+        ) from error
+
+    def _ask(self, error: Exception) -> Table:
+        try:
+            return self.catalog.load_table(self.identifier)
+        except (*_NO_ANSWER, NoSuchTableError) as second:
+            raise CommitUnknown(
+                f"table {self.name!r}: a commit was sent and the catalog does not say what became of it: {error}",
+                hint="start again: the table will be asked which epoch it holds",
+            ) from second
+
+
+def forget_old_files(before: TableMetadata, table: Table, staged: StagedSnapshot) -> None:
+    """Deletes what the commit made superfluous: old metadata files, and manifest lists of expired snapshots.
+
+    What cannot be deleted is left for the removal of orphan files; the commit has happened.
+    """
+    kept = {entry.metadata_file for entry in table.metadata.metadata_log}
+    old = [entry.metadata_file for entry in before.metadata_log if entry.metadata_file not in kept]
+    for location in (*old, *(snapshot.manifest_list for snapshot in staged.expired)):
+        with suppress(OSError):
+            table.io.delete(location)

@@ -1,0 +1,110 @@
+"""A table's past as our commits left it: which snapshot holds which epoch, and what each of them changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pyarrow as pa
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFileContent, ManifestEntry, ManifestEntryStatus
+from pyiceberg.schema import Schema
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot, ancestors_of
+
+from headwater.change import WEIGHT
+from headwater.errors import UserError
+from headwater.lake.iceberg.scan import LiveFile, live_files, positions_by_path, read_columns, read_file
+from headwater.lake.table_format import Committed, TableChange
+
+PREFIX = "headwater."
+EPOCH, WRITER = PREFIX + "epoch", PREFIX + "writer"
+"""Fields of a snapshot's summary. What a commit was given as properties stands beside them under the same prefix."""
+
+
+def summary_fields(epoch: int, writer: str, properties: Mapping[str, str]) -> dict[str, str]:
+    """What a commit of ours puts into its snapshot's summary."""
+    return {**{PREFIX + name: value for name, value in properties.items()}, EPOCH: str(epoch), WRITER: writer}
+
+
+def summary_of(snapshot: Snapshot) -> Mapping[str, str]:
+    """A snapshot's summary, empty if it has none."""
+    return snapshot.summary.additional_properties if snapshot.summary is not None else {}
+
+
+def ours(metadata: TableMetadata) -> Iterator[Snapshot]:
+    """Snapshots that Headwater committed, newest first; those of other writers in between are passed over."""
+    for snapshot in ancestors_of(metadata.current_snapshot(), metadata):
+        if EPOCH in summary_of(snapshot):
+            yield snapshot
+
+
+def epoch_of(snapshot: Snapshot) -> int:
+    """The epoch of a snapshot of ours."""
+    return int(summary_of(snapshot)[EPOCH])
+
+
+def last_committed(metadata: TableMetadata) -> Committed | None:
+    """What the newest commit of ours says."""
+    for snapshot in ours(metadata):
+        fields = summary_of(snapshot)
+        given = {name.removeprefix(PREFIX): value for name, value in fields.items() if name.startswith(PREFIX)}
+        reserved = {EPOCH.removeprefix(PREFIX), WRITER.removeprefix(PREFIX)}
+        return Committed(epoch_of(snapshot), {name: value for name, value in given.items() if name not in reserved})
+    return None
+
+
+def snapshot_at(metadata: TableMetadata, epoch: int, table: str) -> Snapshot:
+    """The snapshot that holds the table as of the end of `epoch`.
+
+    Raises:
+        UserError: none is kept that is so old.
+    """
+    kept = list(ours(metadata))
+    for snapshot in kept:
+        if epoch_of(snapshot) <= epoch:
+            return snapshot
+    span = f"epochs {epoch_of(kept[-1])} to {epoch_of(kept[0])}" if kept else "no epoch"
+    raise UserError(
+        f"table {table!r}: no table snapshot of epoch {epoch} is kept",
+        hint=f"{span} can be read; the table property headwater.snapshots.keep says how many are kept",
+    )
+
+
+def changes_after(io: FileIO, metadata: TableMetadata, columns: pa.Schema, after_epoch: int) -> Iterator[TableChange]:
+    """What each commit of ours after an epoch changed, oldest first."""
+    newer = [snapshot for snapshot in ours(metadata) if epoch_of(snapshot) > after_epoch]
+    for snapshot in reversed(newer):
+        rows = _delta(io, metadata.schema(), columns, snapshot)
+        yield TableChange(epoch_of(snapshot), snapshot.timestamp_ms * 1000, rows)
+
+
+def _delta(io: FileIO, schema: Schema, columns: pa.Schema, snapshot: Snapshot) -> pa.Table:
+    """Removed rows, then added ones, as one commit made them."""
+    changed = _own_entries(io, snapshot)
+    added = [e for e in changed if e.status == ManifestEntryStatus.ADDED]
+    dropped = [e for e in changed if e.status == ManifestEntryStatus.DELETED]
+    new_deletes = [e.data_file for e in added if e.data_file.content != DataFileContent.DATA]
+    pieces = [read_file(io, file, schema, columns).rows for file in live_files(io, dropped)]
+    for path, positions in positions_by_path(io, new_deletes).items():
+        pieces.append(read_columns(io, path, schema, columns).take(positions))
+    removed = sum(piece.num_rows for piece in pieces)
+    nothing = np.zeros(0, np.int64)
+    for entry in added:
+        if entry.data_file.content == DataFileContent.DATA:
+            pieces.append(read_file(io, LiveFile(entry.data_file.file_path, nothing), schema, columns).rows)
+    rows = pa.concat_tables([columns.empty_table(), *pieces])
+    weights = np.ones(rows.num_rows, np.int64)
+    weights[:removed] = -1
+    return rows.append_column(pa.field(WEIGHT, pa.int64(), nullable=False), pa.array(weights))
+
+
+def _own_entries(io: FileIO, snapshot: Snapshot) -> list[ManifestEntry]:
+    """Entries that this snapshot added or dropped; merged manifests also hold older ones."""
+    return [
+        entry
+        for manifest in snapshot.manifests(io)
+        if manifest.added_snapshot_id == snapshot.snapshot_id
+        for entry in manifest.fetch_manifest_entry(io, discard_deleted=False)
+        if entry.snapshot_id == snapshot.snapshot_id and entry.status != ManifestEntryStatus.EXISTING
+    ]

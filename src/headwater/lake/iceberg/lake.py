@@ -1,0 +1,165 @@
+"""A folder of Iceberg tables with an SQLite catalog."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+from uuid import uuid4
+
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
+from pyiceberg.table import Table as PyIcebergTable
+
+from headwater.clock import Clock, SystemClock
+from headwater.errors import UserError
+from headwater.lake.columns import lake_columns
+from headwater.lake.iceberg.catalog import open_catalog
+from headwater.lake.iceberg.durable_io import local_path, make_folder
+from headwater.lake.iceberg.handle import TableHandle, storage_errors
+from headwater.lake.iceberg.schema import columns_of
+from headwater.lake.iceberg.table import IcebergTable
+from headwater.lake.table_format import TableSpec
+
+KEY_PROPERTY = "headwater.key"
+_PROPERTIES = {
+    "format-version": "2",
+    "write.delete.mode": "merge-on-read",
+    "write.update.mode": "merge-on-read",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+}
+
+
+class IcebergLake:
+    """See `headwater.lake.table_format.Lake`. Tables of one lake may be committed from different threads.
+
+    Args:
+        warehouse: folder of the tables, made if it is missing.
+        catalog: file of the SQLite catalog; `catalog.db` in the warehouse if not given.
+        namespace: the tables' namespace, one name.
+        read_only: never write; several processes may read while one writes.
+        clock: for time stamps.
+
+    Raises:
+        UserError: `read_only`, and there is no lake.
+        StorageFailed: the catalog cannot be opened.
+    """
+
+    def __init__(
+        self,
+        warehouse: Path,
+        *,
+        catalog: Path | None = None,
+        namespace: str,
+        read_only: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self.warehouse = warehouse.absolute()
+        self.namespace = namespace
+        self._read_only = read_only
+        self._clock = clock or SystemClock()
+        self._writer = uuid4().hex
+        if not read_only:
+            with storage_errors(f"making the lake folder {self.warehouse}"):
+                make_folder(self.warehouse)
+        with storage_errors(f"opening the catalog of {self.warehouse}"):
+            self.catalog = open_catalog(self.warehouse, catalog or self.warehouse / "catalog.db", read_only=read_only)
+            if not read_only:
+                self._make_namespace()
+
+    def _make_namespace(self) -> None:
+        try:
+            self.catalog.create_namespace((self.namespace,))
+        except NamespaceAlreadyExistsError:
+            return
+
+    def table(self, spec: TableSpec) -> IcebergTable:
+        """Opens a table for writing, creating or evolving it as needed; its spec then has lake types.
+
+        Raises:
+            UserError: the table is there with another key or types that cannot become these.
+            StorageFailed: the disk or the catalog failed.
+        """
+        if self._read_only:
+            raise UserError(f"the lake at {self.warehouse} is open for reading only", hint="use open_table")
+        wanted = replace(spec, columns=lake_columns(spec.columns))
+        handle = self._handle(spec.name)
+        with storage_errors(f"opening table {spec.name!r}"):
+            held = self._load(handle) or self._create(handle, wanted)
+        _check_key(wanted, _key_of(held))
+        table = IcebergTable(handle, wanted, self._writer, self._clock, read_only=False)
+        table.evolve(wanted.columns)
+        return table
+
+    def open_table(self, name: str) -> IcebergTable:
+        """Opens an existing table for reading.
+
+        Raises:
+            UserError: no such table; the hint lists those there are.
+        """
+        handle = self._handle(name)
+        with storage_errors(f"opening table {name!r}"):
+            held = self._load(handle)
+        if held is None:
+            raise UserError(f"there is no table {name!r}", hint=f"there are: {', '.join(self.names()) or 'none yet'}")
+        spec = TableSpec(name, columns_of(held.schema()), _key_of(held), dict(held.metadata.properties))
+        return IcebergTable(handle, spec, self._writer, self._clock, read_only=True)
+
+    def names(self) -> Sequence[str]:
+        """Names of the tables, sorted."""
+        with storage_errors("listing the tables"):
+            if not self.catalog.namespace_exists((self.namespace,)):
+                return []
+            return sorted(identifier[-1] for identifier in self.catalog.list_tables((self.namespace,)))
+
+    def drop(self, name: str) -> None:
+        """Forgets a table and its files.
+
+        Raises:
+            UserError: no such table.
+        """
+        handle = self._handle(name)
+        with storage_errors(f"dropping table {name!r}"):
+            held = self._load(handle)
+            if held is None:
+                raise UserError(f"there is no table {name!r}", hint=f"there are: {', '.join(self.names()) or 'none'}")
+            self.catalog.drop_table(handle.identifier)
+            folder = local_path(held.metadata.location)
+            if folder is not None and folder.is_relative_to(self.warehouse) and folder != self.warehouse:
+                shutil.rmtree(folder)
+
+    def close(self) -> None:
+        """Lets go of the catalog."""
+        self.catalog.close()
+
+    def _handle(self, name: str) -> TableHandle:
+        return TableHandle(self.catalog, (self.namespace, name))
+
+    def _load(self, handle: TableHandle) -> PyIcebergTable | None:
+        try:
+            return self.catalog.load_table(handle.identifier)
+        except NoSuchTableError:
+            return None
+
+    def _create(self, handle: TableHandle, spec: TableSpec) -> PyIcebergTable:
+        missing = [name for name in spec.key if name not in spec.columns.names]
+        if missing:
+            raise UserError(f"table {spec.name!r} has no column {missing[0]!r} for its key", hint="correct the key")
+        folder = f"{self.warehouse}/{quote(self.namespace, safe='')}/{quote(spec.name, safe='').replace('.', '%2E')}"
+        properties = {**_PROPERTIES, KEY_PROPERTY: json.dumps(spec.key), **spec.properties}
+        return self.catalog.create_table(handle.identifier, spec.columns, folder, properties=properties)
+
+
+def _key_of(table: PyIcebergTable) -> tuple[str, ...]:
+    return tuple(json.loads(table.metadata.properties.get(KEY_PROPERTY, "[]")))
+
+
+def _check_key(spec: TableSpec, held: tuple[str, ...]) -> None:
+    if spec.key != held:
+        raise UserError(
+            f"table {spec.name!r} is there with key {list(held)}, not {list(spec.key)}",
+            hint=f"land it under another name, or drop it: headwater tables drop {spec.name}",
+        )

@@ -1,0 +1,157 @@
+"""Manifests of a table: those a commit adds, and the merging that keeps their number small.
+
+Each commit adds a manifest of one entry or two. Left alone, planning a scan would open one file per epoch and each
+commit would write a list as long as the table's history. So manifests are merged like the levels of a log-structured
+tree: whenever FANOUT of them hold about as many entries each (the same power of FANOUT), they become one. An entry is
+rewritten once per level, and there are at most FANOUT - 1 manifests per level and kind.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from uuid import UUID, uuid4
+
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import (
+    DataFile,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+    ManifestWriter,
+    ManifestWriterV2,
+    write_manifest,
+)
+from pyiceberg.table.metadata import TableMetadata
+
+FANOUT = 32
+
+
+class _DeleteManifestWriter(ManifestWriterV2):
+    """PyIceberg's writer of data manifests, turned into one of delete manifests, which it does not have."""
+
+    def content(self) -> ManifestContent:
+        return ManifestContent.DELETES
+
+    @property
+    def _meta(self) -> dict[str, str]:
+        return {**super()._meta, "content": "deletes"}
+
+
+@dataclass
+class ManifestStore:
+    """Writes and reads manifests for one snapshot to be.
+
+    Attributes:
+        io: where files go.
+        metadata: the table as it is before the commit.
+        snapshot_id: of the table snapshot being made.
+        entries: entries of manifests known from before, by path, so that a merge need not read them again.
+    """
+
+    io: FileIO
+    metadata: TableMetadata
+    snapshot_id: int
+    entries: dict[str, list[ManifestEntry]]
+    commit_id: UUID = field(default_factory=uuid4)
+    written: list[str] = field(default_factory=list)
+    _numbers: count[int] = field(default_factory=count)
+
+    def added(self, files: Sequence[DataFile], content: ManifestContent) -> list[ManifestFile]:
+        """A manifest of new files; nothing if there are none."""
+        return self._write(content, [self._entry(ManifestEntryStatus.ADDED, file) for file in files])
+
+    def dropped(self, entries: Sequence[ManifestEntry], content: ManifestContent) -> list[ManifestFile]:
+        """A manifest that says that files are gone; nothing if none are."""
+        gone = ManifestEntryStatus.DELETED
+        return self._write(content, [_restated(entry, gone, self.snapshot_id) for entry in entries])
+
+    def merged(self, manifests: Sequence[ManifestFile]) -> list[ManifestFile]:
+        """The manifests that name live files, with every full level of the same content made into one."""
+        levels: dict[tuple[ManifestContent, int], list[ManifestFile]] = defaultdict(list)
+        manifests = [manifest for manifest in manifests if manifest.has_added_files() or manifest.has_existing_files()]
+        for manifest in manifests:
+            levels[(manifest.content, _level(manifest))].append(manifest)
+        full = {key: group for key, group in levels.items() if len(group) >= FANOUT}
+        gone = {manifest.manifest_path for group in full.values() for manifest in group}
+        kept = [manifest for manifest in manifests if manifest.manifest_path not in gone]
+        for (content, _), group in full.items():
+            kept += self._write(content, self._live(group))
+        return kept
+
+    def live_entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
+        """The manifest's entries of files that are still part of the table."""
+        found = self.entries.get(manifest.manifest_path)
+        if found is None:
+            found = manifest.fetch_manifest_entry(self.io, discard_deleted=True)
+        return found
+
+    def _live(self, manifests: Iterable[ManifestFile]) -> list[ManifestEntry]:
+        return [
+            _restated(entry, ManifestEntryStatus.EXISTING, entry.snapshot_id or 0)
+            for manifest in manifests
+            for entry in self.live_entries(manifest)
+        ]
+
+    def _entry(self, status: ManifestEntryStatus, file: DataFile) -> ManifestEntry:
+        return ManifestEntry.from_args(
+            status=status,
+            snapshot_id=self.snapshot_id,
+            sequence_number=None,
+            file_sequence_number=None,
+            data_file=file,
+        )
+
+    def _write(self, content: ManifestContent, entries: Sequence[ManifestEntry]) -> list[ManifestFile]:
+        if not entries:
+            return []
+        with self._writer(content) as writer:
+            for entry in entries:
+                writer.add_entry(entry)
+        manifest = writer.to_manifest_file()
+        sequence = self.metadata.next_sequence_number()
+        live = [entry for entry in entries if entry.status != ManifestEntryStatus.DELETED]
+        self.entries[manifest.manifest_path] = [_numbered(entry, sequence) for entry in live]
+        return [manifest]
+
+    def _writer(self, content: ManifestContent) -> ManifestWriter:
+        path = f"{self.metadata.location}/metadata/{self.commit_id}-m{next(self._numbers)}.avro"
+        self.written.append(path)
+        spec, schema, output = self.metadata.spec(), self.metadata.schema(), self.io.new_output(path)
+        if content == ManifestContent.DELETES:
+            return _DeleteManifestWriter(spec, schema, output, self.snapshot_id, "deflate")
+        return write_manifest(self.metadata.format_version, spec, schema, output, self.snapshot_id, "deflate")
+
+
+def _level(manifest: ManifestFile) -> int:
+    entries, level = (manifest.added_files_count or 0) + (manifest.existing_files_count or 0), 0
+    while entries >= FANOUT:
+        entries //= FANOUT
+        level += 1
+    return level
+
+
+def _restated(entry: ManifestEntry, status: ManifestEntryStatus, snapshot_id: int) -> ManifestEntry:
+    return ManifestEntry.from_args(
+        status=status,
+        snapshot_id=snapshot_id,
+        sequence_number=entry.sequence_number,
+        file_sequence_number=entry.file_sequence_number,
+        data_file=entry.data_file,
+    )
+
+
+def _numbered(entry: ManifestEntry, sequence: int) -> ManifestEntry:
+    """The entry as a reader sees it: one without a sequence number inherits its commit's."""
+    if entry.sequence_number is not None:
+        return entry
+    return ManifestEntry.from_args(
+        status=entry.status,
+        snapshot_id=entry.snapshot_id,
+        sequence_number=sequence,
+        file_sequence_number=sequence,
+        data_file=entry.data_file,
+    )

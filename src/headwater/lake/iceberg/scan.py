@@ -1,0 +1,123 @@
+"""Reading a table snapshot: its data files, which of their rows are deleted, and the rows that are left.
+
+This is what the key index is rebuilt from, so it gives every row with its place; PyIceberg's own scan does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestEntry
+from pyiceberg.schema import Schema
+from pyiceberg.table.snapshots import Snapshot
+
+from headwater.errors import UserError
+from headwater.index.kernels import Longs
+from headwater.lake.iceberg.schema import FIELD_ID, project
+
+
+@dataclass(frozen=True)
+class LiveFile:
+    """A data file of a table snapshot.
+
+    Attributes:
+        path: location of the file.
+        deleted: ascending positions of its rows that are deleted.
+    """
+
+    path: str
+    deleted: Longs
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """Rows of one file that are not deleted, and their positions in it."""
+
+    path: str
+    rows: pa.Table
+    positions: Longs
+
+
+def entries_of(io: FileIO, snapshot: Snapshot | None) -> list[ManifestEntry]:
+    """Entries of all files, data and deletes, that are part of a snapshot."""
+    manifests = snapshot.manifests(io) if snapshot is not None else []
+    return [entry for manifest in manifests for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)]
+
+
+def live_files(io: FileIO, entries: Iterable[ManifestEntry]) -> list[LiveFile]:
+    """Data files with their deleted rows.
+
+    Raises:
+        UserError: another engine has put deletes of a kind into the table that this reader does not know.
+    """
+    entries = list(entries)
+    deletes = positions_by_path(io, [e.data_file for e in entries if e.data_file.content != DataFileContent.DATA])
+    data = [entry.data_file for entry in entries if entry.data_file.content == DataFileContent.DATA]
+    nothing = np.zeros(0, np.int64)
+    return [LiveFile(file.file_path, deletes.get(file.file_path, nothing)) for file in data]
+
+
+def positions_by_path(io: FileIO, deletes: Sequence[DataFile]) -> dict[str, Longs]:
+    """Positions that position delete files name, ascending, by data file."""
+    tables = [_read_deletes(io, file) for file in deletes]
+    if not tables:
+        return {}
+    all_deletes = pa.concat_tables(tables)
+    names = all_deletes.column("file_path").combine_chunks().dictionary_encode()
+    codes = names.indices.to_numpy().astype(np.int64)
+    rows = all_deletes.column("pos").to_numpy()
+    order = np.lexsort((rows, codes))
+    starts = np.searchsorted(codes[order], np.arange(len(names.dictionary) + 1))
+    return {
+        path: np.unique(rows[order[starts[i] : starts[i + 1]]]) for i, path in enumerate(names.dictionary.to_pylist())
+    }
+
+
+def _read_deletes(io: FileIO, file: DataFile) -> pa.Table:
+    if file.content != DataFileContent.POSITION_DELETES or file.file_format != FileFormat.PARQUET:
+        raise UserError(
+            f"{file.file_path}: Headwater does not read deletes of this kind ({file.content!r}, {file.file_format!r})",
+            hint="rewrite the table's data files in the engine that wrote it, then start again",
+        )
+    with io.new_input(file.file_path).open() as stream:
+        return pq.read_table(stream, columns=["file_path", "pos"]).cast(
+            pa.schema([("file_path", pa.string()), ("pos", pa.int64())])
+        )
+
+
+def read_file(io: FileIO, file: LiveFile, schema: Schema, columns: pa.Schema) -> FileRows:
+    """The live rows of one file, in the given columns of the table's schema."""
+    rows = read_columns(io, file.path, schema, columns)
+    positions = np.arange(rows.num_rows, dtype=np.int64)
+    if len(file.deleted):
+        positions = np.delete(positions, file.deleted)
+        rows = rows.take(positions)
+    return FileRows(file.path, rows, positions)
+
+
+def read_columns(io: FileIO, path: str, schema: Schema, columns: pa.Schema) -> pa.Table:
+    """All rows of a file, deleted or not, in the given columns: found by field id, null if the file is older."""
+    with io.new_input(path).open() as stream, pq.ParquetFile(stream) as file:
+        ids = _names_by_id(file.schema_arrow)
+        wanted = [ids[i] for name in columns.names if (i := schema.find_field(name).field_id) in ids]
+        rows = file.read(columns=wanted) if wanted else _rows_without_columns(file.metadata.num_rows)
+    return project(rows, ids, schema, columns)
+
+
+def _rows_without_columns(count: int) -> pa.Table:
+    return pa.table({"": pa.nulls(count)})
+
+
+def _names_by_id(schema: pa.Schema) -> dict[int, str]:
+    return {int(f.metadata[FIELD_ID]): f.name for f in schema if f.metadata and FIELD_ID in f.metadata}
+
+
+def read_all(io: FileIO, files: Iterable[LiveFile], schema: Schema, columns: pa.Schema) -> Iterator[FileRows]:
+    """The live rows, file after file."""
+    for file in files:
+        yield read_file(io, file, schema, columns)

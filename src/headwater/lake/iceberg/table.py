@@ -1,0 +1,276 @@
+"""An Iceberg table as a sink that commits exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+from pyiceberg.manifest import DataFile, ManifestEntry, ManifestFile
+from pyiceberg.table import Table as PyIcebergTable
+from pyiceberg.table.snapshots import ancestors_of
+
+from headwater import failpoint
+from headwater.change import WEIGHT
+from headwater.clock import Clock
+from headwater.errors import InvariantBroken, StorageFailed, UserError
+from headwater.lake.columns import cast_rows, lake_columns
+from headwater.lake.consolidate import NetChange, check_one_row_per_key, net_change, weights_of
+from headwater.lake.iceberg.data_file import FileWriter
+from headwater.lake.iceberg.handle import ForeignCommit, TableHandle, forget_old_files, storage_errors
+from headwater.lake.iceberg.history import (
+    WRITER,
+    changes_after,
+    last_committed,
+    snapshot_at,
+    summary_fields,
+    summary_of,
+)
+from headwater.lake.iceberg.manifests import ManifestStore
+from headwater.lake.iceberg.places import TableIndex
+from headwater.lake.iceberg.scan import entries_of, live_files, read_all
+from headwater.lake.iceberg.schema import apply_evolution, columns_of, evolution
+from headwater.lake.iceberg.snapshot import FileChange, StagedSnapshot, stage
+from headwater.lake.key_index import Taken
+from headwater.lake.table_format import Committed, TableChange, TableSpec
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A commit thought through, nothing written or changed yet.
+
+    Attributes:
+        added: rows to write.
+        index: the index to tell, None for a table that has never needed one.
+        taken: places of rows to delete.
+        dropped: files to leave out (`replace`).
+    """
+
+    added: pa.Table
+    index: TableIndex | None
+    taken: Taken | None
+    dropped: tuple[ManifestEntry, ...] = ()
+
+
+class IcebergTable:
+    """See `headwater.lake.table_format.Table`.
+
+    Args:
+        handle: where the table is found.
+        spec: what it looks like, in lake types.
+        writer: id of this writer, put into each snapshot.
+        clock: for the time stamps of snapshots.
+        read_only: refuse to commit and evolve.
+    """
+
+    def __init__(self, handle: TableHandle, spec: TableSpec, writer: str, clock: Clock, *, read_only: bool) -> None:
+        self.spec = spec
+        self._handle = handle
+        self._writer = writer
+        self._clock = clock
+        self._read_only = read_only
+        self._table = handle.load()
+        self._index: TableIndex | None = None
+        self._files = FileWriter(self._table.metadata)
+        self._manifests: tuple[ManifestFile, ...] | None = None
+        self._entries: dict[str, list[ManifestEntry]] = {}
+
+    def committed(self) -> Committed | None:
+        """The last commit of ours, asked of the catalog."""
+        return last_committed(self._handle.load().metadata)
+
+    def read(self, epoch: int | None = None) -> pa.Table:
+        """The rows as of the end of `epoch`, or now (then with other writers' too), in the columns of the spec."""
+        table = self._handle.load()
+        name = self.spec.name
+        snapshot = table.current_snapshot() if epoch is None else snapshot_at(table.metadata, epoch, name)
+        with storage_errors(f"reading table {name!r}"):
+            files = live_files(table.io, entries_of(table.io, snapshot))
+            pieces = [piece.rows for piece in read_all(table.io, files, table.schema(), self.spec.columns)]
+        return pa.concat_tables([self.spec.columns.empty_table(), *pieces])
+
+    def changes(self, after_epoch: int) -> Iterator[TableChange]:
+        """What each commit of ours after `after_epoch` changed, oldest first."""
+        table = self._handle.load()
+        return changes_after(table.io, table.metadata, self.spec.columns, after_epoch)
+
+    def evolve(self, columns: pa.Schema) -> None:
+        """Adds and widens columns; those no longer named stay, null in new rows."""
+        self._refuse_read_only()
+        wanted = lake_columns(columns)
+        changed = evolution(self.spec.name, columns_of(self._table.schema()), wanted)
+        if changed is not None:
+            with storage_errors(f"changing the columns of table {self.spec.name!r}"):
+                apply_evolution(self._table, self.spec.name, changed)
+            self._adopt(self._handle.load())
+        if not self.spec.key or (changed is not None and set(changed.names) & set(self.spec.key)):
+            self._index = None
+        self.spec = replace(self.spec, columns=wanted)
+
+    def commit(self, epoch: int, delta: pa.Table, properties: Mapping[str, str], *, replace: bool = False) -> None:
+        """Makes `delta` visible at once, tagged with `epoch`; see the contract."""
+        self._refuse_read_only()
+        fields = summary_fields(epoch, self._writer, properties)
+        net = self._net(delta)
+        for _ in range(_ATTEMPTS):
+            self._refuse_old(epoch)
+            plan = self._replacement(net) if replace else self._plan(net)
+            try:
+                return self._land(plan, fields)
+            except ForeignCommit as conflict:
+                self._accept_foreign(conflict.fresh)
+        raise StorageFailed(
+            f"table {self.spec.name!r}: other writers were first {_ATTEMPTS} times in a row",
+            hint="stop the other writers of this table for a moment",
+        )
+
+    def _refuse_read_only(self) -> None:
+        if self._read_only:
+            raise UserError(
+                f"table {self.spec.name!r} is open for reading only", hint="`headwater run` is what writes tables"
+            )
+
+    def _refuse_old(self, epoch: int) -> None:
+        last = last_committed(self._table.metadata)
+        if last is not None and epoch <= last.epoch:
+            raise InvariantBroken(f"table {self.spec.name!r} holds epoch {last.epoch}: epoch {epoch} comes too late")
+
+    def _net(self, delta: pa.Table) -> NetChange:
+        unknown = set(delta.column_names) - {WEIGHT, *self.spec.columns.names}
+        if unknown:
+            raise InvariantBroken(f"table {self.spec.name!r}: the delta has columns the table lacks: {sorted(unknown)}")
+        net = net_change(cast_rows(delta, self.spec.columns, self.spec.name), weights_of(delta))
+        if self.spec.key:
+            check_one_row_per_key(net, self._key, self.spec.name)
+        return net
+
+    @property
+    def _key(self) -> pa.Schema:
+        columns = self.spec.columns
+        return pa.schema([columns.field(name) for name in self.spec.key]) if self.spec.key else columns
+
+    def _plan(self, net: NetChange) -> _Plan:
+        if self._index is None and not self.spec.key and not net.removed.num_rows:
+            return _Plan(net.added, None, None)
+        index = self._opened_index()
+        return _Plan(net.added, index, index.plan(net))
+
+    def _opened_index(self) -> TableIndex:
+        if self._index is None:
+            index = self._empty_index()
+            with storage_errors(f"reading the keys of table {self.spec.name!r}"):
+                index.load(self._table)
+            self._index = index
+        return self._index
+
+    def _empty_index(self) -> TableIndex:
+        return TableIndex(self.spec.name, self._key, bool(self.spec.key))
+
+    def _replacement(self, net: NetChange) -> _Plan:
+        index = self._empty_index() if self.spec.key else None
+        taken = self._empty_index().plan(net)
+        store = self._store()
+        with storage_errors(f"reading the files of table {self.spec.name!r}"):
+            dropped = [entry for manifest in self._current(store) for entry in store.live_entries(manifest)]
+        return _Plan(net.added, index, taken, tuple(dropped))
+
+    def _store(self) -> ManifestStore:
+        metadata = self._table.metadata
+        return ManifestStore(self._table.io, metadata, metadata.new_snapshot_id(), self._entries)
+
+    def _current(self, store: ManifestStore) -> tuple[ManifestFile, ...]:
+        """Manifests of the table's present snapshot."""
+        if self._manifests is None:
+            snapshot = self._table.current_snapshot()
+            self._manifests = tuple(snapshot.manifests(store.io)) if snapshot is not None else ()
+        return self._manifests
+
+    def _land(self, plan: _Plan, fields: Mapping[str, str]) -> None:
+        """Writes a plan's files, commits them, and moves on what is remembered of the table."""
+        before = self._table.metadata
+        store = self._store()
+        change, staged = self._written(plan, fields, store)
+        self._index = None
+        try:
+            table = self._handle.send(self._table, staged)
+        except StorageFailed:
+            self._index = plan.index if not plan.dropped else None
+            raise
+        except ForeignCommit:
+            self._discard(store)
+            raise
+        forget_old_files(before, table, staged)
+        self._remember(table, staged)
+        if plan.index is not None and plan.taken is not None:
+            plan.index.apply(plan.taken, plan.added, change.added[0].file_path if change.added else None)
+            self._index = plan.index
+
+    def _written(
+        self, plan: _Plan, fields: Mapping[str, str], store: ManifestStore
+    ) -> tuple[FileChange, StagedSnapshot]:
+        self._files.written.clear()
+        try:
+            failpoint.reach("lake.commit.before_data_file")
+            change = FileChange(self._data_files(plan), self._delete_files(plan), plan.dropped)
+            failpoint.reach("lake.commit.after_data_file")
+            staged = stage(store, change, self._current(store), fields, self._clock.now_us() // 1000)
+            failpoint.reach("lake.commit.before_catalog")
+        except OSError as error:
+            self._discard(store)
+            raise StorageFailed(
+                f"table {self.spec.name!r}: writing its files failed: {error}",
+                hint="look at the disk of the lake folder (df -h, dmesg); nothing was committed",
+            ) from error
+        return change, staged
+
+    def _data_files(self, plan: _Plan) -> list[DataFile]:
+        return [self._files.write_rows(plan.added)] if plan.added.num_rows else []
+
+    def _delete_files(self, plan: _Plan) -> list[DataFile]:
+        if plan.index is None or plan.taken is None or not len(plan.taken):
+            return []
+        return [self._files.write_deletes(plan.index.paths, plan.taken.files, plan.taken.rows)]
+
+    def _discard(self, store: ManifestStore) -> None:
+        """Removes files that no catalog will ever name; for commits that were surely not made."""
+        for path in (*self._files.written, *map(Path, store.written)):
+            with suppress(OSError):
+                path.unlink()
+            self._entries.pop(str(path), None)
+
+    def _remember(self, table: PyIcebergTable, staged: StagedSnapshot) -> None:
+        self._adopt(table)
+        if table.metadata.current_snapshot_id == staged.snapshot.snapshot_id:
+            self._manifests = staged.manifests
+        paths = {manifest.manifest_path for manifest in self._manifests or ()}
+        for path in [path for path in self._entries if path not in paths]:
+            del self._entries[path]
+
+    def _adopt(self, table: PyIcebergTable) -> None:
+        """Takes the table as it now is for what further commits build on."""
+        if table.metadata.current_schema_id != self._files.metadata.current_schema_id:
+            self._files = FileWriter(table.metadata)
+        self._table = table
+        self._manifests = None
+
+    def _accept_foreign(self, fresh: PyIcebergTable) -> None:
+        """Goes on after another writer's commit, unless that writer is Headwater too: then one of us must stop.
+
+        Raises:
+            InvariantBroken: two pipelines write this table.
+        """
+        known = self._table.metadata.current_snapshot_id
+        for snapshot in ancestors_of(fresh.current_snapshot(), fresh.metadata):
+            if snapshot.snapshot_id == known:
+                break
+            if summary_of(snapshot).get(WRITER, self._writer) != self._writer:
+                raise InvariantBroken(
+                    f"table {self.spec.name!r} is being written by another Headwater",
+                    hint="stop one of the two (headwater status shows what runs), then start again",
+                )
+        self._index = None
+        self._adopt(fresh)

@@ -207,8 +207,8 @@ def test_all_mistakes_are_reported_at_once_in_order(tmp_path: Path) -> None:
 
 
 def test_cycles_are_named_whole(tmp_path: Path) -> None:
-    models = {"a": "SELECT * FROM c", "b": "SELECT * FROM a", "c": "SELECT 'b' AS c -- b\nFROM b", "d": "SELECT * FROM e",
-              "e": "SELECT * FROM d"}  # fmt: skip
+    models = {"a": "SELECT * FROM c", "b": "SELECT * FROM a", "c": "SELECT 'b' AS c -- b\nFROM b"}
+    models |= {"d": "SELECT * FROM e", "e": "SELECT * FROM d"}
     found = mistakes(tmp_path, SOURCE, models)
     assert [line.split(" | ")[0] for line in found] == [
         "models/a.sql:1:15: models read each other in a circle: a -> c -> b -> a",

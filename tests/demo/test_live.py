@@ -8,6 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
+from headwater.clock import SystemClock
 from headwater.demo.live import LiveView, count, milliseconds, picture, plain_line, rate, size, sparkline, svg
 
 TYPICAL: dict[str, object] = {
@@ -41,6 +42,15 @@ BROKEN: dict[str, object] = {
 STATUSES = {"empty": {}, "typical": TYPICAL, "huge": HUGE, "broken": BROKEN}
 
 
+class StillClock(SystemClock):
+    """A clock that moves when it is told to."""
+
+    seconds = 0.0
+
+    def monotonic_s(self) -> float:
+        return self.seconds
+
+
 def drawn(status: dict[str, object], width: int) -> str:
     console = Console(file=io.StringIO(), record=True, width=width)
     console.print(picture(status, [1.0, 0.0, 5.0], width=width, note="a note"))
@@ -66,8 +76,11 @@ def test_what_is_said_is_shown() -> None:
 
 def test_no_terminal_gets_plain_lines() -> None:
     console = Console(file=(out := io.StringIO()), width=80)
-    with LiveView(console) as view:
+    clock = StillClock()
+    with LiveView(console, clock=clock) as view:
         view.show(TYPICAL, "going [on]")
+        view.show({}, "too soon to be told")
+        clock.seconds += 2
         view.show({})
     lines = out.getvalue().splitlines()
     assert lines[0] == plain_line(TYPICAL, "going [on]")

@@ -14,11 +14,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from headwater.clock import Clock, SystemClock
+
 Status = Mapping[str, object]
 
 BARS = "▁▂▃▄▅▆▇█"
 HISTORY = 60
 """How many rates the sparkline remembers."""
+PLAIN_EVERY_S = 2.0
 
 _ACCENT, _QUIET, _GOOD, _WARN, _BAD = "cyan", "bright_black", "green", "yellow", "red"
 _STATE_STYLES = {
@@ -32,11 +35,14 @@ class LiveView:
     Args:
         console: where to draw.
         title: what stands at the top left.
+        clock: time; plain lines come at most every `PLAIN_EVERY_S` seconds.
     """
 
-    def __init__(self, console: Console, title: str = "headwater") -> None:
+    def __init__(self, console: Console, title: str = "headwater", clock: Clock | None = None) -> None:
         self._console = console
         self._title = title
+        self._clock = clock or SystemClock()
+        self._told_s = -PLAIN_EVERY_S
         self._rates: deque[float] = deque(maxlen=HISTORY)
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
@@ -54,10 +60,11 @@ class LiveView:
     def show(self, status: Status, note: str = "") -> None:
         """Draws `status`, with `note` as the last line."""
         self._rates.append(rate(status))
-        if self._live is None:
-            self._console.print(plain_line(status, note), markup=False, highlight=False, soft_wrap=True)
-        else:
+        if self._live is not None:
             self._live.update(self.picture(status, note), refresh=True)
+        elif (now := self._clock.monotonic_s()) - self._told_s >= PLAIN_EVERY_S:
+            self._told_s = now
+            self._console.print(plain_line(status, note), markup=False, highlight=False, soft_wrap=True)
 
     def say(self, sentence: str) -> None:
         """Prints a line that stays, above the picture."""

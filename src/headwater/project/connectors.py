@@ -21,7 +21,7 @@ class Connector:
     Attributes:
         type: what `type:` says in `headwater.yml`.
         settings: "module:class" of its settings, a pydantic model.
-        source: "module:class" of the source; called with (name, settings, identity, clock).
+        source: "module:class" of the source; called with (name, settings, project, identity, clock).
         extra: the extra of the package that brings what it needs; empty if it always works.
     """
 
@@ -41,7 +41,7 @@ CONNECTORS: tuple[Connector, ...] = (
 
 
 class _MakesSource(Protocol):
-    def __call__(self, name: str, settings: BaseModel, *, identity: str, clock: Clock) -> Source: ...
+    def __call__(self, name: str, settings: BaseModel, *, project: str, identity: str, clock: Clock) -> Source: ...
 
 
 def connector(kind: str) -> Connector | None:
@@ -70,7 +70,7 @@ def make_source(definition: SourceDefinition, project: str, identity: str, clock
     if known is None:
         raise UserError(f"there is no connector {definition.type!r}", place=definition.place)
     make = cast(_MakesSource, _named(known, known.source))
-    return make(definition.name, definition.settings, identity=identity, clock=clock)
+    return make(definition.name, definition.settings, project=project, identity=identity, clock=clock)
 
 
 def _named(known: Connector, path: str) -> object:

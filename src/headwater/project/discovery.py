@@ -102,14 +102,21 @@ class Answers:
         return not self.errors
 
 
+def state_identity(state: Path) -> str:
+    """What the runtime wrote to tell this state folder from others; "new" while it never ran."""
+    path = state / "identity"
+    return path.read_text(encoding="ascii").strip() if path.exists() else "new"
+
+
 def ask_sources(project: Project, clock: Clock) -> Answers:
     """Asks every source of a project what opening it will do and which streams it feeds. Nothing is made or changed."""
+    identity = state_identity(project.state)
     streams: list[StreamSchema] = []
     intentions: dict[str, Sequence[str]] = {}
     errors: dict[str, HeadwaterError] = {}
     for definition in project.sources:
         try:
-            source = make_source(definition, project.name, identity="check", clock=clock)
+            source = make_source(definition, project.name, identity=identity, clock=clock)
             intentions[definition.name] = source.check()
             streams += source.discover()
         except (SourceUnavailable, SourceStopped) as error:

@@ -1,0 +1,123 @@
+"""The command `headwater`: which commands there are, and the edge where every error ends.
+
+A new command is one module in this folder and one line in `COMMANDS`. Its module is imported only when it is used, and
+imports the rooms that it needs inside its function, so that `headwater --help` answers at once.
+
+A command is a function with typed parameters and a docstring (they become its flags and help) that returns an exit
+code, or None for 0; a command with commands of its own is a `cyclopts.App`. It prints through `headwater.cli.output`
+and raises `HeadwaterError`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cyclopts import App, CycloptsError
+
+from headwater import __version__
+from headwater.cli import output
+from headwater.errors import HeadwaterError
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        name: what is typed.
+        function: "module:function" (or "module:app"), imported when the command is used.
+        summary: one line for `headwater --help`.
+    """
+
+    name: str
+    function: str
+    summary: str
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "demo", "headwater.cli.demo:demo", "Watch a shop's PostgreSQL become live models and tables, and prove it."
+    ),
+    Command("mirror", "headwater.cli.mirror:mirror", "Mirror a database's tables into a lake folder, with no project."),
+    Command("init", "headwater.cli.init:init", "Write a new project, from a database if you like."),
+    Command("check", "headwater.cli.check:check", "Find the mistakes in a project, without running it."),
+    Command("plan", "headwater.cli.plan:plan", "Show what the next run will do, and why."),
+    Command("run", "headwater.cli.run:run", "Capture, keep the models up to date and land the tables, until stopped."),
+    Command("status", "headwater.cli.status:status", "Show where everything stands and whether it adds up."),
+    Command("query", "headwater.cli.query:query", "Answer SQL over tables and models, running or stopped."),
+    Command("tail", "headwater.cli.tail:tail", "Follow the changes of a model or table."),
+    Command("rejects", "headwater.cli.rejects:app", "List, show, replay or discard what could not go on."),
+    Command("log", "headwater.cli.log:app", "Look into the durable log."),
+    Command("bench", "headwater.cli.bench:app", "Measure parts of Headwater on this machine."),
+)
+
+
+def build(used: str = "") -> App:
+    """The whole command line; no command's module is imported.
+
+    Args:
+        used: the command that will be used: its own docstring stands instead of the summary.
+    """
+    app = App(
+        name="headwater",
+        help="A streaming lakehouse that you pip install: changes of databases become live SQL models and lake tables.",
+        version=f"headwater {__version__}",
+        help_formatter="default" if sys.stdout.isatty() else "plain",
+    )
+    for command in COMMANDS:
+        app.command(command.function, name=command.name, help=None if command.name == used else command.summary)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: what was typed after `headwater`; None takes the process's.
+
+    Returns:
+        The exit code, as `headwater.cli.output` promises them.
+    """
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except HeadwaterError as error:
+        output.print_error(error)
+        return output.exit_code(error)
+    except KeyboardInterrupt:
+        output.note("interrupted")
+        return output.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has gone; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return output.FAILED
+    except Exception as error:  # noqa: BLE001 - the edge: a bug is one line and a file, never a wall of text
+        return _internal(error)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        code = build(next(iter(arguments), ""))(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+    except CycloptsError as error:
+        output.print_usage_error(str(error))
+        return output.USAGE
+    return code if isinstance(code, int) else output.OK
+
+
+def _internal(error: Exception) -> int:
+    descriptor, path = tempfile.mkstemp(prefix="headwater-", suffix=".traceback")
+    with open(descriptor, "w", encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    first = str(error).partition("\n")[0]
+    output.note(output.redacted(f"internal error: {type(error).__name__}: {first}; the traceback is in {path}"))
+    return output.FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""`headwater check`: finds the mistakes in a project, without running it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwater.cli import output
+from headwater.errors import ProjectError
+
+if TYPE_CHECKING:
+    from headwater.project import Project
+    from headwater.project.discovery import Answers
+    from headwater.schema import StreamSchema
+
+
+def check(directory: Path = Path(), /, *, connect: bool = True, json: bool = False) -> int:
+    """Find the mistakes in a project, without running it.
+
+    Reads headwater.yml and models/*.sql, asks the sources for their tables, and holds every model against them. Nothing
+    is made or changed anywhere. Every mistake is reported at once. When a source does not answer, what it had last is
+    taken instead, and the exit code is 4.
+
+    Args:
+        directory: The project's folder.
+        connect: Ask the sources; without it only what they had when last asked is known.
+        json: Print one JSON object to stdout.
+    """
+    from headwater.project import load
+
+    try:
+        project = load(directory, environment=os.environ)
+        answers = _ask(project) if connect else None
+        depth = _check(project, answers)
+    except ProjectError as error:
+        if not json:
+            raise
+        output.print_json({"ok": False, "depth": "none", "mistakes": output.error_json(error), "unreachable": {}})
+        return output.INVALID
+    errors = dict(answers.errors) if answers else {}
+    if json:
+        unreachable = {name: output.error_json(error) for name, error in errors.items()}
+        output.print_json({"ok": not errors, "depth": depth, "mistakes": [], "unreachable": unreachable})
+    else:
+        _say(project, answers, depth)
+    return next((output.exit_code(error) for error in errors.values()), output.OK)
+
+
+def _ask(project: Project) -> Answers:
+    from headwater.clock import SystemClock
+    from headwater.project.discovery import ask_sources
+
+    return ask_sources(project, SystemClock())
+
+
+def _check(project: Project, answers: Answers | None) -> str:
+    """Checks as deep as can be: "types" when the streams' types are known, "names" or "syntax" when not."""
+    from headwater.project.check import check as check_types
+    from headwater.project.check import check_names
+
+    streams = known_streams(project, answers)
+    if streams or not project.sources or (answers is not None and answers.complete):
+        check_types(project, streams)
+        return "types"
+    declared = [name for source in project.sources for name in source.streams]
+    if declared and all(source.streams for source in project.sources):
+        check_names(project, declared)
+        return "names"
+    return "syntax"
+
+
+def known_streams(project: Project, answers: Answers | None) -> tuple[StreamSchema, ...]:
+    """The streams that the sources named now or, where one did not answer, those that were there last."""
+    from headwater.project.discovery import load_streams
+
+    if answers is not None and answers.complete:
+        return answers.streams
+    answered = answers.streams if answers else ()
+    fresh = {stream.name for stream in answered}
+    return (*answered, *(stream for stream in load_streams(project.state) if stream.name not in fresh))
+
+
+def _say(project: Project, answers: Answers | None, depth: str) -> None:
+    for name, error in (answers.errors if answers else {}).items():
+        output.warn(f"the source {name!r} did not answer: {error.message}", error.hint)
+    for name, intentions in (answers.intentions if answers else {}).items():
+        for intention in intentions:
+            output.note(f"{name}: {intention}")
+    found = f"{output.counted(len(project.sources), 'source')}, {output.counted(len(project.models), 'model')}"
+    output.note(f"{project.name}: no mistakes found in {found}")
+    if depth != "types":
+        left = "names and types" if depth == "syntax" else "types"
+        output.warn(f"the {left} that models use were not checked: it is not known which tables the sources have")

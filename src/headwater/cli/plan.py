@@ -1,0 +1,52 @@
+"""`headwater plan`: shows what the next run will do, and why."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from headwater.cli import output
+
+
+def plan(directory: Path = Path(), /, *, connect: bool = True, json: bool = False, all: bool = False) -> int:
+    """Show what the next run will do, and why.
+
+    Compares the project with what ran last: which sources, streams, models and tables are new, changed or gone, and
+    what must be read, built or rebuilt. Nothing is made or changed anywhere.
+
+    Args:
+        directory: The project's folder.
+        connect: Ask the sources which tables they have; without it those that they had last are taken.
+        json: Print one JSON object to stdout.
+        all: Show what stays as it is, too.
+    """
+    from headwater.cli.check import known_streams
+    from headwater.clock import SystemClock
+    from headwater.project import load
+    from headwater.project.discovery import ask_sources
+    from headwater.project.plan import plan as make_plan
+    from headwater.project.recorded import load_recorded
+
+    project = load(directory, environment=os.environ)
+    answers = ask_sources(project, SystemClock()) if connect else None
+    made = make_plan(project, load_recorded(project.state), known_streams(project, answers))
+    errors = answers.errors if answers else {}
+    for name, error in errors.items():
+        output.warn(f"the source {name!r} did not answer: {error.message}", error.hint)
+    if json:
+        output.print_json({**made.to_json(), "unreachable": sorted(errors)})
+    else:
+        shown = made.items if all else made.changes
+        output.print_table(
+            ("WHAT", "NAME", "STATE", "NEXT RUN", "WHY"),
+            [(item.kind, item.name, item.state, item.consequence, item.reason) for item in shown],
+        )
+        _say(len(made.items) - len(made.changes), made.streams_known)
+    return next((output.exit_code(error) for error in errors.values()), output.OK)
+
+
+def _say(unchanged: int, streams_known: bool) -> None:
+    if unchanged:
+        output.note(f"{unchanged} more stay as they are (--all shows them)")
+    if not streams_known:
+        output.warn("streams and their tables are missing here: it is not known which tables the sources have")

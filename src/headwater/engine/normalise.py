@@ -1,0 +1,368 @@
+"""Turns a stream's log batches into deltas in which every row is whole (Flink calls this "changelog normalise").
+
+The log holds what the source sent (`headwater.change`): an `upsert` stream's deletes carry only the key, its updates
+only the new row, perhaps with columns that "did not change", and a TRUNCATE carries nothing. Models and tables need the
+rows that went as well as those that came. So a normaliser remembers the stream's content.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema
+from headwater.engine.state.checkpoint_files import Json, read_manifest, storage, write_manifest
+from headwater.engine.state.row_store import RowStore
+from headwater.errors import InvariantBroken, UserError
+from headwater.index.consolidate import consolidate
+from headwater.index.kernels import Longs, Mask
+from headwater.index.key_index import KeyIndex
+from headwater.position import Position
+from headwater.schema import Changelog, StreamSchema
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """Changes in order, by column.
+
+    Attributes:
+        op, weight, commit, ordinal: the change columns.
+        rows: the stream's columns.
+        unchanged: which rows were sent without a column, for each column of which that is true of any row.
+    """
+
+    op: NDArray[np.uint8]
+    weight: Longs
+    commit: NDArray[np.uint64]
+    ordinal: Longs
+    rows: pa.Table
+    unchanged: dict[str, Mask]
+
+    def __len__(self) -> int:
+        return len(self.op)
+
+    def between(self, start: int, stop: int) -> _Changes:
+        part = slice(start, stop)
+        unchanged = {name: mask[part] for name, mask in self.unchanged.items() if mask[part].any()}
+        arrays = (self.op[part], self.weight[part], self.commit[part], self.ordinal[part])
+        return _Changes(*arrays, self.rows.slice(start, stop - start), unchanged)
+
+    def second_halves(self) -> Mask:
+        """Which changes follow a -1 at the same position: both are one update or change of key."""
+        same = np.zeros(len(self), np.bool_)
+        same[1:] = (self.commit[1:] == self.commit[:-1]) & (self.ordinal[1:] == self.ordinal[:-1])
+        same[1:] &= self.weight[:-1] < 0
+        return same
+
+
+class Normaliser:
+    """What a stream holds, and how it changes; one thread at a time.
+
+    Args:
+        stream: the stream's schema as far as it is known; batches may bring a newer one.
+
+    Attributes:
+        stream: the schema in force; `apply` may add columns to it.
+        ignored: how many deletes named a key that was not there.
+    """
+
+    def __init__(self, stream: StreamSchema) -> None:
+        self.stream = stream
+        self.ignored = 0
+        self._state = RowStore(stream.columns, _state_key(stream))
+
+    def apply(self, batches: Sequence[ChangeBatch]) -> pa.Table:
+        """Takes an epoch's batches of the stream in log order and returns what they change.
+
+        Returns:
+            A delta over `stream.columns`. For an `upsert` stream it is the net change; otherwise the rows with their
+            weights as sent, netted only if a truncate undid some of them.
+
+        Raises:
+            InvariantBroken: a column was left out as unchanged but no previous value is known, or a row that is not
+                there is retracted. The stream must be captured again; this normaliser is of no more use.
+            UserError: a column changed to a type that its old values do not fit.
+        """
+        for batch in batches:
+            self.evolve(batch.stream)
+        parts = [part for run in _runs(batches) for part in self._run(run)]
+        delta = pa.concat_tables([delta_schema(self.stream.columns).empty_table(), *parts])
+        return consolidate(delta) if len(parts) > 1 else delta
+
+    def rows(self) -> pa.Table:
+        """What the stream holds now, as the delta that would make it from nothing."""
+        return self._state.rows()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return self._state.nbytes
+
+    def evolve(self, stream: StreamSchema) -> None:
+        """Adds columns that `stream` has and this one lacks (null in the rows there are) and widens types.
+
+        Raises:
+            UserError: a column has changed to a type that its old values do not fit.
+        """
+        if stream.columns.equals(self.stream.columns):
+            return
+        columns = _evolved(self.stream, stream)
+        self._adopt(StreamSchema(self.stream.name, columns, self.stream.key, self.stream.changelog))
+
+    def checkpoint(self, folder: Path, previous: Path | None = None) -> None:
+        """Writes content and schema into `folder`; see `RowStore.checkpoint`.
+
+        Raises:
+            StorageFailed: the folder is of no use; the normaliser is as before.
+            CorruptCheckpoint: `previous` cannot be read.
+        """
+        self._state.checkpoint(folder / "rows", previous / "rows" if previous else None)
+        body: Json = {
+            "name": self.stream.name,
+            "columns": base64.b64encode(self.stream.columns.serialize()).decode(),
+            "key": list(self.stream.key),
+            "changelog": self.stream.changelog,
+            "ignored": self.ignored,
+        }
+        with storage(folder):
+            write_manifest(folder, body)
+
+    @classmethod
+    def restore(cls, folder: Path) -> Normaliser:
+        """Reads a normaliser back from the folder of a checkpoint.
+
+        Raises:
+            CorruptCheckpoint: a file is missing, or is not as it was written.
+        """
+        body = read_manifest(folder)
+        columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(cast(str, body["columns"]))))
+        key = tuple(cast("list[str]", body["key"]))
+        restored = cls(StreamSchema(cast(str, body["name"]), columns, key, cast(Changelog, body["changelog"])))
+        restored.ignored = cast(int, body["ignored"])
+        restored._state = RowStore.restore(folder / "rows")
+        return restored
+
+    def _adopt(self, stream: StreamSchema) -> None:
+        """Makes `stream` the schema in force, and puts the state into its shape."""
+        if _state_key(stream) != self._state.key or not stream.columns.equals(self.stream.columns):
+            content = self._state.rows()
+            rows = _with_columns(content, stream.columns)
+            self._state = RowStore(stream.columns, _state_key(stream))
+            self._state.apply(_weighted(rows, content.column(WEIGHT).to_numpy()))
+        self.stream = stream
+
+    def _run(self, batches: list[ChangeBatch]) -> Iterator[pa.Table]:
+        """Applies batches of one key and changelog; yields a delta per truncate and per part without one."""
+        stream = batches[0].stream
+        self._adopt(StreamSchema(self.stream.name, self.stream.columns, stream.key, stream.changelog))
+        changes = _joined([_aligned(batch, self.stream.columns) for batch in batches])
+        for start, stop, truncated in _segments(changes.op):
+            if truncated:
+                yield _negated(self._state.clear())
+            if stop > start:
+                yield self._segment(changes.between(start, stop))
+
+    def _segment(self, changes: _Changes) -> pa.Table:
+        """Applies changes with no truncate among them."""
+        delta = self._net_change(changes) if self.stream.changelog == "upsert" else self._as_sent(changes)
+        self._state.apply(delta)
+        return delta
+
+    def _as_sent(self, changes: _Changes) -> pa.Table:
+        """The rows and their weights; an update's unchanged columns are those of the old row sent right before it."""
+        source = np.where(changes.second_halves(), np.arange(len(changes)) - 1, -1)
+        return _weighted(self._filled(changes, source, changes.rows.slice(0, 0)), changes.weight)
+
+    def _net_change(self, changes: _Changes) -> pa.Table:
+        """Minus the state's rows of the keys named, plus the last row of each key that is not deleted in the end."""
+        for name in changes.unchanged.keys() & set(self.stream.key):
+            raise self._no_previous(changes, name, int(np.argmax(changes.unchanged[name])))
+        index = KeyIndex(pa.schema([self.stream.columns.field(name) for name in self.stream.key]))
+        keys, _ = index.find_or_insert(changes.rows)
+        old = self._state.rows_of(changes.rows).select(self.stream.columns.names)
+        deleted = changes.weight < 0
+        rows = changes.rows
+        if deleted.any() or changes.unchanged:
+            in_state = np.full(len(index), -1, np.int64)
+            in_state[index.find(old)] = len(changes) + np.arange(len(old))
+            before = _before(keys, in_state, deleted)
+            self.ignored += int(np.count_nonzero(deleted & (before < 0)))
+            rows = self._filled(changes, _value_sources(changes, before), old)
+        last = np.empty(len(index), np.int64)
+        last[keys] = np.arange(len(keys))
+        new = rows.take(pa.array(last[~deleted[last]]))
+        both = [_weighted(old, np.full(len(old), -1)), _weighted(new, np.ones(len(new), np.int64))]
+        delta = pa.concat_tables(both)
+        return consolidate(delta) if len(old) and len(new) else delta
+
+    def _filled(self, changes: _Changes, source: Longs, earlier: pa.Table) -> pa.Table:
+        """The rows with every unchanged column's value put in.
+
+        Args:
+            changes: the changes.
+            source: for each change the row to take from: a change's number, `len(changes) + i` for row i of `earlier`,
+                or -1 if there is none.
+            earlier: rows from before the changes.
+        """
+        rows = changes.rows
+        for name, unsent in changes.unchanged.items():
+            unsent = unsent & (changes.weight > 0)
+            at = _followed(np.where(unsent, source, np.arange(len(changes))), len(earlier))
+            if (at < 0).any():
+                raise self._no_previous(changes, name, int(np.argmax(at < 0)))
+            values = pa.chunked_array([*rows.column(name).chunks, *earlier.column(name).chunks], rows.column(name).type)
+            place = rows.schema.get_field_index(name)
+            rows = rows.set_column(place, rows.schema.field(place), values.take(pa.array(at)))
+        return rows
+
+    def _no_previous(self, changes: _Changes, column: str, row: int) -> InvariantBroken:
+        position = Position(int(changes.commit[row]), int(changes.ordinal[row]))
+        return InvariantBroken(
+            f"stream {self.stream.name!r} at {position}: column {column!r} is sent as unchanged, but was never sent",
+            hint="The stream has a gap: capture it again from a snapshot, and report this.",
+        )
+
+
+def _runs(batches: Sequence[ChangeBatch]) -> Iterator[list[ChangeBatch]]:
+    """Neighbours of one key and changelog, together."""
+    for _, run in itertools.groupby(batches, key=lambda batch: (batch.stream.key, batch.stream.changelog)):
+        yield list(run)
+
+
+def _state_key(stream: StreamSchema) -> tuple[str, ...]:
+    """What the state is looked up by: only an upsert stream asks for old rows by key."""
+    return stream.key if stream.changelog == "upsert" else ()
+
+
+def _evolved(old: StreamSchema, new: StreamSchema) -> pa.Schema:
+    """Columns of both, the old ones first, with the wider type where they differ; added ones are nullable."""
+    fields = {field.name: field for field in old.columns}
+    for field in new.columns:
+        known = fields.get(field.name)
+        if known is None:
+            fields[field.name] = field.with_nullable(True)
+        elif known.type != field.type:
+            fields[field.name] = known.with_type(_wider(old.name, known, field))
+    return pa.schema(list(fields.values()), old.columns.metadata)
+
+
+def _wider(stream: str, old: pa.Field, new: pa.Field) -> pa.DataType:
+    try:
+        unified = pa.unify_schemas([pa.schema([old]), pa.schema([new])], promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        raise UserError(
+            f"stream {stream!r}: column {old.name!r} changed its type from {old.type} to {new.type}",
+            hint=f"Old values do not fit the new type: capture {stream!r} again from a snapshot.",
+        ) from error
+    return unified.field(0).type
+
+
+def _with_columns(rows: pa.Table | pa.RecordBatch, columns: pa.Schema) -> pa.Table:
+    """Rows with exactly these columns: cast, and null where they have none."""
+    present = set(rows.schema.names)
+    arrays = [
+        rows.column(field.name).cast(field.type) if field.name in present else pa.nulls(rows.num_rows, field.type)
+        for field in columns
+    ]
+    return pa.Table.from_arrays(arrays, schema=columns)
+
+
+def _weighted(rows: pa.Table, weights: Longs) -> pa.Table:
+    arrays = [*rows.columns, pa.chunked_array([weights], pa.int64())]
+    return pa.Table.from_arrays(arrays, schema=delta_schema(rows.schema))
+
+
+def _negated(delta: pa.Table) -> pa.Table:
+    return _weighted(delta.drop_columns([WEIGHT]), -delta.column(WEIGHT).to_numpy())
+
+
+def _aligned(batch: ChangeBatch, columns: pa.Schema) -> _Changes:
+    """A batch's changes, with their rows in the columns given."""
+    rows = batch.rows
+    op, weight, commit, ordinal = (
+        rows.column(name).to_numpy(zero_copy_only=False) for name in ("_op", "_weight", "_commit", "_ordinal")
+    )
+    whole = _with_columns(rows, columns)
+    return _Changes(op, weight.astype(np.int64), commit, ordinal, whole, _unchanged(rows, batch.stream))
+
+
+def _unchanged(rows: pa.RecordBatch, stream: StreamSchema) -> dict[str, Mask]:
+    """Reads the `_unchanged` bits; few patterns occur, so each is looked at once."""
+    masks: dict[str, Mask] = {}
+    patterns = rows.column("_unchanged").dictionary_encode()
+    numbers = patterns.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    for number, pattern in enumerate(patterns.dictionary.to_pylist()):
+        bits = int.from_bytes(pattern, "little")
+        for i, name in enumerate(stream.columns.names):
+            if bits >> i & 1:
+                mask = masks.setdefault(name, np.zeros(len(rows), np.bool_))
+                mask |= numbers == number
+    return masks
+
+
+def _joined(parts: list[_Changes]) -> _Changes:
+    """Changes of several batches as one."""
+    if len(parts) == 1:
+        return parts[0]
+    names = dict.fromkeys(itertools.chain.from_iterable(part.unchanged for part in parts))
+    unchanged = {
+        name: np.concatenate([part.unchanged.get(name, np.zeros(len(part), np.bool_)) for part in parts])
+        for name in names
+    }
+    return _Changes(
+        op=np.concatenate([part.op for part in parts]),
+        weight=np.concatenate([part.weight for part in parts]),
+        commit=np.concatenate([part.commit for part in parts]),
+        ordinal=np.concatenate([part.ordinal for part in parts]),
+        rows=pa.concat_tables([part.rows for part in parts]),
+        unchanged=unchanged,
+    )
+
+
+def _segments(op: NDArray[np.uint8]) -> Iterator[tuple[int, int, bool]]:
+    """Cuts at truncates: start and stop of each part without one, and whether a truncate stands right before it."""
+    start, truncated = 0, False
+    for cut in np.flatnonzero(op == Op.TRUNCATE).tolist():
+        yield start, cut, truncated
+        start, truncated = cut + 1, True
+    yield start, len(op), truncated
+
+
+def _before(keys: Longs, in_state: Longs, deleted: Mask) -> Longs:
+    """The row that each change finds under its key: a change's number, the state's row, or -1 if there is none."""
+    order = np.argsort(keys, kind="stable")
+    before = in_state[keys]
+    again = keys[order[1:]] == keys[order[:-1]]
+    earlier = order[:-1][again]
+    before[order[1:][again]] = np.where(deleted[earlier], -1, earlier)
+    return before
+
+
+def _value_sources(changes: _Changes, before: Longs) -> Longs:
+    """Where each change's unchanged values come from: its key's row, or for a change of key the old key's."""
+    moved = changes.second_halves() & (changes.weight > 0)
+    return np.where(moved, np.roll(before, 1), before)
+
+
+def _followed(at: Longs, earlier: int) -> Longs:
+    """Follows pointers between changes to their ends, doubling the step (log2 of the longest chain turns).
+
+    Args:
+        at: for each change a change's number (an end if its own), or an end: from `len(at)` to below
+            `len(at) + earlier`, or -1.
+        earlier: see `at`.
+    """
+    ends = np.append(np.arange(len(at), len(at) + earlier), -1)
+    while True:
+        further = np.concatenate([at, ends])[at]
+        if np.array_equal(further, at):
+            return at
+        at = further

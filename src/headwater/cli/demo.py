@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,14 @@ if TYPE_CHECKING:
 _QUERY = "SELECT * FROM revenue_by_minute ORDER BY window_start DESC LIMIT 5"
 
 
-def demo(*, seconds: float = 20.0, rate: float = 200.0, dir: Path | None = None, json: bool = False) -> int:
+def demo(
+    *,
+    seconds: float = 20.0,
+    rate: float = 200.0,
+    dir: Path | None = None,
+    json: bool = False,
+    picture: Path | None = None,
+) -> int:
     """Watch a shop's PostgreSQL become live SQL models and Iceberg tables, be killed, go on, and be proven right.
 
     Starts a PostgreSQL of its own in a temporary folder, lets a shop do business in it, follows it with an ordinary
@@ -26,41 +32,33 @@ def demo(*, seconds: float = 20.0, rate: float = 200.0, dir: Path | None = None,
         rate: Its transactions per second.
         dir: Folder to keep the project and its lake in; it must not exist yet. Without it they are removed.
         json: Print one JSON object and nothing else.
+        picture: File to write the live view to, as an SVG of a busy moment.
     """
     from tempfile import TemporaryDirectory
 
     if dir is not None:
-        return _play(dir, seconds, rate, kept=True, json=json)
+        return _play(dir, seconds, rate, json, picture, kept=True)
     with TemporaryDirectory(prefix="headwater-demo-") as temporary:
-        return _play(Path(temporary) / "shop", seconds, rate, kept=False, json=json)
+        return _play(Path(temporary) / "shop", seconds, rate, json, picture, kept=False)
 
 
-def _play(folder: Path, seconds: float, rate: float, *, kept: bool, json: bool) -> int:
+def _play(folder: Path, seconds: float, rate: float, json: bool, picture: Path | None, *, kept: bool) -> int:
     from rich.console import Console
 
     from headwater.clock import SystemClock
     from headwater.demo.demonstration import Demonstration
     from headwater.demo.live import LiveView
 
+    with LiveView(Console(quiet=json), "headwater demo") as view:
+        outcome = Demonstration(folder, rate=rate, seconds=seconds, audience=view, clock=SystemClock()).run()
+    if picture is not None:
+        picture.write_text(view.photograph(), encoding="utf-8")
     if json:
-        outcome = Demonstration(folder, rate=rate, seconds=seconds, audience=_Nobody(), clock=SystemClock()).run()
         output.print_json({**outcome.as_json(), "folder": str(folder) if kept else None})
     else:
-        with LiveView(Console(), "headwater demo") as view:
-            outcome = Demonstration(folder, rate=rate, seconds=seconds, audience=view, clock=SystemClock()).run()
         _tell(outcome)
         _suggest(folder, kept)
     return output.OK if outcome.verification.verified else output.WRONG_DATA
-
-
-class _Nobody:
-    """An audience that looks away."""
-
-    def show(self, status: Mapping[str, object], note: str = "") -> None:
-        """Draws nothing."""
-
-    def say(self, sentence: str) -> None:
-        """Prints nothing."""
 
 
 def _tell(outcome: Outcome) -> None:

@@ -48,6 +48,13 @@ _WIDER: Mapping[pa.DataType, pa.DataType] = {
     pa.month_day_nano_interval(): pa.string(),
     pa.null(): pa.string(),
 }
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
 _WIDENINGS = {(pa.int32(), pa.int64()), (pa.float32(), pa.float64())}
 
 
@@ -115,7 +122,7 @@ def _nested_type(given: pa.DataType) -> pa.DataType | None:
     if pa.types.is_map(given):
         key, item = _inner_type(given.key_type), _inner_type(given.item_type)
         return None if key is None or item is None else pa.map_(key, item)
-    if hasattr(given, "value_type"):
+    if any(is_list(given) for is_list in _LISTS):
         element = _inner_type(given.value_type)
         return None if element is None else pa.list_(pa.field("element", element))
     return None

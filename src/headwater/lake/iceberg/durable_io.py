@@ -102,6 +102,14 @@ class DurableStream(OutputStream):
     def tell(self) -> int:
         return self._size
 
+    def flush(self) -> None:
+        self._file.flush()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed; PyArrow's Parquet writer asks."""
+        return self._file.closed
+
     def close(self) -> None:
         if not self._file.closed:
             self._file.close()

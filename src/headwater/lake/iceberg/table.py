@@ -118,8 +118,8 @@ class IcebergTable:
         net = self._net(delta)
         for _ in range(_ATTEMPTS):
             self._refuse_old(epoch)
-            plan = self._replacement(net) if replace else self._plan(net)
             try:
+                plan = self._replacement(net) if replace else self._current_plan(net)
                 return self._land(plan, fields)
             except ForeignCommit as conflict:
                 self._accept_foreign(conflict.fresh)
@@ -152,6 +152,21 @@ class IcebergTable:
     def _key(self) -> pa.Schema:
         columns = self.spec.columns
         return pa.schema([columns.field(name) for name in self.spec.key]) if self.spec.key else columns
+
+    def _current_plan(self, net: NetChange) -> _Plan:
+        """A plan against the table as it is. What contradicts the index may be another writer's doing.
+
+        Raises:
+            InvariantBroken: it is not; the delta and the table do not go together.
+            ForeignCommit: it is; think again.
+        """
+        try:
+            return self._plan(net)
+        except InvariantBroken:
+            fresh = self._handle.load()
+            if fresh.metadata.current_snapshot_id == self._table.metadata.current_snapshot_id:
+                raise
+            raise ForeignCommit(fresh) from None
 
     def _plan(self, net: NetChange) -> _Plan:
         if self._index is None and not self.spec.key and not net.removed.num_rows:

@@ -1,0 +1,41 @@
+"""A process that commits epochs to two tables until it is done or killed: `crash_writer.py FOLDER LAST_EPOCH`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from lake_model import KEYED, MULTISET, Delta, Row, changed, delta, open_lake
+
+
+def change_of(epoch: int) -> Delta:
+    """Every third row goes again two epochs later; one row is rewritten in each epoch."""
+    change: Delta = [((epoch, "new", float(epoch)), 1), ((-1, "rewritten", float(epoch)), 1)]
+    if epoch > 1:
+        change.append(((-1, "rewritten", float(epoch - 1)), -1))
+    if epoch > 2 and epoch % 3 == 0:
+        change.append(((epoch - 2, "new", float(epoch - 2)), -1))
+    return change
+
+
+def state_at(epoch: int) -> Counter[Row]:
+    state: Counter[Row] = Counter()
+    for number in range(1, epoch + 1):
+        state = changed(state, change_of(number))
+    return state
+
+
+def write(folder: Path, last: int) -> None:
+    lake = open_lake(folder)
+    tables = [lake.table(KEYED), lake.table(MULTISET)]
+    held = [table.committed() for table in tables]
+    for epoch in range(1, last + 1):
+        for table, committed in zip(tables, held, strict=True):
+            if committed is None or epoch > committed.epoch:
+                table.commit(epoch, delta(change_of(epoch)), {"offset": str(epoch * 10)})
+    lake.close()
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,182 @@
+"""The outcome of a commit is landed, refused or unknown, and the table is right after each."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lake_model import KEYED, MULTISET, agree, delta, open_lake, rows_of, snapshot_epochs
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+
+from headwater import failpoint
+from headwater.errors import CommitUnknown, InvariantBroken, StorageFailed
+from headwater.lake.iceberg import IcebergLake
+from headwater.lake.table_format import TableSpec
+
+A, B, C = (1, "a", 1.0), (2, "b", 2.0), (3, "c", 3.0)
+LOST = [ConnectionResetError("reset"), CommitStateUnknownException("504"), CommitFailedException("retried inside")]
+
+
+def arm(monkeypatch: pytest.MonkeyPatch, armed: str) -> None:
+    monkeypatch.setattr(failpoint, "_passings", {})
+    monkeypatch.setattr(failpoint, "_ARMED", armed)
+
+
+def files_under(lake: IcebergLake) -> set[Path]:
+    return {path for path in lake.warehouse.rglob("*") if path.is_file() and path.suffix != ".db"}
+
+
+@pytest.mark.parametrize("lost", LOST, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("spec", [KEYED, MULTISET], ids=lambda spec: spec.name)
+def test_a_lost_answer_is_asked_for(
+    lake: IcebergLake, monkeypatch: pytest.MonkeyPatch, spec: TableSpec, lost: Exception
+) -> None:
+    table = lake.table(spec)
+    table.commit(1, delta([(A, 1), (B, 1)]), {})
+    applied = lake.catalog.commit_table
+
+    def apply_and_lose(*arguments: object) -> None:
+        applied(*arguments)
+        raise lost
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake.catalog, "commit_table", apply_and_lose)
+        table.commit(2, delta([(A, -1), (C, 1)]), {})
+    table.commit(3, delta([(C, -1)]), {})
+    assert snapshot_epochs(lake, spec.name) == [1, 2, 3]
+    agree(lake, table, Counter([B]))
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_no_answer_at_all_is_unknown_and_deletes_nothing(
+    lake: IcebergLake, monkeypatch: pytest.MonkeyPatch, seen: bool
+) -> None:
+    table = lake.table(KEYED)
+    table.commit(1, delta([(A, 1)]), {})
+    applied = lake.catalog.commit_table
+
+    def maybe_apply(*arguments: object) -> None:
+        if seen:
+            applied(*arguments)
+        raise ConnectionResetError("reset")
+
+    def unreachable(*_: object) -> None:
+        raise ConnectionRefusedError("refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake.catalog, "commit_table", maybe_apply)
+        patch.setattr(lake.catalog, "load_table", unreachable if not seen else _after(lake, 1, unreachable))
+        with pytest.raises(CommitUnknown):
+            table.commit(2, delta([(A, -1), (B, 1)]), {})
+    committed = table.committed()
+    assert committed is not None and committed.epoch == (2 if seen else 1)
+    agree(lake, table, Counter([B] if seen else [A]))
+    if not seen:
+        table.commit(2, delta([(A, -1), (B, 1)]), {})
+    table.commit(3, delta([(C, 1)]), {})
+    agree(lake, table, Counter([B, C]))
+    assert snapshot_epochs(lake, "orders") == [1, 2, 3]
+
+
+def _after(lake: IcebergLake, times: int, then: Callable[..., None]) -> Callable[..., object]:
+    """`load_table` that works `times` times (SqlCatalog.commit_table calls it too), then does `then`."""
+    load, calls = lake.catalog.load_table, iter(range(times))
+
+    def limited(*arguments: object) -> object:
+        return then(*arguments) if next(calls, None) is None else load(*arguments)
+
+    return limited
+
+
+@pytest.mark.parametrize("place", ["before_data_file", "after_data_file", "before_catalog"])
+@pytest.mark.parametrize("action", ["enospc", "eio"])
+@pytest.mark.parametrize("spec", [KEYED, MULTISET], ids=lambda spec: spec.name)
+def test_a_full_disk_leaves_table_index_and_folder_as_they_were(
+    lake: IcebergLake, monkeypatch: pytest.MonkeyPatch, spec: TableSpec, place: str, action: str
+) -> None:
+    table = lake.table(spec)
+    table.commit(1, delta([(A, 1), (B, 1)]), {})
+    table.commit(2, delta([(B, -1)]), {})
+    before = files_under(lake)
+    with monkeypatch.context() as patch:
+        arm(patch, f"lake.commit.{place}:1:{action}")
+        for _ in range(2):
+            with pytest.raises(StorageFailed, match=spec.name):
+                table.commit(3, delta([(A, -1), (C, 1)]), {})
+    assert files_under(lake) == before
+    agree(lake, table, Counter([A]))
+    table.commit(3, delta([(A, -1), (C, 1)]), {})
+    table.commit(4, delta([(C, -1), (A, 1)]), {})
+    agree(lake, table, Counter([A]))
+    assert snapshot_epochs(lake, spec.name) == [1, 2, 3, 4]
+
+
+def test_an_error_after_the_catalog_has_committed_is_no_error(
+    lake: IcebergLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = lake.table(KEYED)
+    with monkeypatch.context() as patch:
+        arm(patch, "lake.commit.after_catalog:1:eio")
+        table.commit(1, delta([(A, 1)]), {})
+    table.commit(2, delta([(A, -1), (B, 1)]), {})
+    agree(lake, table, Counter([B]))
+
+
+def test_a_catalog_that_cannot_write_refuses(lake: IcebergLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = lake.table(KEYED)
+    table.commit(1, delta([(A, 1)]), {})
+    with lake.catalog.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only=ON")
+    with pytest.raises(StorageFailed, match="readonly"):
+        table.commit(2, delta([(A, -1)]), {})
+    with lake.catalog.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only=OFF")
+    table.commit(2, delta([(A, -1), (C, 1)]), {})
+    agree(lake, table, Counter([C]))
+
+
+@pytest.mark.parametrize("spec", [KEYED, MULTISET], ids=lambda spec: spec.name)
+def test_rows_of_another_engine_are_kept_and_can_be_retracted(
+    lake: IcebergLake, tmp_path: Path, spec: TableSpec
+) -> None:
+    table = lake.table(spec)
+    table.commit(1, delta([(A, 1)]), {"n": "1"})
+    other = open_lake(tmp_path / "lake")
+    other.catalog.load_table(("shop", spec.name)).append(delta([(B, 1)]).drop_columns("_weight"))
+    table.commit(2, delta([(C, 1)]), {"n": "2"})
+    agree(lake, table, Counter([A, B, C]))
+    assert rows_of(table.read(1)) == Counter([A])
+    other.catalog.load_table(("shop", spec.name)).append(delta([((9, "z", None), 1)]).drop_columns("_weight"))
+    committed = table.committed()
+    assert committed is not None and (committed.epoch, committed.properties) == (2, {"n": "2"})
+    table.commit(3, delta([(B, -1), ((9, "z", None), -1)]), {})
+    agree(lake, table, Counter([A, C]))
+    other.close()
+
+
+def test_two_headwaters_do_not_write_one_table(lake: IcebergLake, tmp_path: Path) -> None:
+    table = lake.table(KEYED)
+    table.commit(1, delta([(A, 1)]), {})
+    other = open_lake(tmp_path / "lake")
+    other.table(KEYED).commit(2, delta([(B, 1)]), {})
+    with pytest.raises(InvariantBroken, match="another Headwater"):
+        table.commit(3, delta([(C, 1)]), {})
+    agree(lake, table, Counter([A, B]))
+    other.close()
+
+
+def test_a_catalog_that_is_no_database_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "catalog.db").write_text("not a database, but long enough to be taken for one" * 100)
+    with pytest.raises(StorageFailed, match="opening the catalog"):
+        open_lake(tmp_path)
+
+
+def test_settings_of_the_catalog(lake: IcebergLake) -> None:
+    with lake.catalog.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    with sqlite3.connect(lake.warehouse / "catalog.db") as independent:
+        assert independent.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -67,6 +67,7 @@ def build(used: str = "") -> App:
         name="headwater",
         help="A streaming lakehouse that you pip install: changes of databases become live SQL models and lake tables.",
         version=f"headwater {__version__}",
+        suppress_keyboard_interrupt=False,
         help_formatter="default" if sys.stdout.isatty() else "plain",
     )
     for command in COMMANDS:

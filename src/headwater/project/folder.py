@@ -55,7 +55,7 @@ def load(folder: Path, *, environment: Mapping[str, str]) -> Project:
         run=file.run,
         sources=sources,
         models=ordered,
-        places={**document.places, **document.keys},
+        places={path: document.place(path) for path in document.places},
     )
 
 

@@ -72,7 +72,7 @@ def _model(path: Path, text: ModelText, settings: ModelSettings, inputs: tuple[s
         settings=settings,
         inputs=inputs,
         fingerprint=fingerprint(text.sql, settings),
-        setting_places={**document.places, **document.keys},
+        setting_places={path: document.place(path) for path in document.places},
     )
 
 

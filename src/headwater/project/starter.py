@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -117,7 +118,7 @@ def _starter_model(streams: Sequence[StreamSchema]) -> tuple[str, str]:
 
 def _is_category(field: pa.Field, stream: StreamSchema) -> bool:
     countable = pa.types.is_string(field.type) or pa.types.is_integer(field.type) or pa.types.is_boolean(field.type)
-    return countable and not field.nullable and field.name not in stream.key
+    return countable and field.name not in stream.key
 
 
 def _count(stream: str, column: str) -> str:
@@ -165,10 +166,10 @@ def _keywords() -> set[str]:
 
 
 def _yaml_key(name: str) -> str:
-    """A name as YAML has to write it."""
+    """A name as YAML has to write it, inside a comment of SQL too."""
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name.lower() not in ("null", "true", "false"):
         return name
-    return "'" + name.replace("'", "''") + "'"
+    return json.dumps(name).replace("*/", "*\\/")
 
 
 def _one_line(text: str) -> str:

@@ -1,0 +1,120 @@
+"""`headwater check`, without and with a source that answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from headwater.project.discovery import save_streams
+from headwater.schema import StreamSchema
+
+PROJECT = """\
+name: shop
+sources:
+  shop:
+    type: postgres
+    url: ${SHOP_URL}
+    connect_timeout_s: 2
+    streams:
+      payments: {watermark: {column: paid_at, delay: 5 s}}
+"""
+NOWHERE = "postgresql://u:hunter2@127.0.0.1:1/shop"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sound project of which the source does not answer."""
+    monkeypatch.setenv("SHOP_URL", NOWHERE)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "headwater.yml").write_text(PROJECT)
+    (tmp_path / "models" / "total.sql").write_text(
+        "SELECT paid_at, sum(amount) AS total FROM payments GROUP BY paid_at"
+    )
+    return tmp_path
+
+
+def test_names_are_checked_where_types_are_not_known(folder: Path, run: Callable[..., object]) -> None:
+    done = run("check", folder, "--no-connect")
+    assert (done.code, done.out) == (0, "")
+    assert "no mistakes found in 1 source, 1 model" in done.err
+    assert "the types that models use were not checked" in done.err
+    (folder / "models" / "x.sql").write_text("SELECT *\nFROM paymnts")
+    done = run("check", folder, "--no-connect")
+    assert done.code == 3
+    assert "x.sql:2:6" in done.err
+    assert "did you mean 'payments'?" in done.err
+
+
+def test_a_source_that_does_not_answer(folder: Path, run: Callable[..., object]) -> None:
+    done = run("check", folder)
+    assert done.code == 4
+    assert "the source 'shop' did not answer" in done.err
+    assert "hunter2" not in done.err
+    asked = json.loads(run("check", folder, "--json").out)
+    assert (asked["v"], asked["ok"], asked["depth"], list(asked["unreachable"])) == (1, False, "names", ["shop"])
+
+
+def test_types_are_checked_against_what_was_discovered_last(folder: Path, run: Callable[..., object]) -> None:
+    columns = pa.schema([("id", pa.int64()), ("amount", pa.float64()), ("paid_at", pa.timestamp("us", tz="UTC"))])
+    save_streams(folder / ".headwater", [StreamSchema("payments", columns, ("id",), "full")])
+    assert json.loads(run("check", folder, "--no-connect", "--json").out) == {
+        "v": 1, "ok": True, "depth": "types", "mistakes": [], "unreachable": {},
+    }  # fmt: skip
+    (folder / "models" / "x.sql").write_text("/*\nkey: [id]\n*/\nSELECT id,\n  amunt FROM payments")
+    (folder / "models" / "y.sql").write_text("SELECT * FROM x")
+    (folder / "headwater.yml").write_text(PROJECT.replace("column: paid_at", "column: amount"))
+    done = run("check", folder, "--no-connect", "--json")
+    assert done.code == 3
+    found = json.loads(done.out)["mistakes"]
+    assert [(Path(m["file"]).name, m["line"]) for m in found] == [("headwater.yml", 8), ("x.sql", 5)]
+    assert "not a time" in found[0]["message"]
+    assert "amunt" in found[1]["message"]
+
+
+def test_without_a_project(tmp_path: Path, run: Callable[..., object]) -> None:
+    done = run("check", tmp_path)
+    assert done.code == 3
+    assert f"hint: headwater init {tmp_path}" in done.err
+
+
+@pytest.mark.postgres
+def test_a_source_that_answers(
+    folder: Path, shop: str, run: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_URL", shop)
+    done = run("check", folder)
+    assert done.code == 0, done.err
+    assert "shop: captures 2 tables" in done.err
+    (folder / "models" / "x.sql").write_text("SELECT * FROM custmers")
+    (folder / "headwater.yml").write_text(PROJECT + "      paymints: {}\n      customers: {watermark: {column: nme}}\n")
+    found = json.loads(run("check", folder, "--json").out)["mistakes"]
+    assert [(m["line"], m["column"], m["hint"]) for m in found] == [
+        (9, 7, "did you mean 'payments'?"),
+        (10, 39, "did you mean 'name'?"),
+        (1, 15, "did you mean 'customers'?"),
+    ]
+
+
+@pytest.mark.postgres
+def test_a_model_with_the_name_of_a_table(
+    folder: Path, shop: str, run: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_URL", shop)
+    (folder / "models" / "customers.sql").write_text("SELECT * FROM payments")
+    done = run("check", folder)
+    assert done.code == 3
+    assert "the model 'customers' has the name of a stream" in done.err
+
+
+@pytest.mark.postgres
+def test_a_wrong_password_is_said_to_be_the_sources(
+    folder: Path, shop: str, run: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_URL", shop.rsplit("/", 1)[0] + "/no_such_database")
+    done = run("check", folder)
+    assert done.code == 4
+    assert "no_such_database" in done.err

@@ -187,14 +187,23 @@ def test_a_full_stream_passes_as_it_is_and_can_be_truncated() -> None:
         normaliser.apply(log.take(FULL))
 
 
-def test_an_append_stream_keeps_equal_rows_apart_in_weight() -> None:
+def test_an_append_stream_remembers_every_row(tmp_path: Path) -> None:
     log, normaliser = Log(), Normaliser(APPEND)
     for _ in range(3):
         log.write(Op.INSERT, 1, {"k": 1, "a": "x"})
     assert len(normaliser.apply(log.take(APPEND))) == 3
     assert counted(normaliser.rows()) == {(1, "x", None): 3}
+    normaliser.checkpoint(tmp_path / "0")
+    log.write(Op.INSERT, 1, {"k": 2})
+    normaliser.apply(log.take(APPEND))
+    normaliser.checkpoint(tmp_path / "1", tmp_path / "0")
+    normaliser = Normaliser.restore(tmp_path / "1")
+    assert counted(normaliser.rows()) == {(1, "x", None): 3, (2, None, None): 1}
     log.write(Op.TRUNCATE, -1, {})
-    assert counted(normaliser.apply(log.take(APPEND))) == {(1, "x", None): -3}
+    assert counted(normaliser.apply(log.take(APPEND))) == {(1, "x", None): -3, (2, None, None): -1}
+    log.write(Op.DELETE, -1, {"k": 1})
+    with pytest.raises(InvariantBroken, match="takes a row back"):
+        normaliser.apply(log.take(APPEND))
 
 
 def test_no_batches_are_no_change() -> None:

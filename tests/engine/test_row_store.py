@@ -237,3 +237,17 @@ def test_values_that_are_hard_to_compare_cancel() -> None:
     assert store.contains(again).all()
     store.apply(again.append_column(pa.field(WEIGHT, pa.int64(), False), pa.array([-1, -1, -1])))
     assert store.num_rows == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_rows_of_one_key_come_and_go_in_any_order(seed: int) -> None:
+    generator, store = np.random.default_rng(seed), RowStore(COLUMNS, ("k",))
+    rows: list[Row] = [(i % 2, str(i), None) for i in range(120)]
+    living = np.zeros(len(rows), np.bool_)
+    for _ in range(12):
+        flipped = generator.permutation(len(rows))[:40]
+        store.apply(delta([(rows[i], -1 if living[i] else 1) for i in flipped]))
+        living[flipped] ^= True
+        for key in (0, 1):
+            expected = {row: 1 for row, lives in zip(rows, living, strict=True) if lives and row[0] == key}
+            assert counted(store.rows_of(key_table([key]))) == expected

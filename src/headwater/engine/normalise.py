@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema
 from headwater.engine.state.checkpoint_files import Json, read_manifest, storage, write_manifest
+from headwater.engine.state.row_bag import RowBag
 from headwater.engine.state.row_store import RowStore
 from headwater.errors import InvariantBroken, UserError
 from headwater.index.consolidate import consolidate
@@ -77,7 +78,7 @@ class Normaliser:
     def __init__(self, stream: StreamSchema) -> None:
         self.stream = stream
         self.ignored = 0
-        self._state = RowStore(stream.columns, _state_key(stream))
+        self._state = _empty_state(stream)
 
     def apply(self, batches: Sequence[ChangeBatch]) -> pa.Table:
         """Takes an epoch's batches of the stream in log order and returns what they change.
@@ -147,16 +148,16 @@ class Normaliser:
         key = tuple(cast("list[str]", body["key"]))
         restored = cls(StreamSchema(cast(str, body["name"]), columns, key, cast(Changelog, body["changelog"])))
         restored.ignored = cast(int, body["ignored"])
-        restored._state = RowStore.restore(folder / "rows")
+        restored._state = type(restored._state).restore(folder / "rows")
         return restored
 
     def _adopt(self, stream: StreamSchema) -> None:
         """Makes `stream` the schema in force, and puts the state into its shape."""
-        if _state_key(stream) != self._state.key or not stream.columns.equals(self.stream.columns):
+        state = _empty_state(stream)
+        if type(state) is not type(self._state) or state.key != self._state.key or state.columns != self._state.columns:
             content = self._state.rows()
-            rows = _with_columns(content, stream.columns)
-            self._state = RowStore(stream.columns, _state_key(stream))
-            self._state.apply(_weighted(rows, content.column(WEIGHT).to_numpy()))
+            state.apply(_weighted(_with_columns(content, stream.columns), content.column(WEIGHT).to_numpy()))
+            self._state = state
         self.stream = stream
 
     def _run(self, batches: list[ChangeBatch]) -> Iterator[pa.Table]:
@@ -187,7 +188,7 @@ class Normaliser:
             raise self._no_previous(changes, name, int(np.argmax(changes.unchanged[name])))
         index = KeyIndex(pa.schema([self.stream.columns.field(name) for name in self.stream.key]))
         keys, _ = index.find_or_insert(changes.rows)
-        old = self._state.rows_of(changes.rows).select(self.stream.columns.names)
+        old = cast(RowStore, self._state).rows_of(changes.rows).select(self.stream.columns.names)
         deleted = changes.weight < 0
         rows = changes.rows
         if deleted.any() or changes.unchanged:
@@ -237,9 +238,11 @@ def _runs(batches: Sequence[ChangeBatch]) -> Iterator[list[ChangeBatch]]:
         yield list(run)
 
 
-def _state_key(stream: StreamSchema) -> tuple[str, ...]:
-    """What the state is looked up by: only an upsert stream asks for old rows by key."""
-    return stream.key if stream.changelog == "upsert" else ()
+def _empty_state(stream: StreamSchema) -> RowStore | RowBag:
+    """What remembers such a stream: only an upsert stream asks for old rows by key, an append stream for none."""
+    if stream.changelog == "append":
+        return RowBag(stream.columns)
+    return RowStore(stream.columns, stream.key if stream.changelog == "upsert" else ())
 
 
 def _evolved(old: StreamSchema, new: StreamSchema) -> pa.Schema:

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from headwater import __version__
 from headwater.cli import output
@@ -57,21 +57,22 @@ COMMANDS: tuple[Command, ...] = (
 )
 
 
-def build(used: str = "") -> App:
+def build(*used: str) -> App:
     """The whole command line; no command's module is imported.
 
     Args:
-        used: the command that will be used: its own docstring stands instead of the summary.
+        used: commands that will be used: their own docstrings stand instead of their summaries.
     """
     app = App(
         name="headwater",
         help="A streaming lakehouse that you pip install: changes of databases become live SQL models and lake tables.",
         version=f"headwater {__version__}",
+        default_parameter=Parameter(negative_iterable=()),
         suppress_keyboard_interrupt=False,
         help_formatter="default" if sys.stdout.isatty() else "plain",
     )
     for command in COMMANDS:
-        app.command(command.function, name=command.name, help=None if command.name == used else command.summary)
+        app.command(command.function, name=command.name, help=None if command.name in used else command.summary)
     return app
 
 
@@ -102,9 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        code = build(next(iter(arguments), ""))(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
-        )
+        code = build(*arguments[:1])(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         output.print_usage_error(str(error))
         return output.USAGE

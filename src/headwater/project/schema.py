@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import cast
 
+from pydantic import BaseModel, ByteSize
+from pydantic.json_schema import GenerateJsonSchema
+
 from headwater.project.connectors import CONNECTORS, Connector, settings_class
+from headwater.project.quantity import format_duration
 from headwater.project.settings import ProjectFile, SourceSection
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, object]
 
 
+class _Readable(GenerateJsonSchema):
+    """Writes defaults as people write them in the file."""
+
+    def encode_default(self, dft: object) -> object:
+        if isinstance(dft, timedelta):
+            return format_duration(dft)
+        if isinstance(dft, ByteSize):
+            return f"{dft.human_readable(separator=' ')}".replace(".0 ", " ")
+        return super().encode_default(dft)
+
+
+def schema_of(settings: type[BaseModel]) -> Schema:
+    """The JSON Schema of one settings class, references into its own `$defs`."""
+    return cast(Schema, settings.model_json_schema(schema_generator=_Readable))
+
+
 def json_schema() -> Schema:
     """The schema of the whole file (draft 2020-12); a source is one of the connectors, told apart by `type`."""
-    top = cast(Schema, ProjectFile.model_json_schema(ref_template="#/$defs/{model}"))
+    top = schema_of(ProjectFile)
     definitions = cast(Schema, top.pop("$defs", {}))
     branches = [_source(known, definitions) for known in CONNECTORS]
     properties = cast(dict[str, Schema], top["properties"])
@@ -26,8 +47,8 @@ def json_schema() -> Schema:
 
 def _source(known: Connector, definitions: Schema) -> Schema:
     """A source of one type: its generic keys and the connector's own, as a reference into `definitions`."""
-    generic = cast(Schema, SourceSection.model_json_schema(ref_template="#/$defs/{model}"))
-    own = cast(Schema, settings_class(known).model_json_schema(ref_template="#/$defs/{model}"))
+    generic = schema_of(SourceSection)
+    own = schema_of(settings_class(known))
     for schema in (generic, own):
         definitions.update(cast(Schema, schema.pop("$defs", {})))
     properties = {**cast(Schema, generic["properties"]), **cast(Schema, own["properties"])}

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from lake_model import KEYED, MULTISET, agree, delta, open_lake, rows_of, snapshot_epochs
+from lake_model import COLUMNS, KEYED, MULTISET, agree, delta, live_paths, open_lake, rows_of, snapshot_epochs
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 
 from headwater import failpoint
@@ -155,6 +156,27 @@ def test_rows_of_another_engine_are_kept_and_can_be_retracted(
     table.commit(3, delta([(B, -1), ((9, "z", None), -1)]), {})
     agree(lake, table, Counter([A, C]))
     other.close()
+
+
+def test_rows_of_another_engine_are_seen_after_evolving(lake: IcebergLake, tmp_path: Path) -> None:
+    table = lake.table(KEYED)
+    table.commit(1, delta([(A, 1)]), {})
+    other = open_lake(tmp_path / "lake")
+    other.catalog.load_table(("shop", "orders")).append(delta([(B, 1)]).drop_columns("_weight"))
+    table.evolve(COLUMNS.append(pa.field("more", pa.string())))
+    change = delta([(B, -1)]).add_column(3, "more", pa.array([None], pa.string()))
+    table.commit(2, change, {})
+    assert table.read().column("id").to_pylist() == [1]
+    other.close()
+
+
+def test_a_damaged_file_is_said_so(lake: IcebergLake) -> None:
+    lake.table(KEYED).commit(1, delta([(A, 1)]), {})
+    Path(live_paths(lake, "orders")[0][0]).write_bytes(b"not parquet")
+    with pytest.raises(StorageFailed, match="orders"):
+        lake.table(KEYED).commit(2, delta([(B, 1)]), {})
+    with pytest.raises(StorageFailed, match="orders"):
+        lake.open_table("orders").read()
 
 
 def test_two_headwaters_do_not_write_one_table(lake: IcebergLake, tmp_path: Path) -> None:

@@ -275,3 +275,9 @@ def test_many_rows_per_commit_and_column_bounds(lake: IcebergLake) -> None:
     files = lake.catalog.load_table(("shop", "orders")).inspect.files().to_pylist()
     (bounds,) = [file["readable_metrics"]["id"] for file in files if file["content"] == 0]
     assert (bounds["lower_bound"], bounds["upper_bound"]) == (0, 19_999)
+
+
+@pytest.mark.parametrize("name", ["epoch", "writer"])
+def test_names_of_properties_that_are_ours_are_refused(lake: IcebergLake, name: str) -> None:
+    with pytest.raises(InvariantBroken, match=name):
+        lake.table(KEYED).commit(1, delta([]), {name: "x"})

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, NoSuchTableError, RESTError
 from pyiceberg.table import Table
@@ -36,7 +37,7 @@ def storage_errors(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except _NO_ANSWER as error:
+    except (*_NO_ANSWER, CommitFailedException, pa.ArrowException) as error:
         raise StorageFailed(
             f"{what} failed: {error}", hint="look at the disk of the lake folder (df -h, dmesg), then start again"
         ) from error

@@ -13,7 +13,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
 from headwater.change import WEIGHT
-from headwater.errors import UserError
+from headwater.errors import InvariantBroken, UserError
 from headwater.lake.iceberg.scan import LiveFile, live_files, positions_by_path, read_columns, read_file
 from headwater.lake.table_format import Committed, TableChange
 
@@ -23,7 +23,13 @@ EPOCH, WRITER = PREFIX + "epoch", PREFIX + "writer"
 
 
 def summary_fields(epoch: int, writer: str, properties: Mapping[str, str]) -> dict[str, str]:
-    """What a commit of ours puts into its snapshot's summary."""
+    """What a commit of ours puts into its snapshot's summary.
+
+    Raises:
+        InvariantBroken: a property bears a name that is ours.
+    """
+    if taken := {EPOCH, WRITER} & {PREFIX + name for name in properties}:
+        raise InvariantBroken(f"properties of a commit cannot be named as {sorted(taken)} is")
     return {**{PREFIX + name: value for name, value in properties.items()}, EPOCH: str(epoch), WRITER: writer}
 
 

@@ -105,8 +105,8 @@ class IcebergTable:
         changed = evolution(self.spec.name, columns_of(self._table.schema()), wanted)
         if changed is not None:
             with storage_errors(f"changing the columns of table {self.spec.name!r}"):
-                apply_evolution(self._table, self.spec.name, changed)
-            self._adopt(self._handle.load())
+                apply_evolution(self._handle.load(), self.spec.name, changed)
+            self._accept_foreign(self._handle.load())
         if not self.spec.key or (changed is not None and set(changed.names) & set(self.spec.key)):
             self._index = None
         self.spec = replace(self.spec, columns=wanted)
@@ -220,7 +220,8 @@ class IcebergTable:
             raise
         forget_old_files(before, table, staged)
         self._remember(table, staged)
-        if plan.index is not None and plan.taken is not None:
+        alone = table.metadata.current_snapshot_id == staged.snapshot.snapshot_id
+        if alone and plan.index is not None and plan.taken is not None:
             plan.index.apply(plan.taken, plan.added, change.added[0].file_path if change.added else None)
             self._index = plan.index
 
@@ -273,12 +274,14 @@ class IcebergTable:
         self._manifests = None
 
     def _accept_foreign(self, fresh: PyIcebergTable) -> None:
-        """Goes on after another writer's commit, unless that writer is Headwater too: then one of us must stop.
+        """Goes on from the table as it now is, with other writers' commits, unless such a writer is Headwater too.
 
         Raises:
             InvariantBroken: two pipelines write this table.
         """
         known = self._table.metadata.current_snapshot_id
+        if fresh.metadata.current_snapshot_id != known:
+            self._index = None
         for snapshot in ancestors_of(fresh.current_snapshot(), fresh.metadata):
             if snapshot.snapshot_id == known:
                 break
@@ -287,5 +290,4 @@ class IcebergTable:
                     f"table {self.spec.name!r} is being written by another Headwater",
                     hint="stop one of the two (headwater status shows what runs), then start again",
                 )
-        self._index = None
         self._adopt(fresh)

@@ -26,9 +26,10 @@ def ls(folder: Path = Path(), /, *, settled: bool = False, json: bool = False) -
         settled: List replayed, superseded and discarded ones too.
         json: Print one JSON object.
     """
-    states = ("open", "requested") + (("replayed", "superseded", "discarded") if settled else ())
     store = _open(folder)
-    entries = store.ledger.entries(states)
+    entries = store.ledger.entries(("open", "requested"))
+    if settled:
+        entries += store.ledger.entries(("replayed", "superseded", "discarded"))
     store.close()
     if json:
         output.print_json({"rejects": [_json(entry) for entry in entries]})

@@ -1,6 +1,7 @@
 """The store against a Counter of rows; checkpoints by what is on disk."""
 
 import re
+import resource
 from collections import Counter
 from pathlib import Path
 
@@ -251,3 +252,22 @@ def test_many_rows_of_one_key_come_and_go_in_any_order(seed: int) -> None:
         for key in (0, 1):
             expected = {row: 1 for row, lives in zip(rows, living, strict=True) if lives and row[0] == key}
             assert counted(store.rows_of(key_table([key]))) == expected
+
+
+def test_a_full_disk_fails_the_checkpoint_but_not_the_next(tmp_path: Path) -> None:
+    store = RowStore(COLUMNS, ("k",))
+    store.apply(numbers(0, 100))
+    store.checkpoint(tmp_path / "0")
+    store.apply(pa.concat_tables([numbers(0, 10, -1), numbers(1000, 3000)]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(StorageFailed, match="File too large"):
+            store.checkpoint(tmp_path / "1", tmp_path / "0")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(CorruptCheckpoint):
+        RowStore.restore(tmp_path / "1")
+    store.checkpoint(tmp_path / "1", tmp_path / "0")
+    assert counted(RowStore.restore(tmp_path / "1").rows()) == counted(store.rows())
+    assert store.num_rows == 2090

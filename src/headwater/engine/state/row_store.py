@@ -76,7 +76,7 @@ class RowStore:
             np.subtract.at(self._weights, slots, weights)
             self._index.remove(slots[created])
             raise self._never_there(rows, int(np.argmax(net < 0)))
-        self._chunks.touch(slots[~created & self._chunks.holds(slots)])
+        self._chunks.touch(slots[(net > 0) & self._chunks.holds(slots)])
         self._add(rows, slots, np.flatnonzero(created & (net > 0)))
         self._drop(np.unique(slots[net == 0]))
         self._chunks.tidy()

@@ -8,14 +8,13 @@ from pathlib import Path
 from headwater.capture.source import Reader, Source
 from headwater.change import Group
 from headwater.clock import Clock
-from headwater.errors import StorageFailed
+from headwater.errors import HeadwaterError, StorageFailed
 from headwater.log.partition import Partition
 from headwater.runtime.job import Job
 from headwater.runtime.journal import Journal
 
 POLL_S = 0.05
 GATHER_RECORDS = 20_000
-BACKLOG_RECORDS = 5_000_000
 
 
 class Partitions:
@@ -86,6 +85,7 @@ class CaptureJob(Job):
         self._arrived = arrived
         self._once = once
         self._must_reopen = False
+        self._deferred: HeadwaterError | None = None
 
     def body(self) -> None:
         """Opens the source where the log ends and follows it."""
@@ -101,6 +101,7 @@ class CaptureJob(Job):
             self._must_reopen = True
             raise
         finally:
+            self._deferred = None
             reader.close()
 
     def _partition(self) -> Partition:
@@ -126,12 +127,25 @@ class CaptureJob(Job):
                 self.healthy()
 
     def _gather(self, reader: Reader) -> list[Group]:
-        """Groups that are there already, to share one fsync; waits for the first."""
+        """Groups that are there already, to share one fsync; waits for the first.
+
+        An error after some groups is kept until they are in the log: what was read is not thrown away.
+        """
+        if self._deferred is not None:
+            error, self._deferred = self._deferred, None
+            raise error
         groups: list[Group] = []
         records = 0
-        timeout = POLL_S
-        while records < GATHER_RECORDS and (group := reader.poll(timeout)) is not None:
+        while records < GATHER_RECORDS:
+            try:
+                group = reader.poll(0.0 if groups else POLL_S)
+            except HeadwaterError as error:
+                if not groups:
+                    raise
+                self._deferred = error
+                break
+            if group is None:
+                break
             groups.append(group)
             records += len(group)
-            timeout = 0.0
         return groups

@@ -1,4 +1,4 @@
-"""Settings of a PostgreSQL source, as they stand in `headwater.yml`. Light: forms, schema and CLI flags come from here."""
+"""Settings of a PostgreSQL source in `headwater.yml`. Light: forms, schema and CLI flags come from here."""
 
 from __future__ import annotations
 

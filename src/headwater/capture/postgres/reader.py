@@ -1,0 +1,64 @@
+"""One open reading of a PostgreSQL source: the snapshot first if there is one, then the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from headwater import failpoint
+from headwater.capture.postgres.resume import RUNNING, lsn_of
+from headwater.capture.postgres.snapshot import Snapshot
+from headwater.capture.postgres.stream import Stream
+from headwater.change import Group
+from headwater.errors import InvariantBroken
+from headwater.position import Boundary
+
+
+class PostgresReader:
+    """See `headwater.capture.source.Reader`.
+
+    Args:
+        start: begins to stream; called when the snapshot is through.
+        snapshot: what to read first; None if the log has it.
+    """
+
+    def __init__(self, start: Callable[[], Stream], snapshot: Snapshot | None = None) -> None:
+        self._start = start
+        self._snapshot = snapshot
+        self._snapshot_groups: Iterator[Group] | None = snapshot.groups() if snapshot else None
+        self._stream = None if snapshot else start()
+        self._confirmed = 0
+
+    def poll(self, timeout_s: float) -> Group | None:
+        """See `Reader.poll`. A chunk of a snapshot takes as long as it takes."""
+        if self._snapshot_groups is not None:
+            group = next(self._snapshot_groups, None)
+            if group is not None:
+                return group
+            self._snapshot_groups = None
+        if self._stream is None:
+            self._stream = self._start()
+        return self._stream.poll(timeout_s)
+
+    def confirm(self, boundary: Boundary) -> None:
+        """See `Reader.confirm`. A snapshot under way has nothing to confirm: the slot stands at its beginning."""
+        failpoint.reach("capture.confirm.before")
+        if boundary.resume.get("snapshot") != RUNNING:
+            lsn = lsn_of(boundary.resume)
+            if lsn < self._confirmed:
+                raise InvariantBroken("a boundary was confirmed after a later one")
+            self._confirmed = lsn
+            if self._stream is not None:
+                self._stream.confirm(lsn)
+        failpoint.reach("capture.confirm.after")
+
+    def lag_bytes(self) -> int | None:
+        """See `Reader.lag_bytes`. Unknown while the snapshot is read."""
+        return self._stream.lag_bytes() if self._stream else None
+
+    def close(self) -> None:
+        """See `Reader.close`."""
+        self._snapshot_groups = None
+        if self._snapshot is not None:
+            self._snapshot.connection.close()
+        if self._stream is not None:
+            self._stream.close()

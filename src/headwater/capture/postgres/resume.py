@@ -1,0 +1,72 @@
+"""What a PostgreSQL source writes into its resume points, and reads back from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from headwater.capture.postgres.lsn import lsn_text, parse_lsn
+from headwater.errors import InvariantBroken
+from headwater.position import Boundary, Position, Resume
+
+RUNNING, DONE = "running", "done"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What must still be the same when reading goes on.
+
+    Attributes:
+        system: the cluster's system identifier.
+        timeline: its timeline when reading began.
+        database: name of the database.
+        slot: name of the replication slot.
+        tables: captured tables, schema.table to id.
+    """
+
+    system: str
+    timeline: int
+    database: str
+    slot: str
+    tables: Mapping[str, int]
+
+    def resume(self, lsn: int, snapshot: str = DONE) -> Resume:
+        """The resume point at `lsn`: every transaction that commits before it is in the log, and none after."""
+        return {
+            "lsn": lsn_text(lsn),
+            "snapshot": snapshot,
+            "system": self.system,
+            "timeline": self.timeline,
+            "database": self.database,
+            "slot": self.slot,
+            "tables": json.dumps(self.tables, separators=(",", ":")),
+        }
+
+
+def boundary_before(standing: Standing, lsn: int, ordinal: int = 0, snapshot: str = DONE) -> Boundary:
+    """A boundary that is not a commit: everything that commits before `lsn` is included.
+
+    Its position is the byte before `lsn`, because a commit record may begin at `lsn` itself: with `lsn` as its commit,
+    the first changes after a snapshot could stand at positions that the snapshot's rows have already.
+    """
+    return Boundary(Position(lsn - 1, ordinal), standing.resume(lsn, snapshot), snapshot=snapshot == RUNNING)
+
+
+def standing_of(resume: Resume) -> Standing:
+    """The standing that a resume point was written under.
+
+    Raises:
+        InvariantBroken: it is not one of ours.
+    """
+    try:
+        tables = json.loads(str(resume["tables"]))
+        named = (str(resume["database"]), str(resume["slot"]))
+        return Standing(str(resume["system"]), int(resume["timeline"] or 0), *named, tables)
+    except (KeyError, ValueError) as error:
+        raise InvariantBroken(f"a resume point of a PostgreSQL source lacks {error}") from error
+
+
+def lsn_of(resume: Resume) -> int:
+    """The LSN of a resume point."""
+    return parse_lsn(str(resume.get("lsn")))

@@ -1,0 +1,328 @@
+"""PostgreSQL (14 or newer) as a source: a consistent snapshot, then every change from the write-ahead log.
+
+How it is read: `open` makes a publication and a logical replication slot, whose creation exports a snapshot of the
+database; the tables are read in that snapshot, then the slot's stream follows from the very LSN of the snapshot.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import psycopg
+
+from headwater import failpoint
+from headwater.capture.postgres.catalog import Published, TableRow, as_wanted, describe_type, list_tables, read_tables
+from headwater.capture.postgres.connection import Connection, connect, failed
+from headwater.capture.postgres.preconditions import require_free_slot, require_server, require_tables
+from headwater.capture.postgres.publication import plan_publication, read_publication, require_published
+from headwater.capture.postgres.reader import PostgresReader
+from headwater.capture.postgres.record import STREAM, unframe
+from headwater.capture.postgres.relations import Relations
+from headwater.capture.postgres.resume import RUNNING, Standing, lsn_of, standing_of
+from headwater.capture.postgres.rows import Places, decode_copy, decode_stream
+from headwater.capture.postgres.selection import default_name, did_you_mean, matches, qualify, select_tables
+from headwater.capture.postgres.settings import PostgresSettings
+from headwater.capture.postgres.slot import (
+    CreatedSlot,
+    System,
+    create_slot,
+    drop_slot,
+    identify_system,
+    read_slot,
+    require_resumable,
+    require_unused,
+)
+from headwater.capture.postgres.snapshot import Snapshot, begin_snapshot, hold_tables
+from headwater.capture.postgres.stream import Stream
+from headwater.capture.postgres.table import FULL, NOTHING, Layout, Table, require_streams
+from headwater.capture.postgres.transactions import Assembler
+from headwater.capture.postgres.types import Column
+from headwater.change import ChangeBatch
+from headwater.clock import Clock, SystemClock
+from headwater.errors import HeadwaterError, SourceStopped, SourceUnavailable, UserError
+from headwater.position import Resume
+from headwater.schema import StreamSchema
+
+SLOT_FREE_WAIT_S = 3.0
+"""How long `open` waits for a slot that is in use: the server may not have missed our own last reader yet."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found in the database: the captured tables and the statement that makes the publication right."""
+
+    rows: Sequence[TableRow]
+    tables: Sequence[Table]
+    publish: str | None
+
+
+class PostgresSource:
+    """See `headwater.capture.source.Source`.
+
+    Args:
+        name: the source's name in the project.
+        settings: from `headwater.yml`.
+        project: name of the project; part of the default names of slot and publication.
+        identity: stable id of the state folder, part of the slot's default name. It makes a slot of that name ours
+            alone, so that one left over from a crash before anything was stored can be dropped and made again.
+        clock: time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: PostgresSettings,
+        *,
+        project: str,
+        identity: str = "",
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.slot = settings.slot or default_name(project, name, identity)
+        self.publication = settings.publication or default_name(project, name)
+        self._slot_is_ours = settings.slot is None and bool(identity)
+        self._clock = clock or SystemClock()
+
+    def check(self) -> list[str]:
+        """See `Source.check`."""
+        with self._connected() as connection:
+            survey = self._survey(connection)
+            slot = read_slot(connection, self.slot)
+            if slot is None:
+                require_free_slot(connection)
+            with self._connected(replication=True) as replication:
+                identify_system(replication)
+        publication = "will be made" if survey.publish else "is there"
+        return [
+            f"captures {_counted(survey.tables)}: {', '.join(table.qualified for table in survey.tables)}",
+            f"publication {self.publication!r} {publication}" + (f": {survey.publish};" if survey.publish else ""),
+            f"replication slot {self.slot!r} " + ("will be made" if slot is None else "is there"),
+            *(note for table in survey.tables for note in _notes(table)),
+        ]
+
+    def discover(self) -> Sequence[StreamSchema]:
+        """See `Source.discover`."""
+        with self._connected() as connection:
+            return [table.stream for table in self._survey(connection, plan=False).tables]
+
+    def open(self, resume: Resume | None) -> PostgresReader:
+        """See `Source.open`."""
+        if resume is None:
+            return self._begin(again=False)
+        if resume.get("snapshot") == RUNNING:
+            return self._begin_again(standing_of(resume))
+        return self._go_on(standing_of(resume), lsn_of(resume))
+
+    def decode(self, record: bytes) -> ChangeBatch:
+        """See `Source.decode`."""
+        found = unframe(record)
+        time = None if found.time_us is None else np.array([found.time_us])
+        places = Places(np.array([found.commit], np.uint64), np.array([found.ordinal]), time)
+        layout = self._todays(found.layout)
+        if found.form == STREAM:
+            decoded = decode_stream(layout, [found.data], places, 0)
+        else:
+            decoded = decode_copy(layout, [found.data], places)
+        if decoded.batch is None:
+            raise UserError(str(decoded.rejects[0]["message"]), hint="add the column to the source's text_columns")
+        return decoded.batch
+
+    def _todays(self, layout: Layout) -> Layout:
+        """The layout under today's `text_columns`."""
+        table = layout.table
+        plain = (replace(column, as_text=False) for column in table.columns)
+        columns = tuple(as_wanted(column, table.qualified, 0, self.settings.text_columns) for column in plain)
+        return replace(layout, table=replace(table, columns=columns))
+
+    @contextmanager
+    def _connected(self, *, replication: bool = False) -> Iterator[Connection]:
+        """A connection for a few questions."""
+        connection = connect(self.settings, replication=replication)
+        try:
+            yield connection
+        except psycopg.Error as error:
+            failed(error, f"asking PostgreSQL about source {self.name!r}")
+        finally:
+            connection.close()
+
+    def _survey(self, connection: Connection, *, plan: bool = True) -> Survey:
+        """Looks at the server and finds the tables; with `plan` also judges rights and the publication."""
+        require_server(connection)
+        existing = list_tables(connection)
+        rows = [existing[name] for name in select_tables(self.settings.tables, existing)]
+        require_tables(connection, rows)
+        publication = read_publication(connection, self.publication)
+        publish = None
+        if plan:
+            ours = self.settings.publication is None
+            publish = plan_publication(connection, self.publication, publication, rows, ours=ours)
+        tables = self._read_tables(connection, rows, publication.tables if publication else {})
+        return Survey(rows, tables, publish)
+
+    def _read_tables(
+        self, connection: Connection, rows: Sequence[TableRow], published: Mapping[str, Published]
+    ) -> list[Table]:
+        tables = read_tables(connection, rows, self.settings.text_columns, published)
+        require_streams(tables)
+        return tables
+
+    def _begin_again(self, standing: Standing) -> PostgresReader:
+        """A snapshot was cut short: what the log holds of it is emptied, and a new one is taken with a new slot."""
+        with self._connected(replication=True) as replication:
+            _require_same_database(standing, identify_system(replication))
+        self._drop_own_slot(standing.slot)
+        return self._begin(again=True)
+
+    def _begin(self, *, again: bool) -> PostgresReader:
+        with self._connected() as connection:
+            survey = self._survey(connection)
+            if not again:
+                self._clear_slot(connection)
+            require_free_slot(connection)
+            if survey.publish:
+                connection.execute(survey.publish.encode())
+        with self._connected(replication=True) as replication:
+            system = identify_system(replication)
+            created = create_slot(replication, self.slot)
+            failpoint.reach("capture.snapshot.after_slot")
+            snapshot = self._snapshot(survey.rows, system, created, again=again)
+        start = partial(self._stream, snapshot.tables, snapshot.standing, snapshot.lsn)
+        return PostgresReader(start, snapshot)
+
+    def _clear_slot(self, connection: Connection) -> None:
+        """Our log is empty: a slot that can only be ours is left over from a crash right after it was made."""
+        slot = read_slot(connection, self.slot)
+        if slot is not None and self._slot_is_ours:
+            self._drop_own_slot(self.slot)
+        else:
+            require_unused(slot, self.slot)
+
+    def _drop_own_slot(self, name: str) -> None:
+        def drop() -> None:
+            with self._connected() as connection:
+                drop_slot(connection, name)
+
+        self._patiently(drop)
+
+    def _snapshot(self, rows: Sequence[TableRow], system: System, created: CreatedSlot, *, again: bool) -> Snapshot:
+        """Imports the slot's snapshot into a second connection and looks at the tables as they are in it."""
+        connection = connect(self.settings)
+        try:
+            begin_snapshot(connection, created.snapshot)
+            hold_tables(connection, rows)
+            publication = read_publication(connection, self.publication)
+            require_published(publication, self.publication, rows)
+            tables = self._read_tables(connection, rows, publication.tables if publication else {})
+        except psycopg.Error as error:
+            connection.close()
+            failed(error, "beginning the snapshot")
+        except HeadwaterError:
+            connection.close()
+            raise
+        captured = {table.qualified: table.oid for table in tables}
+        standing = Standing(system.identifier, system.timeline, system.database, self.slot, captured)
+        wanted = tables if self.settings.snapshot == "initial" else []
+        return Snapshot(connection, tables, wanted, standing, created.lsn, again)
+
+    def _go_on(self, standing: Standing, lsn: int) -> PostgresReader:
+        """Reads on after `lsn`, if nothing can be missing."""
+        slot = self.settings.slot or standing.slot
+        with self._connected() as connection:
+            require_server(connection)
+            rows = self._captured(list_tables(connection), standing)
+            publication = require_published(read_publication(connection, self.publication), self.publication, rows)
+            tables = self._read_tables(connection, rows, publication.tables)
+        self._patiently(partial(self._require_slot, standing, slot, lsn))
+        now = replace(standing, slot=slot, tables={table.qualified: table.oid for table in tables})
+        return PostgresReader(partial(self._stream, tables, now, lsn))
+
+    def _captured(self, existing: dict[str, TableRow], standing: Standing) -> list[TableRow]:
+        """The tables that were captured so far and still are wanted; new ones wait for a snapshot of their own.
+
+        Raises:
+            SourceStopped: one of them is gone.
+        """
+        unwanted = [qualify(pattern[1:]) for pattern in self.settings.tables if pattern.startswith("!")]
+        wanted = [name for name in standing.tables if not matches(name, unwanted)]
+        for name in wanted:
+            if name not in existing or existing[name].oid != standing.tables[name]:
+                raise _gone(name, standing.tables[name], existing)
+        return [existing[name] for name in wanted]
+
+    def _require_slot(self, standing: Standing, name: str, lsn: int) -> None:
+        with self._connected(replication=True) as replication:
+            system = identify_system(replication)
+        _require_same_database(standing, system)
+        with self._connected() as connection:
+            require_resumable(read_slot(connection, name), name, system, lsn)
+
+    def _stream(self, tables: Sequence[Table], standing: Standing, lsn: int) -> Stream:
+        relations = Relations(tables, self.settings.text_columns, self._describe)
+        assembler = Assembler(relations, standing, lsn)
+        replication = connect(self.settings, replication=True)
+        settings = self.settings
+        try:
+            return Stream(replication, assembler, standing.slot, self.publication, settings.heartbeat_s, self._clock)
+        except HeadwaterError:
+            replication.close()
+            raise
+
+    def _describe(self, name: str, oid: int, typmod: int) -> Column:
+        with self._connected() as connection:
+            return describe_type(connection, name, oid, typmod)
+
+    def _patiently(self, attempt: Callable[[], None]) -> None:
+        """Tries again for a few seconds while a slot is in use."""
+        deadline = self._clock.monotonic_s() + SLOT_FREE_WAIT_S
+        while True:
+            try:
+                return attempt()
+            except SourceUnavailable:
+                if self._clock.monotonic_s() >= deadline:
+                    raise
+            self._clock.wait(threading.Event(), 0.05)
+
+
+def _require_same_database(standing: Standing, system: System) -> None:
+    if (system.identifier, system.database) != (standing.system, standing.database):
+        raise SourceStopped(
+            f"this is another database: the log holds changes of {standing.database!r} in cluster {standing.system}, "
+            f"and the url leads to {system.database!r} in cluster {system.identifier}",
+            hint="put the former url back, or begin again with an empty state folder",
+        )
+
+
+def _gone(name: str, oid: int, existing: dict[str, TableRow]) -> SourceStopped:
+    renamed = next((row.qualified for row in existing.values() if row.oid == oid), None)
+    if renamed:
+        what, near = f"was renamed to {renamed}", ""
+    elif name in existing:
+        what, near = "was dropped and made again", ""
+    else:
+        what, near = "is gone", did_you_mean(name, list(existing))
+    return SourceStopped(
+        f"captured table {name} {what}",
+        hint=f"{near} leave it out: tables: [..., '!{name}'], or begin again with an empty state folder".strip(),
+    )
+
+
+def _counted(tables: Sequence[Table]) -> str:
+    return f"{len(tables)} table{'s' if len(tables) != 1 else ''}"
+
+
+def _notes(table: Table) -> list[str]:
+    """What the user should know of a table."""
+    if table.key or table.identity == FULL:
+        return []
+    if table.identity == NOTHING:
+        return [f"{table.qualified} has REPLICA IDENTITY NOTHING: only inserts are captured"]
+    return [
+        f"{table.qualified} has no primary key: only inserts can be captured, and PostgreSQL refuses UPDATE and DELETE "
+        f"on it while it is published, until: ALTER TABLE {table.qualified} REPLICA IDENTITY FULL;"
+    ]

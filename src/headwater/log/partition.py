@@ -89,8 +89,9 @@ class Partition:
             mark = MarkFile(folder, last)
             chain, crc, state = _create(folder, mark, clock)
             recovered = roll
-        mark.write(chain.segments[-1].base, chain.segments[-1].length, state.head, crc)
-        mark.sync()
+        for _ in range(2):  # both slots: one may have been damaged
+            mark.write(chain.segments[-1].base, chain.segments[-1].length, state.head, crc)
+            mark.sync()
         writer = LogWriter(chain, crc, mark, state, segment_bytes, clock)
         return cls(folder, lock, mark, recovered, chain, writer, clock)
 

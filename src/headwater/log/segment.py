@@ -222,7 +222,8 @@ def corrupt_log(path: Path, begin: int, end: int, first: int, after: int | None,
     """The error for damaged bytes [begin, end) of a segment that held offsets from `first` up to, not including,
     `after`; None if nobody knows how far."""
     offsets = f"offsets {first} to {after - 1}" if after is not None and after > first else f"offsets {first} and after"
-    message = f"{path}: bytes {begin} to {end - 1} ({offsets}): {reason}"
+    span = f"bytes {begin} to {end - 1}" if end > begin else f"byte {begin} on"
+    message = f"{path}: {span} ({offsets}): {reason}"
     return CorruptLog(message, hint=f"see all the damage with: headwater log verify {path.parent.name}")
 
 

@@ -142,15 +142,11 @@ class SegmentWriter:
         """Makes all that is staged durable.
 
         Raises:
-            OSError: it is not; the file has been cut back to what was durable before, if the disk let us.
+            OSError: it is not; `cut` the file.
         """
-        try:
-            self._write()
-            reach("log.append.after_write")
-            os.fdatasync(self._descriptor)
-        except OSError:
-            self.cut()
-            raise
+        self._write()
+        reach("log.append.after_write")
+        os.fdatasync(self._descriptor)
         self._durable = self.end
 
     def publish(self) -> None:
@@ -246,7 +242,7 @@ class LogWriter:
         self._chain.add(segment)
 
     def abandon(self) -> None:
-        """Cuts off what was written ahead and never made durable."""
+        """After an error: cuts off what was written and not made durable."""
         self._segment.cut()
 
     def close(self) -> None:

@@ -36,8 +36,9 @@ class Binder:
         Raises:
             duckdb.Error: DuckDB cannot bind it.
         """
-        described = self.connection.execute(f"DESCRIBE {sql}").fetchall()
-        arrow = cast(pa.Schema, self.connection.sql(f"SELECT * FROM ({sql}) LIMIT 0").to_arrow_table().schema)
+        whole = f"SELECT * FROM (\n{sql}\n)"
+        described = self.connection.execute(f"DESCRIBE {whole}").fetchall()
+        arrow = cast(pa.Schema, self.connection.sql(f"{whole} LIMIT 0").to_arrow_table().schema)
         self.connection.register("_back", arrow.empty_table())
         back = self.connection.execute("DESCRIBE FROM _back").fetchall()
         self.connection.unregister("_back")
@@ -45,6 +46,27 @@ class Binder:
             Column(row[0], row[1], field.type, row[1] == again[1])
             for row, field, again in zip(described, arrow, back, strict=True)
         )
+
+    def names(self, sql: str) -> list[str]:
+        """The column names of a SELECT as DuckDB gives them, repeated ones included."""
+        return [column[0] for column in self.connection.execute(sql).description]
+
+    def bind(self, sql: str) -> None:
+        """Runs a SELECT over the empty tables; errors come as JSON with the position in `sql`.
+
+        Raises:
+            duckdb.Error: it names what is not there, or its types do not fit.
+        """
+        self.connection.execute("SET errors_as_json = true")
+        try:
+            self.connection.execute(sql)
+        finally:
+            self.connection.execute("SET errors_as_json = false")
+
+    def unstable_functions(self) -> frozenset[str]:
+        """Functions whose answer depends on more than their arguments: now(), random(), current_setting()."""
+        sql = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+        return frozenset(row[0] for row in self.connection.execute(sql).fetchall())
 
     def define(self, name: str, columns: Columns) -> None:
         """Makes an empty relation known under `name`."""

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError, TokenError
+from sqlglot.tokens import TokenType
 
 from headwater.errors import Place, SqlError
 
@@ -44,6 +46,14 @@ def parse(sql: str, *, file: str = "<sql>", first_line: int = 1) -> exp.Query:
         hint = "write the rows that the model should hold as one SELECT; Headwater keeps them up to date"
         raise SqlError(f"a model is a SELECT, not {statement.key.upper()}", hint=hint, place=place)
     return statement
+
+
+def without_end(sql: str) -> str:
+    """The statement without its semicolon and what follows it."""
+    for token in DuckDB().tokenize(sql):
+        if token.token_type == TokenType.SEMICOLON:
+            return sql[: token.start]
+    return sql
 
 
 def _parse_error(error: ParseError, file: str, first_line: int) -> SqlError:

@@ -120,11 +120,13 @@ class Accumulator:
         kind: rows counts rows, count counts non-null `argument`s, sum and avg are over integers and decimals.
         argument: column of the input; "" for rows.
         output: name of the result column.
+        scale: decimal digits of the argument after the point.
     """
 
     kind: Literal["rows", "count", "sum", "avg"]
     argument: str
     output: str
+    scale: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,12 +23,14 @@ class Planner:
         binder: where SQL is bound.
         emit: whether windowed groups are held back until their windows close.
         aggregates: tells aggregate calls.
+        keys: columns known to identify the rows of a node.
     """
 
     def __init__(self, binder: Binder, emit: Emit = "changes") -> None:
         self.binder = binder
         self.emit = emit
         self.aggregates = AggregateFinder(binder.functions("aggregate"))
+        self.keys: dict[Node, tuple[str, ...]] = {}
         self._count = 0
         self._scans: dict[str, Scan] = {}
 
@@ -63,12 +65,13 @@ class Planner:
 
     def linear(self, node: Node, selected: Selected, where: Sequence[exp.Expr] = (), lateral: str = "") -> Node:
         """A filter and projection over `node`, or `node` itself where it would change nothing."""
+        selected = selected or [(exp.true(), "_any")]
         condition = conjunction(where)
         select = tuple((text(expression), name) for expression, name in selected)
         multiplies = bool(lateral) or any(unnests(expression) for expression, _ in selected)
         if not condition and not lateral and [(text(column(node.name, n)), n) for n in node.names] == list(select):
             return node
-        columns = self._linear_columns(node, select, condition, lateral, multiplies)
+        columns = self._linear_columns(node, select, condition, lateral)
         windows = carried_windows(node, selected)
         title = " and ".join(["filter"] * bool(condition) + ["unnest"] * multiplies + ["project"])
         return self.add(
@@ -78,15 +81,13 @@ class Planner:
             )
         )  # fmt: skip
 
-    def _linear_columns(
-        self, node: Node, select: tuple[tuple[str, str], ...], where: str, lateral: str, multiplies: bool
-    ) -> Columns:
+    def _linear_columns(self, node: Node, select: tuple[tuple[str, str], ...], where: str, lateral: str) -> Columns:
         """Binds a linear SELECT together with a plain column, which fails if an aggregate is hidden in it."""
         listed = ", ".join(f"{expression} AS {quote(name)}" for expression, name in select)
         condition = f" WHERE {where}" if where else ""
         body = f"FROM {quote(node.name)}{lateral}{condition}"
-        self.describe(f"SELECT {listed or '1'}, {quote(node.name)}.rowid AS _row {body}")
-        return self.describe(f"SELECT {listed} {body}") if select else ()
+        self.describe(f"SELECT {listed}, {quote(node.name)}.rowid AS _row {body}")
+        return self.describe(f"SELECT {listed} {body}")
 
     def recompute(
         self,

@@ -1,0 +1,93 @@
+"""What became of a view's input rows: the identity `read = landed + rejected + filtered + late`, and the rejects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.change import REJECT_SCHEMA
+from headwater.engine.delta import ORIGIN, weights
+from headwater.index.kernels import Longs
+
+
+@dataclass
+class Counts:
+    """Rows of input by what became of them, each row counted by the absolute value of its weight.
+
+    Each is counted where it happens, so that the identity can be checked: read by `apply`; filtered by filters on the
+    way of an input's rows; late by the window operator; rejected where an expression fails; landed at the first operator
+    that keeps, merges or shares rows, or at the result.
+
+    Attributes:
+        missed_windows: windows of a hop that were closed for rows that still landed in others.
+    """
+
+    read: int = 0
+    landed: int = 0
+    rejected: int = 0
+    filtered: int = 0
+    late: int = 0
+    missed_windows: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether the identity holds."""
+        return self.read == self.landed + self.rejected + self.filtered + self.late
+
+
+class Ledger:
+    """Counts of one view, and its rejects until somebody takes them."""
+
+    def __init__(self, view: str) -> None:
+        self.view = view
+        self.counts = Counts()
+        self.rejects: list[dict[str, str | int | bytes]] = []
+        self._inputs: dict[str, pa.Table] = {}
+
+    def read(self, stream: str, delta: pa.Table) -> pa.Table:
+        """Notes an input's delta and returns it with the number of each row as `_origin`."""
+        self._inputs[stream] = delta
+        self.counts.read += int(np.abs(weights(delta)).sum())
+        return delta.append_column(ORIGIN, pa.array(np.arange(delta.num_rows, dtype=np.int64)))
+
+    def weigh(self, stream: str, delta: pa.Table | None) -> int:
+        """How many input rows a delta on the direct path of `stream` still stands for."""
+        if delta is None or not delta.num_rows:
+            return 0
+        given = self._inputs[stream]
+        alive = np.zeros(given.num_rows, np.bool_)
+        alive[delta.column(ORIGIN).to_numpy()] = True
+        return int(np.abs(weights(given))[alive].sum())
+
+    def originals(self, stream: str, origins: Longs) -> pa.Table:
+        """The input rows of these numbers, as they came."""
+        return self._inputs[stream].take(pa.array(origins))
+
+    def reject(self, source: str, rows: pa.Table, stage: str, reason: str, messages: Sequence[str]) -> None:
+        """Keeps rows whole, each with its message; `source` is the input's name, or the node's for derived rows."""
+        for i, (message, weight) in enumerate(zip(messages, weights(rows).tolist(), strict=True)):
+            self.rejects.append({
+                "stream": f"{self.view}/{source}", "stage": stage, "reason": reason, "message": message,
+                "position": "", "key": "", "record": _record(rows.slice(i, 1)), "weight": weight,
+            })  # fmt: skip
+
+    def take(self) -> pa.RecordBatch | None:
+        """The rejects since the last call, `REJECT_SCHEMA`; None if there are none."""
+        taken, self.rejects = self.rejects, []
+        return pa.RecordBatch.from_pylist(taken, schema=REJECT_SCHEMA) if taken else None
+
+    def pending(self) -> pa.RecordBatch:
+        """The rejects that nobody has taken yet."""
+        return pa.RecordBatch.from_pylist(self.rejects, schema=REJECT_SCHEMA)
+
+
+def _record(row: pa.Table) -> bytes:
+    """One row as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, row.schema) as writer:
+        writer.write_table(row)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content

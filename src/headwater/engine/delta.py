@@ -1,0 +1,102 @@
+"""Arithmetic of deltas: Arrow tables with an int64 `_weight`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.change import WEIGHT, delta_schema
+from headwater.index.key_index import group
+from headwater.index.kernels import Longs
+
+ORIGIN = "_origin"
+
+
+def weights(delta: pa.Table) -> Longs:
+    """The weights as an array."""
+    array: Longs = delta.column(WEIGHT).to_numpy()
+    return array
+
+
+def weighted(rows: pa.Table, values: Longs) -> pa.Table:
+    """Rows with their `_weight` appended or replaced."""
+    at = rows.schema.get_field_index(WEIGHT)
+    field, column = pa.field(WEIGHT, pa.int64(), nullable=False), pa.chunked_array([values], pa.int64())
+    return rows.append_column(field, column) if at < 0 else rows.set_column(at, field, column)
+
+
+def negated(delta: pa.Table) -> pa.Table:
+    """The delta that undoes this one."""
+    return weighted(delta, -weights(delta))
+
+
+def conform(delta: pa.Table, columns: pa.Schema) -> pa.Table:
+    """The delta with exactly these columns and `_weight`, cast where Arrow types differ (a dictionary, say)."""
+    arrays = [delta.column(field.name) for field in columns]
+    cast = [a if a.type == f.type else a.cast(f.type) for a, f in zip(arrays, columns, strict=True)]
+    return pa.Table.from_arrays([*cast, delta.column(WEIGHT)], schema=delta_schema(columns))
+
+
+def concat(deltas: Iterable[pa.Table | None]) -> pa.Table | None:
+    """One delta after the other; None if there are none with rows."""
+    found = [delta for delta in deltas if delta is not None and delta.num_rows]
+    if len(found) < 2:
+        return found[0] if found else None
+    return pa.concat_tables(found)
+
+
+def consolidate(delta: pa.Table) -> pa.Table:
+    """Every distinct row once, with the sum of its weights, those of weight 0 left out."""
+    rows = delta.drop_columns([WEIGHT])
+    numbers, firsts = group(rows, rows.schema)
+    net = np.zeros(len(firsts), np.int64)
+    np.add.at(net, numbers, weights(delta))
+    kept = np.flatnonzero(net)
+    if len(kept) == delta.num_rows:
+        return delta
+    return weighted(rows.take(pa.array(firsts[kept])), net[kept])
+
+
+def settled(delta: pa.Table | None) -> pa.Table | None:
+    """The delta without rows that take each other back; not touched if all weights have one sign."""
+    if delta is None or not delta.num_rows:
+        return None
+    signs = weights(delta)
+    if (signs > 0).all() or (signs < 0).all():
+        return delta
+    net = consolidate(delta)
+    return net if net.num_rows else None
+
+
+def expanded(rows: pa.Table) -> pa.Table:
+    """Rows of weight n as n rows without `_weight`: what plain SQL takes for a multiset."""
+    counts = weights(rows)
+    plain = rows.drop_columns([WEIGHT])
+    if (counts == 1).all():
+        return plain
+    return plain.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
+
+
+def mask(delta: pa.Table, keep: pa.Array | np.ndarray) -> pa.Table:
+    """The rows for which `keep` is true."""
+    return delta.filter(pa.array(keep) if isinstance(keep, np.ndarray) else keep)
+
+
+def rows_at(delta: pa.Table, positions: Longs) -> pa.Table:
+    """The rows at the positions given."""
+    return delta.take(pa.array(positions))
+
+
+def absolute(delta: pa.Table) -> int:
+    """Sum of the weights' absolute values: how many rows of input a delta stands for."""
+    return int(np.abs(weights(delta)).sum())
+
+
+def as_us(times: pa.ChunkedArray) -> Longs:
+    """Microseconds as int64, the smallest value where null."""
+    filled = pc.fill_null(times.cast(pa.int64()), np.iinfo(np.int64).min)
+    array: Longs = filled.to_numpy()
+    return array

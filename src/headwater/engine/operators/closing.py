@@ -1,0 +1,50 @@
+"""Knows, for an operator whose keys belong to time windows, which of its rows belong to windows that are closed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.engine.delta import as_us
+from headwater.engine.session import Session
+from headwater.index.kernels import Longs, Mask
+from headwater.sql.plan import Node
+
+NEVER = np.iinfo(np.int64).max
+
+
+class WindowEnds:
+    """The window ends seen, and how far they are closed.
+
+    Args:
+        node: whose rows are looked at.
+        closes: SQL over the node's columns for the window's end in microseconds.
+    """
+
+    def __init__(self, node: Node, closes: str, session: Session) -> None:
+        self._node, self._closes, self._session = node, closes, session
+        self._open: set[int] = set()
+        self.closed_us: int | None = None
+
+    def of(self, rows: pa.Table) -> Longs:
+        """Each row's window end; `NEVER` for rows of no window."""
+        ends = as_us(self._session.evaluate(self._closes, self._node, rows))
+        return np.where(ends == np.iinfo(np.int64).min, NEVER, ends)
+
+    def note(self, ends: Longs) -> None:
+        """Remembers windows as having rows here."""
+        self._open.update(np.unique(ends[ends != NEVER]).tolist())
+
+    def closed(self, ends: Longs) -> Mask:
+        """Which ends are closed already."""
+        if self.closed_us is None:
+            return np.zeros(len(ends), np.bool_)
+        mask: Mask = ends <= self.closed_us
+        return mask
+
+    def advance(self, closed_us: int) -> bool:
+        """Moves on; whether that closes windows that have rows here."""
+        self.closed_us = closed_us
+        done = {end for end in self._open if end <= closed_us}
+        self._open -= done
+        return bool(done)

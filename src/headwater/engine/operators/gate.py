@@ -1,0 +1,55 @@
+"""`emit: final`: holds rows back until their window closes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from headwater.engine.delta import conform, mask, negated
+from headwater.engine.operators.closing import NEVER, WindowEnds
+from headwater.engine.session import Session
+from headwater.engine.state.row_store import RowStore
+from headwater.sql.plan import Gate
+
+
+class GateOperator:
+    """Runs a `Gate` node. Changes to windows that are closed already (late rows, policy `update`) pass at once."""
+
+    def __init__(self, node: Gate, session: Session) -> None:
+        self._node = node
+        self._held = RowStore(node.schema, ())
+        self._ends = WindowEnds(node, node.closes, session)
+
+    def initial(self) -> pa.Table | None:
+        return None
+
+    def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:
+        (delta,) = deltas
+        if delta is None:
+            return None
+        rows = conform(delta, self._node.schema)
+        ends = self._ends.of(rows)
+        passing = self._ends.closed(ends) | (ends == NEVER)
+        self._ends.note(ends[~passing])
+        self._held.apply(mask(rows, ~passing))
+        return mask(rows, passing) if passing.any() else None
+
+    def advance(self, closed_us: int) -> pa.Table | None:
+        if not self._ends.advance(closed_us):
+            return None
+        held = self._held.rows()
+        released = mask(held, self._ends.closed(self._ends.of(held)))
+        self._held.apply(negated(released))
+        return released
+
+    def checkpoint(self, folder: Path, previous: Path | None) -> None:
+        self._held.checkpoint(folder / "held", previous / "held" if previous else None)
+
+    def restore(self, folder: Path) -> None:
+        self._held = RowStore.restore(folder / "held")
+        self._ends.note(self._ends.of(self._held.rows()))
+
+    def keeps(self) -> str:
+        return f"{self._held.num_rows} rows of open windows"

@@ -1,0 +1,95 @@
+"""TUMBLE and HOP: gives each row its windows, and judges against the watermark which of them are closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.change import WEIGHT
+from headwater.engine.accounting import Ledger
+from headwater.engine.delta import ORIGIN, absolute, as_us, mask
+from headwater.engine.evaluation import Evaluator
+from headwater.engine.operator import Stateless
+from headwater.engine.session import Session
+from headwater.index.kernels import Longs
+from headwater.sql.bind import quote
+from headwater.sql.plan import Windowed
+
+Late = Literal["update", "reject", "drop"]
+
+
+class WindowedOperator(Stateless):
+    """Runs a `Windowed` node.
+
+    Rows without a time are in no window and count as filtered. With `reject` or `drop` a row goes into those of its
+    windows that are open; a row whose windows are all closed is late. Graph calls `advance` after `step`, so a batch is
+    judged against the watermark before it.
+
+    Args:
+        late: what happens to late rows.
+        direct: as in `LinearOperator`.
+    """
+
+    def __init__(self, node: Windowed, session: Session, ledger: Ledger, direct: str, late: Late) -> None:
+        self._node, self._session, self._ledger, self._direct, self._late = node, session, ledger, direct, late
+        self._evaluator = Evaluator(session, ledger, node.inputs[0], direct, node.name)
+        source = node.inputs[0].name
+        carried = ", ".join([*map(quote, node.names), WEIGHT, *([ORIGIN] if direct else [])])
+        self._sql = f"SELECT {carried} FROM ({node.function.format(stream=quote(source))})"
+        self._closed_us: int | None = None
+
+    def advance(self, closed_us: int) -> pa.Table | None:
+        self._closed_us = closed_us
+        return None
+
+    def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:
+        (delta,) = deltas
+        if delta is None:
+            return None
+        rejected = self._ledger.counts.rejected
+        placed = self._evaluator.run(self._sql, delta)
+        if self._direct:
+            before, after = (self._ledger.weigh(self._direct, rows) for rows in (delta, placed))
+            self._ledger.counts.filtered += before - after - (self._ledger.counts.rejected - rejected)
+        if self._closed_us is not None and self._late != "update" and placed.num_rows:
+            placed = self._timely(placed, self._closed_us)
+        return placed if placed.num_rows else None
+
+    def _timely(self, placed: pa.Table, closed_us: int) -> pa.Table:
+        """The (row, window) pairs whose window is open; what is not is counted, and rejected if so asked."""
+        ends = as_us(self._session.evaluate('epoch_us("window_end")', self._node, placed))
+        if not (ends <= closed_us).any():
+            return placed
+        timely, gone = mask(placed, ends > closed_us), mask(placed, ends <= closed_us)
+        gone_ends = ends[ends <= closed_us]
+        if self._direct:
+            self._count_late(timely, gone, gone_ends, closed_us)
+        elif self._late == "reject":
+            rows = gone.select([*self._node.inputs[0].names, WEIGHT])
+            self._ledger.reject(self._node.name, rows, "late", "late", _messages(gone_ends, closed_us))
+        return timely
+
+    def _count_late(self, timely: pa.Table, gone: pa.Table, gone_ends: Longs, closed_us: int) -> None:
+        """A row of input is late if none of its windows was open."""
+        still = set(timely.column(ORIGIN).to_pylist())
+        origins = gone.column(ORIGIN).to_numpy()
+        last_end = {int(o): int(end) for o, end in zip(origins, gone_ends, strict=True) if int(o) not in still}
+        rows = self._ledger.originals(self._direct, np.array(list(last_end), np.int64))
+        self._ledger.counts.late += absolute(rows)
+        self._ledger.counts.missed_windows += int(sum(int(o) in still for o in origins))
+        if self._late == "reject":
+            ends = np.array(list(last_end.values()), np.int64)
+            self._ledger.reject(self._direct, rows, "late", "late", _messages(ends, closed_us))
+
+
+def _messages(ends: Longs, closed_us: int) -> list[str]:
+    """For each row, which window it missed and by how much."""
+    stamps = np.datetime_as_string(ends.astype("datetime64[us]"), unit="ms")
+    behind = ((closed_us - ends) / 1e6).tolist()
+    return [
+        f"its window that ended at {stamp} UTC was closed {seconds:g} s before in event time"
+        for stamp, seconds in zip(stamps, behind, strict=True)
+    ]

@@ -1,0 +1,229 @@
+"""All that can be wrong with a model's SELECT, each mistake with its place, before a row has been seen."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from headwater.errors import Place, SqlError
+from headwater.sql.bind import Binder
+from headwater.sql.compile import compile_plan
+from headwater.sql.expressions import CannotDecompose
+from headwater.sql.parse import parse, stream_name, without_end
+from headwater.sql.plan import Gate, Plan, Windowed
+from headwater.sql.planner import Emit
+from headwater.sql.refuse import Refusal, refusals
+
+RESERVED = frozenset({"_weight", "_origin"})
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is known of a model before it runs.
+
+    Attributes:
+        mistakes: everything found wrong; with any, there is no plan.
+        plan: how it is to be maintained.
+        columns: the result's columns.
+        key: the key given, else the one inferred; () for a multiset.
+    """
+
+    mistakes: tuple[SqlError, ...]
+    plan: Plan | None = None
+    columns: pa.Schema | None = None
+    key: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceText:
+    """A SELECT and where it stands.
+
+    Attributes:
+        sql: the text.
+        file: what to call it in errors.
+        first_line: the line of the file on which it begins.
+    """
+
+    sql: str
+    file: str = "<sql>"
+    first_line: int = 1
+
+    def place(self, offset: int = 0) -> Place:
+        """The place of a character."""
+        before = self.sql[:offset]
+        return Place(self.file, self.first_line + before.count("\n"), offset - (before.rfind("\n") + 1) + 1)
+
+
+def check(
+    sql: str,
+    inputs: Mapping[str, pa.Schema],
+    *,
+    key: Sequence[str] = (),
+    emit: Emit = "changes",
+    file: str = "<sql>",
+    first_line: int = 1,
+) -> Analysis:
+    """Parses, binds and plans a model's SELECT.
+
+    Args:
+        sql: one SELECT in DuckDB's dialect.
+        inputs: what it may read, by name.
+        key: columns said to identify a row of the result.
+        emit: `final` needs a time window to wait for.
+        file: what to call the text in errors.
+        first_line: the line of `file` on which `sql` begins.
+    """
+    source = SourceText(sql, file, first_line)
+    try:
+        query = parse(sql, file=file, first_line=first_line)
+    except SqlError as mistake:
+        return Analysis((mistake,))
+    binder = Binder(inputs)
+    found = [*_reserved(inputs, source), *_unknown_tables(query, inputs, source)]
+    found += [_refused(refusal, source) for refusal in refusals(query, binder, sql)]
+    if not found:
+        found += _bound(binder, source)
+    if found:
+        return Analysis(tuple(found))
+    return _planned(query, binder, source, key, emit)
+
+
+def _planned(query: exp.Query, binder: Binder, source: SourceText, key: Sequence[str], emit: Emit) -> Analysis:
+    try:
+        names = binder.names(without_end(source.sql))
+        found = [*_repeated(names, source), *_missing_key(key, names, source)]
+        if found:
+            return Analysis(tuple(found))
+        plan = compile_plan(query, names, binder, emit)
+    except CannotDecompose as why:
+        return Analysis((SqlError(f"this query cannot be maintained: {why}", place=source.place()),))
+    found = list(_not_final(plan, source)) if emit == "final" else []
+    return Analysis(tuple(found), None if found else plan, plan.root.schema, tuple(key) or plan.key)
+
+
+def _reserved(inputs: Mapping[str, pa.Schema], source: SourceText) -> Iterator[SqlError]:
+    for name, schema in inputs.items():
+        for column in schema.names:
+            if column.lower() in RESERVED:
+                hint = f"rename the column {column} where {name} is read in"
+                yield SqlError(f"{name} has a column {column}, a name that Headwater uses", hint=hint, place=source.place())
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """A hint with the nearest names; the list of all if none is near and they are few."""
+    given = list(dict.fromkeys(candidates))
+    lower = {candidate.lower(): candidate for candidate in given}
+    near = [lower[match] for match in difflib.get_close_matches(name.lower(), list(lower), n=2, cutoff=0.6)]
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are: {', '.join(given)}" if 0 < len(given) <= 20 else ""
+
+
+def _unknown_tables(query: exp.Query, inputs: Mapping[str, pa.Schema], source: SourceText) -> Iterator[SqlError]:
+    known = {name.lower() for name in inputs}
+    for table, ctes in _tables(query, frozenset()):
+        name = stream_name(table)
+        if name and name.lower() not in known | ctes:
+            offset = _offset(table, source.sql, name)
+            hint = did_you_mean(name, [*inputs, *sorted(ctes)])
+            yield SqlError(f"there is no stream or model {name!r}", hint=hint, place=source.place(offset))
+
+
+def _tables(node: exp.Expr, ctes: frozenset[str]) -> Iterator[tuple[exp.Table, frozenset[str]]]:
+    """Every FROM item with the names of the CTEs that it can see."""
+    with_ = node.args.get("with_")
+    if isinstance(with_, exp.With):
+        for cte in with_.expressions:
+            name = cte.alias.lower()
+            yield from _tables(cte.this, ctes | {name} if with_.args.get("recursive") else ctes)
+            ctes = ctes | {name}
+    if isinstance(node, exp.Table):
+        yield node, ctes
+    for child in node.iter_expressions():
+        if child is not with_:
+            yield from _tables(child, ctes)
+
+
+def _offset(table: exp.Table, sql: str, name: str) -> int:
+    function = table.this
+    named = function.expressions[0] if isinstance(function, exp.Anonymous) else function
+    for part in (named.this if isinstance(named, exp.Column) else named, named):
+        if isinstance(part, exp.Expr) and "start" in part.meta:
+            return int(part.meta["start"])
+    return max(0, sql.lower().find(name.lower()))
+
+
+def _refused(refusal: Refusal, source: SourceText) -> SqlError:
+    return SqlError(refusal.message, hint=refusal.hint, place=source.place(refusal.offset))
+
+
+def _bound(binder: Binder, source: SourceText) -> list[SqlError]:
+    """DuckDB's own opinion of the text over empty tables."""
+    try:
+        binder.bind(without_end(source.sql))
+    except duckdb.Error as error:
+        return [translate(error, source)]
+    return []
+
+
+def translate(error: duckdb.Error, source: SourceText) -> SqlError:
+    """DuckDB's error (with `errors_as_json`) as ours, with its place and the names that are near."""
+    text = str(error)
+    start = text.find("{")
+    try:
+        detail = json.loads(text[start:]) if start >= 0 else {}
+    except json.JSONDecodeError:
+        detail = {}
+    message = str(detail.get("exception_message") or text)
+    first, *more = message.split("\n")
+    offset = int(detail.get("position") or 0)
+    return SqlError(_plain(first), hint=_hint(first, "\n".join(more), detail, source.sql[offset:]), place=source.place(offset))
+
+
+def _plain(message: str) -> str:
+    return message.rstrip("!").strip() if message else "DuckDB cannot bind this query"
+
+
+def _hint(first: str, more: str, detail: Mapping[str, str], rest: str) -> str:
+    if "query_table" in first:
+        return "put TUMBLE or HOP first in FROM, or into a CTE or derived table of its own"
+    listed = more if "andidate" in more else ""
+    candidates = re.findall(r'"([^"]+)"', listed) or [c for c in str(detail.get("candidates") or "").split(",") if c]
+    quoted = re.findall(r'"([^"]+)"', first)
+    name = str(detail.get("name") or (quoted[-1] if quoted else "") or (re.findall(r"\w+", rest) or [""])[0])
+    if candidates:
+        return did_you_mean(name, [c.rpartition(".")[2] for c in candidates])
+    return more.strip().replace("\n", " ")[:300]
+
+
+def _repeated(names: Sequence[str], source: SourceText) -> Iterator[SqlError]:
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen:
+            hint = f"give one of them another name: ... AS other_{name}"
+            yield SqlError(f"two columns of the result are called {name}", hint=hint, place=source.place())
+        seen.add(name.lower())
+
+
+def _missing_key(key: Sequence[str], names: Sequence[str], source: SourceText) -> Iterator[SqlError]:
+    for column in key:
+        if column not in names:
+            message = f"the key names {column!r}, which is not a column of the result"
+            yield SqlError(message, hint=did_you_mean(column, names), place=source.place())
+
+
+def _not_final(plan: Plan, source: SourceText) -> Iterator[SqlError]:
+    nodes = plan.nodes()
+    hint = "GROUP BY window_start, window_end over TUMBLE(...) or HOP(...), or set emit: changes"
+    if not any(isinstance(node, Windowed) for node in nodes):
+        yield SqlError("emit: final needs a time window to wait for; there is none", hint=hint, place=source.place())
+    elif plan.root.open or not any(isinstance(node, Gate) for node in nodes):
+        message = "emit: final needs rows grouped by their time window (GROUP BY or PARTITION BY window_start or window_end)"
+        yield SqlError(message, hint=hint, place=source.place())

@@ -1,0 +1,187 @@
+"""GROUP BY: accumulators where every aggregate is algebraic, else the recompute of the groups that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from headwater.sql.bind import quote
+from headwater.sql.block import Block
+from headwater.sql.expressions import CannotDecompose, column, has_subquery, substitute, text
+from headwater.sql.parse import DIALECT
+from headwater.sql.plan import Accumulator, Aggregate, Node
+from headwater.sql.planner import Planner, carried_windows, closing
+
+NARROW = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
+"""Types whose values fit 64 signed bits."""
+
+WIDE = frozenset({"UBIGINT", "HUGEINT"})
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A GROUP BY to be planned.
+
+    Attributes:
+        block: over the rows to group.
+        keys: key expressions and the names they get.
+        calls: the distinct aggregate calls.
+    """
+
+    block: Block
+    keys: list[tuple[exp.Expr, str]]
+    calls: list[exp.Expr]
+
+
+def aggregate(block: Block) -> None:
+    """Replaces the rows of the block by its groups; does nothing without GROUP BY and aggregates."""
+    if block.group is None:
+        return
+    if any(has_subquery(e) for e in block.remaining()):
+        raise CannotDecompose("a subquery in the SELECT list or HAVING")
+    keys = _named_keys(block.group)
+    found = {text(call): call for e in block.remaining() for call in block.planner.aggregates.find(e)}
+    grouping = Grouping(block, keys, list(found.values()))
+    for rule in AGGREGATE_RULES:
+        node = rule(grouping)
+        if node is not None:
+            _replace(grouping, node)
+            return
+
+
+def _named_keys(group: Sequence[exp.Expr]) -> list[tuple[exp.Expr, str]]:
+    distinct = {text(key): key for key in group}
+    return [(key, f"_k{i}") for i, key in enumerate(distinct.values())]
+
+
+def _replace(grouping: Grouping, node: Node) -> None:
+    block = grouping.block
+    mapping: dict[str, exp.Expr] = {text(key): column(node.name, name) for key, name in grouping.keys}
+    mapping |= {text(call): column(node.name, f"_a{i}") for i, call in enumerate(grouping.calls)}
+    block.key = [key.copy() for key, _ in grouping.keys] if grouping.keys else None
+    block.group = None
+    block.move(node, mapping)
+    block.filters = block.having
+    block.having = []
+
+
+def algebraic(grouping: Grouping) -> Node | None:
+    """count, and sum and avg of integers and decimals: one row of accumulators per group."""
+    block = grouping.block
+    selected = list(grouping.keys)
+    accumulators: list[Accumulator] = []
+    for i, call in enumerate(grouping.calls):
+        found = _accumulator(block.planner, block.node, call, i)
+        if found is None:
+            return None
+        accumulator, argument = found
+        accumulators.append(accumulator)
+        if argument is not None:
+            selected.append((argument, accumulator.argument))
+    source = block.project(selected)
+    return aggregate_node(block.planner, source, grouping.keys, accumulators, _types_sql(grouping))
+
+
+def aggregate_node(
+    planner: Planner, source: Node, keys: Sequence[tuple[exp.Expr, str]], accumulators: Sequence[Accumulator], sql: str
+) -> Node:
+    """An `Aggregate` over `source`, which has the key and argument columns; `sql` gives the types."""
+    columns = planner.describe(sql)
+    names = tuple(name for _, name in keys)
+    windows = {name: source.windows[name] for name in names if name in source.windows}
+    title = "distinct" if names and not accumulators else "aggregate by key" if names else "aggregate all"
+    node = Aggregate(
+        planner.name(), columns, (source,), title, windows, source.open,
+        keys=names, accumulators=tuple(accumulators), closes=closing(windows),
+    )  # fmt: skip
+    return planner.gated(planner.add(node))
+
+
+def _types_sql(grouping: Grouping) -> str:
+    """The GROUP BY as it was, over the rows before projection: what DuckDB says of its types holds."""
+    listed = [f"{text(key)} AS {quote(name)}" for key, name in grouping.keys]
+    listed += [f"{text(call)} AS _a{i}" for i, call in enumerate(grouping.calls)]
+    by = ", ".join(text(key) for key, _ in grouping.keys)
+    node = grouping.block.node.name
+    return f"SELECT {', '.join(listed) or 'true'} FROM {quote(node)}{f' GROUP BY {by}' if by else ''}"
+
+
+def _accumulator(
+    planner: Planner, node: Node, call: exp.Expr, index: int
+) -> tuple[Accumulator, exp.Expr | None] | None:
+    """An aggregate call as an accumulator and the argument to project for it; None if it is not algebraic."""
+    condition = call.expression.this if isinstance(call, exp.Filter) else None
+    inner = call.this if isinstance(call, exp.Filter) else call
+    argument = inner.args.get("this")
+    if inner.expressions or isinstance(argument, exp.Distinct | exp.Order):
+        return None
+    if isinstance(inner, exp.Count):
+        return _counter(argument, condition, index)
+    if not isinstance(inner, exp.Sum | exp.Avg) or argument is None:
+        return None
+    type_ = _exact_type(planner.binder.type_of(text(argument), quote(node.name)))
+    if type_ is None:
+        return None
+    value: exp.Expr = exp.cast(argument.copy(), type_, dialect=DIALECT)
+    if condition is not None:
+        value = exp.Case(ifs=[exp.If(this=condition.copy(), true=value)])
+    scale = int(type_[:-1].rpartition(",")[2]) if type_.startswith("DECIMAL") else 0
+    return Accumulator("sum" if isinstance(inner, exp.Sum) else "avg", f"_x{index}", f"_a{index}", scale), value
+
+
+def _counter(
+    argument: exp.Expr | None, condition: exp.Expr | None, index: int
+) -> tuple[Accumulator, exp.Expr | None]:
+    """count(*) or count(x): the argument projected is true where a row counts, else NULL."""
+    counted = [condition.copy()] if condition is not None else []
+    if argument is not None and not isinstance(argument, exp.Star):
+        counted.append(exp.Not(this=exp.Is(this=exp.paren(argument.copy()), expression=exp.Null())))
+    if not counted:
+        return Accumulator("rows", "", f"_a{index}"), None
+    value = exp.Case(ifs=[exp.If(this=exp.and_(*counted, dialect=DIALECT), true=exp.true())])
+    return Accumulator("count", f"_x{index}", f"_a{index}"), value
+
+
+def _exact_type(type_: str) -> str | None:
+    """The type in which values are summed exactly; None for floats and everything else."""
+    if type_ in NARROW:
+        return "BIGINT"
+    if type_ in WIDE:
+        return "DECIMAL(38, 0)"
+    if type_.startswith("DECIMAL("):
+        return f"DECIMAL(38, {type_[len('DECIMAL(') : -1].split(',')[1]})"
+    return None
+
+
+def recomputed(grouping: Grouping) -> Node | None:
+    """Any aggregate: the rows of each group that changed are aggregated again."""
+    block = grouping.block
+    selected = [*grouping.keys, *((e, n) for e, n in block.needed(*grouping.calls) if _used(e, grouping.calls))]
+    old = block.node
+    source = block.project(selected)
+    inner = {text(column(old.name, name)): column(source.name, name) for name in old.names}
+    keys = [text(column(source.name, name)) for _, name in grouping.keys]
+    listed = [f"{key} AS {quote(name)}" for key, (_, name) in zip(keys, grouping.keys, strict=True)]
+    listed += [f"{text(substitute(call, inner))} AS _a{i}" for i, call in enumerate(grouping.calls)]
+    by = f" GROUP BY {', '.join(keys)}" if keys else ""
+    why = ", ".join(text(call)[:40] for call in grouping.calls)
+    windows = carried_windows(old, grouping.keys)
+    names = tuple(name for _, name in grouping.keys)
+    sql = f"SELECT {', '.join(listed)} FROM {quote(source.name)}{by}"
+    return block.planner.gated(block.planner.recompute((source,), (names,), sql, why, windows))
+
+
+def _used(expression: exp.Expr, calls: Sequence[exp.Expr]) -> bool:
+    wanted = text(expression)
+    return any(text(found) == wanted for call in calls for found in call.find_all(exp.Column))
+
+
+AGGREGATE_RULES: tuple[Callable[[Grouping], Node | None], ...] = (algebraic, recomputed)
+
+
+def distinct_node(planner: Planner, node: Node) -> Node:
+    """The distinct rows of a node."""
+    keys = [(column(node.name, name), name) for name in node.names]
+    return aggregate_node(planner, node, keys, (), f"SELECT * FROM {quote(node.name)}")

@@ -1,0 +1,270 @@
+"""FROM, JOIN and WHERE: one node for all the rows that the rest of the SELECT works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.qualify import qualify
+
+from headwater.sql.block import Block
+from headwater.sql.expressions import (
+    CannotDecompose,
+    column,
+    columns,
+    conjuncts,
+    has_subquery,
+    substitute,
+    tables,
+    text,
+)
+from headwater.sql.parse import DIALECT
+from headwater.sql.plan import Node
+from headwater.sql.planner import Planner
+from headwater.sql.rules.join import JoinKind, JoinParts, condition_of, join, kind_of, split_equalities
+from headwater.sql.rules.source import Compile, Environment, constant, localise, renamed, resolve_table
+from headwater.sql.rules.subquery import restrict
+
+
+@dataclass
+class FromClause:
+    """A qualified SELECT and the nodes behind its FROM items.
+
+    Attributes:
+        planner: makes nodes.
+        select: qualified: every column names its table.
+        sources: FROM items by alias, in order; None for an UNNEST.
+        joins: the JOINs, one for each source but the first.
+        environment: what relation names inside subqueries stand for.
+        compile: compiles subqueries.
+        mapping: what the qualified columns have become so far.
+    """
+
+    planner: Planner
+    select: exp.Select
+    sources: dict[str, Node | None]
+    joins: list[exp.Join]
+    environment: Environment
+    compile: Compile
+    mapping: dict[str, exp.Expr] = field(default_factory=dict)
+
+
+def begin(planner: Planner, select: exp.Select, environment: Environment, compile_: Compile) -> FromClause:
+    """Resolves and qualifies the names of one SELECT.
+
+    Raises:
+        CannotDecompose: a name or a FROM item has no rule.
+    """
+    copy = select.copy()
+    items = [copy.args["from_"].this, *(found.this for found in copy.args.get("joins") or [])]
+    resolved = [_resolve(planner, item, environment, compile_, i) for i, item in enumerate(items)]
+    known = {**environment, **{node.name: node for _, node in resolved if node is not None}}
+    for item, (alias, node) in zip(items, resolved, strict=True):
+        if node is not None:
+            item.replace(exp.table_(node.name, quoted=True, alias=exp.to_identifier(alias, quoted=True)))
+    local, used = localise(planner, copy, known)
+    qualified = _qualify(local, [*used.values()])
+    sources = {alias.lower(): node for alias, node in resolved}
+    if len(sources) != len(resolved):
+        raise CannotDecompose("two FROM items of one name")
+    known.update(used)
+    return FromClause(planner, qualified, sources, list(qualified.args.get("joins") or []), known, compile_)
+
+
+def _resolve(
+    planner: Planner, item: exp.Expr, environment: Environment, compile_: Compile, index: int
+) -> tuple[str, Node | None]:
+    """A FROM item's alias and node; no node for an UNNEST, which stays where it is."""
+    alias = item.args.get("alias")
+    if isinstance(item, exp.Table):
+        node = renamed(planner, resolve_table(planner, item, environment), alias)
+        return item.alias or item.this.name, node
+    if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Query) and not item.args.get("pivots"):
+        return item.alias or f"_from{index}", renamed(planner, compile_(planner, item.this, environment), alias)
+    if isinstance(item, exp.Values):
+        return item.alias or f"_from{index}", constant(planner, f"SELECT * FROM {text(item)}")
+    unnest = item.this if isinstance(item, exp.Lateral) else item
+    if isinstance(unnest, exp.Unnest) and index and item.alias and item.args["alias"].args.get("columns"):
+        return item.alias, None
+    raise CannotDecompose(f"{item.key.upper()} in FROM")
+
+
+def _qualify(select: exp.Query, nodes: Sequence[Node]) -> exp.Select:
+    schema = {node.name: {name: "unknown" for name in node.names} for node in nodes}
+    try:
+        qualified = qualify(select, schema=schema, dialect=DIALECT, validate_qualify_columns=False)
+    except SqlglotError as error:
+        raise CannotDecompose(f"its names are not plain: {error}") from error
+    if not isinstance(qualified, exp.Select):
+        raise CannotDecompose("it is no plain SELECT")
+    for found in qualified.find_all(exp.Column):
+        if not found.table:
+            raise CannotDecompose(f"the name {text(found)}")
+    return qualified
+
+
+def build(clause: FromClause) -> tuple[Node, list[exp.Expr]]:
+    """Joins the sources and applies WHERE; returns the node and the conditions still to be applied to it.
+
+    `clause.mapping` then tells what became of each column.
+    """
+    where = conjuncts(clause.select.args.get("where"))
+    plain = [part for part in where if not has_subquery(part)]
+    node, waiting = _single(clause, plain) if len(clause.sources) == 1 else _join_all(clause, plain)
+    waiting = [substitute(part, clause.mapping) for part in waiting]
+    for part in (part for part in where if has_subquery(part)):
+        node = clause.planner.linear(node, [(column(node.name, n), n) for n in node.names], waiting)
+        _follow(clause, node)
+        node = restrict(clause.planner, node, substitute(part, clause.mapping), clause.environment, clause.compile)
+        _follow(clause, node)
+        waiting = []
+    return node, waiting
+
+
+def _follow(clause: FromClause, node: Node) -> None:
+    """Points the mapping at a node that passes every column on."""
+    clause.mapping = {key: column(node.name, found.name) for key, found in clause.mapping.items()}
+
+
+def _single(clause: FromClause, where: list[exp.Expr]) -> tuple[Node, list[exp.Expr]]:
+    ((alias, node),) = clause.sources.items()
+    if node is None:
+        raise CannotDecompose("UNNEST without a table")
+    clause.mapping = {text(column(alias, name.lower())): column(node.name, name) for name in node.names}
+    return node, where
+
+
+def _join_all(clause: FromClause, where: list[exp.Expr]) -> tuple[Node, list[exp.Expr]]:
+    """Joins from the left; conditions go down to the sources and into inner joins where that changes nothing."""
+    aliases = list(clause.sources)
+    kinds = [_kind(found) for found in clause.joins]
+    inner = all(kind.word == "INNER" and not kind.asof for kind in kinds)
+    pool = [*where, *(part for found in clause.joins for part in conjuncts(found.args.get("on")))] if inner else where
+    safe = [alias for i, alias in enumerate(aliases) if not _nullable(i, kinds)]
+    pushed = {alias: [part for part in pool if tables(part) == {alias}] for alias in safe}
+    rest = [part for part in pool if not any(part in parts for parts in pushed.values())]
+    node = _prepare(clause, aliases[0], pushed.get(aliases[0], []))
+    seen = {aliases[0]}
+    for alias, found, kind in zip(aliases[1:], clause.joins, kinds, strict=True):
+        fitting = [part for part in rest if inner and alias in tables(part) and tables(part) <= seen | {alias}]
+        rest = [part for part in rest if part not in fitting]
+        on = fitting if inner else conjuncts(found.args.get("on"))
+        node = _join_one(clause, node, seen, alias, found, kind, on, pushed.get(alias, []))
+        seen.add(alias)
+    return node, rest
+
+
+def _kind(found: exp.Join) -> JoinKind:
+    if found.args.get("using"):
+        raise CannotDecompose("USING")
+    return kind_of(found)
+
+
+def _nullable(index: int, kinds: Sequence[JoinKind]) -> bool:
+    """Whether a source's columns may be made up of NULLs by an outer join, or are gone after it."""
+    own = kinds[index - 1].word in ("LEFT", "FULL", "ANTI", "SEMI") if index else False
+    return own or any(kind.word in ("RIGHT", "FULL") or kind.asof for kind in kinds[max(index - 1, 0) :])
+
+
+def _join_one(
+    clause: FromClause, node: Node, seen: set[str], alias: str, found: exp.Join, kind: JoinKind,
+    on: list[exp.Expr], pushed: list[exp.Expr],
+) -> Node:  # fmt: skip
+    if clause.sources[alias] is None:
+        return _unnest(clause, node, found, kind, on)
+    own = [part for part in on if tables(part) == {alias} and not has_subquery(part)]
+    pushable = kind.word in ("INNER", "LEFT", "SEMI", "ANTI") and not kind.asof
+    right = _prepare(clause, alias, [*pushed, *own] if pushable else pushed)
+    left_map = {key: column(node.name, ref.name) for key, ref in clause.mapping.items() if ref.name in node.names}
+    mapping = {**left_map, **{key: ref for key, ref in clause.mapping.items() if key not in left_map}}
+    pairs, rest = split_equalities([part for part in on if not (pushable and part in own)], seen, {alias})
+    if any(has_subquery(part) for part in rest):
+        raise CannotDecompose("a subquery in ON")
+    pairs = [(substitute(left, mapping), substitute(right_, mapping)) for left, right_ in pairs]
+    condition = condition_of(pairs, [substitute(part, mapping) for part in rest])
+    joined = join(clause.planner, JoinParts(kind, node, right, tuple(pairs), condition))
+    clause.mapping = {key: column(joined.name, ref.name) for key, ref in mapping.items() if ref.name in joined.names}
+    return joined
+
+
+def _unnest(clause: FromClause, node: Node, found: exp.Join, kind: JoinKind, on: list[exp.Expr]) -> Node:
+    """`FROM t, UNNEST(t.items) AS u(item)`: rows of one row, so linear."""
+    if kind.word not in ("INNER", "LEFT") or any(text(part).upper() != "TRUE" for part in on):
+        raise CannotDecompose("an UNNEST joined on a condition")
+    item = found.this
+    alias = item.alias.lower()
+    names = [identifier.name.lower() for identifier in item.args["alias"].args["columns"]]
+    selected: list[tuple[exp.Expr, str]] = [(column(node.name, n), n) for n in node.names]
+    selected += [(column(alias, name), f"{alias}.{name}") for name in names]
+    word = "LEFT JOIN" if kind.word == "LEFT" else "CROSS JOIN"
+    after = " ON true" if kind.word == "LEFT" else ""
+    lateral = f" {word} {text(substitute(item, clause.mapping))}{after}"
+    wider = clause.planner.linear(node, selected, (), lateral)
+    clause.mapping = {key: column(wider.name, ref.name) for key, ref in clause.mapping.items()}
+    clause.mapping |= {text(column(alias, name)): column(wider.name, f"{alias}.{name}") for name in names}
+    return wider
+
+
+def _prepare(clause: FromClause, alias: str, where: list[exp.Expr]) -> Node:
+    """A source reduced to the columns used and the rows wanted, columns named `alias.column`."""
+    node = clause.sources[alias]
+    if node is None:
+        raise CannotDecompose("UNNEST before a table")
+    real = {name.lower(): name for name in node.names}
+    used = [c.name for c in columns([clause.select]) if c.table == alias and c.name in real] or list(real)[:1]
+    own = {text(column(alias, name)): column(node.name, real[name]) for name in real}
+    selected = [(column(node.name, real[name]), f"{alias}.{name}") for name in used]
+    prepared = clause.planner.linear(node, selected, [substitute(part, own) for part in where])
+    clause.mapping |= {text(column(alias, name)): column(prepared.name, f"{alias}.{name}") for name in used}
+    return prepared
+
+
+def block_of(clause: FromClause, node: Node, waiting: list[exp.Expr]) -> Block:
+    """The rest of the SELECT over the joined rows."""
+    select, mapping = clause.select, clause.mapping
+    outputs = [substitute(e.unalias(), mapping) for e in select.expressions]
+    names = [e.alias_or_name for e in select.expressions]
+    if any(e.find(exp.Columns) or e.is_star for e in select.expressions):
+        raise CannotDecompose("COLUMNS(...) in the SELECT list")
+    block = Block(clause.planner, node, outputs, names, waiting)
+    block.having = [substitute(part, mapping) for part in conjuncts(select.args.get("having"))]
+    qualify_ = select.args.get("qualify")
+    block.qualify = substitute(qualify_.this, mapping) if qualify_ is not None else None
+    block.group = _group(select, block, mapping)
+    aliases = {text(exp.column(name, quoted=True)): output for name, output in zip(names, outputs, strict=True)}
+    block.distinct_on = _distinct(select, {**mapping, **aliases})
+    block.order = _order(select, block, {**mapping, **aliases})
+    return block
+
+
+def _group(select: exp.Select, block: Block, mapping: dict[str, exp.Expr]) -> list[exp.Expr] | None:
+    group = select.args.get("group")
+    found = any(True for e in block.remaining() for _ in block.planner.aggregates.find(e))
+    if group is None:
+        return [] if found else None
+    if any(group.args.get(word) for word in ("grouping_sets", "cube", "rollup", "totals")):
+        raise CannotDecompose("GROUPING SETS")
+    if any(e.find(exp.GroupingSets, exp.Cube, exp.Rollup) for e in group.expressions):
+        raise CannotDecompose("GROUPING SETS")
+    if group.args.get("all"):
+        return [e for e in block.outputs if not any(True for _ in block.planner.aggregates.find(e))]
+    return [substitute(e, mapping) for e in group.expressions]
+
+
+def _distinct(select: exp.Select, mapping: dict[str, exp.Expr]) -> list[exp.Expr] | None:
+    distinct = select.args.get("distinct")
+    if distinct is None:
+        return None
+    on = distinct.args.get("on")
+    return [substitute(e, mapping) for e in on.expressions] if on is not None else []
+
+
+def _order(select: exp.Select, block: Block, mapping: dict[str, exp.Expr]) -> list[exp.Ordered]:
+    order = select.args.get("order")
+    if order is None:
+        return []
+    if any(isinstance(e.this, exp.Var) and e.this.name.upper() == "ALL" for e in order.expressions):
+        return [exp.Ordered(this=output.copy(), nulls_first=False) for output in block.outputs]
+    return [e for found in order.expressions if isinstance(e := substitute(found, mapping), exp.Ordered)]

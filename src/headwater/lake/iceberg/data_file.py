@@ -31,7 +31,9 @@ PATH_FIELD_ID, POSITION_FIELD_ID = 2147483546, 2147483545
 
 _POSITION_DELETES = pa.schema(
     [
-        pa.field("file_path", pa.string(), nullable=False, metadata={FIELD_ID: str(PATH_FIELD_ID)}),
+        pa.field(
+            "file_path", pa.dictionary(pa.int32(), pa.string()), nullable=False, metadata={FIELD_ID: str(PATH_FIELD_ID)}
+        ),
         pa.field("pos", pa.int64(), nullable=False, metadata={FIELD_ID: str(POSITION_FIELD_ID)}),
     ]
 )
@@ -105,7 +107,7 @@ class FileWriter:
         rank[[number for _, number in ranked]] = np.arange(len(ranked))
         order = np.lexsort((rows, rank[files]))
         ascending = pa.array([path for path, _ in ranked], pa.string())
-        names = ascending.take(pa.array(rank[files][order]))
+        names = pa.DictionaryArray.from_arrays(pa.array(rank[files][order], pa.int32()), ascending)
         path = self._new_path("-deletes.parquet")
         _write_parquet(pa.table([names, pa.array(rows[order])], schema=_POSITION_DELETES), path)
         return _describe(

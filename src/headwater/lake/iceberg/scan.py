@@ -67,8 +67,8 @@ def positions_by_path(io: FileIO, deletes: Sequence[DataFile]) -> dict[str, Long
     tables = [_read_deletes(io, file) for file in deletes]
     if not tables:
         return {}
-    all_deletes = pa.concat_tables(tables)
-    names = all_deletes.column("file_path").combine_chunks().dictionary_encode()
+    all_deletes = pa.concat_tables(tables).unify_dictionaries()
+    names = all_deletes.column("file_path").combine_chunks()
     codes = names.indices.to_numpy().astype(np.int64)
     rows = all_deletes.column("pos").to_numpy()
     order = np.lexsort((rows, codes))
@@ -85,9 +85,8 @@ def _read_deletes(io: FileIO, file: DataFile) -> pa.Table:
             hint="rewrite the table's data files in the engine that wrote it, then start again",
         )
     with io.new_input(file.file_path).open() as stream:
-        return pq.read_table(stream, columns=["file_path", "pos"]).cast(
-            pa.schema([("file_path", pa.string()), ("pos", pa.int64())])
-        )
+        rows = pq.read_table(stream, columns=["file_path", "pos"], read_dictionary=["file_path"])
+    return rows.cast(pa.schema([("file_path", pa.dictionary(pa.int32(), pa.string())), ("pos", pa.int64())]))
 
 
 def read_file(io: FileIO, file: LiveFile, schema: Schema, columns: pa.Schema) -> FileRows:

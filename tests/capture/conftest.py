@@ -1,0 +1,34 @@
+"""Fixtures of the tests of capture: one server for all of them, a database for each."""
+
+import psycopg
+import pytest
+from source_database import make_database
+
+from headwater.testing.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def server():
+    with PostgresServer() as running:
+        yield running
+
+
+@pytest.fixture
+def db(server):
+    database = make_database(server)
+    yield database
+    database.close()
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = %s AND active",
+            (database.name,),
+        )
+
+
+@pytest.fixture
+def own_server():
+    """A server of the test's own, to be stopped and started."""
+    with PostgresServer() as running:
+        database = make_database(running)
+        yield database
+        database.close()

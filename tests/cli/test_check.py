@@ -37,16 +37,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_names_are_checked_where_types_are_not_known(folder: Path, run: Callable[..., object]) -> None:
+def test_where_types_are_not_known_that_is_said(folder: Path, run: Callable[..., object]) -> None:
+    (folder / "models" / "x.sql").write_text("SELECT * FROM orders JOIN total USING (paid_at)")
     done = run("check", folder, "--no-connect")
     assert (done.code, done.out) == (0, "")
-    assert "no mistakes found in 1 source, 1 model" in done.err
-    assert "the types that models use were not checked" in done.err
-    (folder / "models" / "x.sql").write_text("SELECT *\nFROM paymnts")
-    done = run("check", folder, "--no-connect")
-    assert done.code == 3
-    assert "x.sql:2:6" in done.err
-    assert "did you mean 'payments'?" in done.err
+    assert "no mistakes found in 1 source, 2 models" in done.err
+    assert "columns and types were not checked" in done.err
+    assert "taken to be tables of the sources: orders\n" in done.err
 
 
 def test_a_source_that_does_not_answer(folder: Path, run: Callable[..., object]) -> None:
@@ -55,7 +52,7 @@ def test_a_source_that_does_not_answer(folder: Path, run: Callable[..., object])
     assert "the source 'shop' did not answer" in done.err
     assert "hunter2" not in done.err
     asked = json.loads(run("check", folder, "--json").out)
-    assert (asked["v"], asked["ok"], asked["depth"], list(asked["unreachable"])) == (1, False, "names", ["shop"])
+    assert (asked["v"], asked["ok"], asked["depth"], list(asked["unreachable"])) == (1, False, "syntax", ["shop"])
 
 
 def test_types_are_checked_against_what_was_discovered_last(folder: Path, run: Callable[..., object]) -> None:
@@ -73,6 +70,27 @@ def test_types_are_checked_against_what_was_discovered_last(folder: Path, run: C
     assert [(Path(m["file"]).name, m["line"]) for m in found] == [("headwater.yml", 8), ("x.sql", 5)]
     assert "not a time" in found[0]["message"]
     assert "amunt" in found[1]["message"]
+
+
+def test_settings_of_a_model_are_checked_against_its_columns(folder: Path, run: Callable[..., object]) -> None:
+    columns = pa.schema([("id", pa.int64()), ("amount", pa.float64()), ("paid_at", pa.timestamp("us", tz="UTC"))])
+    save_streams(folder / ".headwater", [StreamSchema("payments", columns, ("id",), "full")])
+    window = (
+        "SELECT window_start, count(*) AS n FROM TUMBLE(payments, paid_at, INTERVAL 1 MINUTE) GROUP BY window_start"
+    )
+    (folder / "models" / "x.sql").write_text(f"/*\nkey: [window_start, windw_end]\nemit: final\n*/\n{window}")
+    (folder / "models" / "total.sql").write_text("/*\nkey: nope\n*/\nSELECT amount FROM payments")
+    done = run("check", folder, "--no-connect", "--json")
+    found = [(Path(m["file"]).name, m["line"], m["column"]) for m in json.loads(done.out)["mistakes"]]
+    assert found == [("total.sql", 2, 6), ("x.sql", 2, 21)]
+    (folder / "models" / "total.sql").unlink()
+    (folder / "models" / "x.sql").write_text(f"/*\nkey: window_start\nemit: final\n*/\n{window}")
+    assert run("check", folder, "--no-connect").code == 0
+    (folder / "headwater.yml").write_text(PROJECT.split("    streams:", maxsplit=1)[0])
+    done = run("check", folder, "--no-connect")
+    assert done.code == 3
+    assert "x.sql:3:7" in done.err
+    assert "has a watermark" in done.err
 
 
 def test_without_a_project(tmp_path: Path, run: Callable[..., object]) -> None:

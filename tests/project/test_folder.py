@@ -207,11 +207,11 @@ def test_all_mistakes_are_reported_at_once_in_order(tmp_path: Path) -> None:
 
 
 def test_cycles_are_named_whole(tmp_path: Path) -> None:
-    models = {"a": "SELECT * FROM c", "b": "SELECT * FROM a", "c": "SELECT 'b' AS c -- b\nFROM b"}
+    models = {"a": "SELECT 'c' AS x -- c\nFROM c", "b": "SELECT * FROM a", "c": "SELECT * FROM b"}
     models |= {"d": "SELECT * FROM e", "e": "SELECT * FROM d"}
     found = mistakes(tmp_path, SOURCE, models)
     assert [line.split(" | ")[0] for line in found] == [
-        "models/a.sql:1:15: models read each other in a circle: a -> c -> b -> a",
+        "models/a.sql:2:6: models read each other in a circle: a -> c -> b -> a",
         "models/d.sql:1:15: models read each other in a circle: d -> e -> d",
     ]
 

@@ -55,19 +55,14 @@ def _ask(project: Project) -> Answers:
 
 
 def _check(project: Project, answers: Answers | None) -> str:
-    """Checks as deep as can be: "types" when the streams' types are known, "names" or "syntax" when not."""
+    """Checks as deep as can be: "types" when the streams are known, "syntax" when not."""
     from headwater.project.check import check as check_types
-    from headwater.project.check import check_names
 
     streams = known_streams(project, answers)
-    if streams or not project.sources or (answers is not None and answers.complete):
-        check_types(project, streams)
-        return "types"
-    declared = [name for source in project.sources for name in source.streams]
-    if declared and all(source.streams for source in project.sources):
-        check_names(project, declared)
-        return "names"
-    return "syntax"
+    if not streams and project.sources and not (answers is not None and answers.complete):
+        return "syntax"
+    check_types(project, streams)
+    return "types"
 
 
 def known_streams(project: Project, answers: Answers | None) -> tuple[StreamSchema, ...]:
@@ -90,5 +85,12 @@ def _say(project: Project, answers: Answers | None, depth: str) -> None:
     found = f"{output.counted(len(project.sources), 'source')}, {output.counted(len(project.models), 'model')}"
     output.note(f"{project.name}: no mistakes found in {found}")
     if depth != "types":
-        left = "names and types" if depth == "syntax" else "types"
-        output.warn(f"the {left} that models use were not checked: it is not known which tables the sources have")
+        output.warn(_unchecked(project))
+
+
+def _unchecked(project: Project) -> str:
+    from headwater.project.check import names_on_trust
+
+    names = ", ".join(names_on_trust(project))
+    trusted = f"; taken to be tables of the sources: {names}" if names else ""
+    return f"columns and types were not checked, as it is not known which tables the sources have{trusted}"

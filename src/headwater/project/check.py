@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from headwater.engine.view import View
-from headwater.errors import Place, ProjectError, UserError
+from headwater.errors import Place
 from headwater.project.definition import Model, Project, SourceDefinition
 from headwater.project.mistakes import Mistakes, did_you_mean
 from headwater.project.models import place_of_name
 from headwater.schema import StreamSchema
+from headwater.sql import check as sql_check
 
 
 def check(project: Project, streams: Sequence[StreamSchema]) -> dict[str, pa.Schema]:
@@ -33,21 +33,15 @@ def check(project: Project, streams: Sequence[StreamSchema]) -> dict[str, pa.Sch
     for model in project.models:
         if _check_inputs(model, names, mistakes):
             _check_sql(model, {**known, **schemas}, schemas, mistakes)
+    _check_final(project, mistakes)
     mistakes.raise_any()
     return schemas
 
 
-def check_names(project: Project, streams: Iterable[str]) -> None:
-    """Checks the names that models read when the streams' names are known and their types are not.
-
-    Raises:
-        ProjectError: with every mistake found, each with its place.
-    """
-    mistakes = Mistakes()
-    names = {*streams, *(model.name for model in project.models)}
-    for model in project.models:
-        _check_inputs(model, names, mistakes)
-    mistakes.raise_any()
+def names_on_trust(project: Project) -> tuple[str, ...]:
+    """Names that models read and that are neither models nor streams with settings: tables, it is hoped."""
+    known = {name for source in project.sources for name in source.streams} | {model.name for model in project.models}
+    return tuple(sorted({name for model in project.models for name in model.inputs} - known))
 
 
 def _check_clashes(project: Project, streams: Sequence[StreamSchema], mistakes: Mistakes) -> None:
@@ -103,35 +97,42 @@ def _check_sql(model: Model, known: Mapping[str, pa.Schema], schemas: dict[str, 
     """Compiles the model, and notes its columns for those that read it. One that reads a broken model is skipped."""
     if any(name not in known for name in model.inputs):
         return
-    try:
-        schemas[model.name] = model_schema(model, known)
-    except ProjectError as error:
-        for mistake in error.mistakes:
-            _note(model, mistake, mistakes)
-    except UserError as error:
-        _note(model, error, mistakes)
-
-
-def model_schema(model: Model, inputs: Mapping[str, pa.Schema]) -> pa.Schema:
-    """The columns of a model over inputs of these columns.
-
-    Raises:
-        SqlError: the SELECT is not valid over them, or cannot be maintained.
-    """
-    view = View(
+    analysis = sql_check.check(
         model.sql,
-        {name: inputs[name] for name in model.inputs},
-        key=model.settings.key,
+        {name: known[name] for name in model.inputs},
         emit=model.settings.emit,
-        lateness=model.settings.lateness,
-        late=model.settings.late,
-        name=model.name,
         file=model.file,
         first_line=model.first_line,
     )
-    return view.schema
+    for mistake in analysis.mistakes:
+        mistakes.add(mistake.message, place=mistake.place or Place(model.file, model.first_line, 1), hint=mistake.hint)
+    if analysis.columns is not None:
+        schemas[model.name] = analysis.columns
+        _check_key(model, analysis.columns.names, mistakes)
 
 
-def _note(model: Model, error: UserError, mistakes: Mistakes) -> None:
-    place = error.place or Place(model.file, model.first_line, 1)
-    mistakes.add(error.message, place=place, hint=error.hint)
+def _check_key(model: Model, columns: Sequence[str], mistakes: Mistakes) -> None:
+    for number, name in enumerate(model.settings.key):
+        if name not in columns:
+            place = model.setting_places.get(("key", number)) or model.setting_places[("key",)]
+            mistakes.add(f"the model has no column {name!r}", place=place, hint=did_you_mean(name, columns))
+
+
+def _check_final(project: Project, mistakes: Mistakes) -> None:
+    """A model that speaks only when a window is over must have a stream that says so somewhere above it."""
+    marked = {
+        name
+        for source in project.sources
+        for name, settings in source.streams.items()
+        if settings.watermark is not None
+    }
+    for model in project.models:
+        if not marked.isdisjoint(model.inputs):
+            marked.add(model.name)
+        elif model.settings.emit == "final":
+            names = ", ".join(model.inputs)
+            mistakes.add(
+                f"the model would never say anything: nothing that it reads ({names}) has a watermark",
+                place=model.setting_places.get(("emit",), Place(model.file)),
+                hint="in headwater.yml, under the source: streams: {NAME: {watermark: {column: ..., delay: 5 seconds}}}",
+            )

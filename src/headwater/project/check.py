@@ -134,5 +134,5 @@ def _check_final(project: Project, mistakes: Mistakes) -> None:
             mistakes.add(
                 f"the model would never say anything: nothing that it reads ({names}) has a watermark",
                 place=model.setting_places.get(("emit",), Place(model.file)),
-                hint="in headwater.yml, under the source: streams: {NAME: {watermark: {column: ..., delay: 5 seconds}}}",
+                hint="in headwater.yml, under its source: streams: {NAME: {watermark: {column: ..., delay: 5 s}}}",
             )

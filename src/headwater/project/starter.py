@@ -12,6 +12,7 @@ import pyarrow as pa
 from headwater.project.settings import is_name
 from headwater.schema import StreamSchema
 
+_CATEGORIES = ("status", "state", "kind", "type", "category", "country", "region", "city", "currency", "method")
 IGNORED = (".headwater/", "lake/", ".env")
 
 _PROJECT = """\
@@ -24,7 +25,8 @@ name: {name}
 sources:
   {source}:
     type: postgres
-    url: ${{{variable}}}           # postgresql://user:password@host:5432/database
+    # The variable holds postgresql://user:password@host:5432/database
+    url: ${{{variable}}}
     tables: [public.*]            # patterns on schema.table; a leading ! excludes
 {streams}
 lake:
@@ -107,18 +109,25 @@ def _streams(streams: Sequence[StreamSchema]) -> str:
 
 def _starter_model(streams: Sequence[StreamSchema]) -> tuple[str, str]:
     """A small model that is right for whatever the source has: rows counted by a column, or the rows themselves."""
-    for stream in sorted(streams, key=lambda one: one.name):
-        column = next((field.name for field in stream.columns if _is_category(field, stream)), None)
-        if column is not None:
-            taken = {one.name.casefold() for one in streams}
-            return _file("_".join((stream.name, "by", column)), taken), _count(stream.name, column)
-    stream = min(streams, key=lambda one: one.name)
-    return _file(f"{stream.name}_now", {one.name.casefold() for one in streams}), _rows(stream)
+    taken = {stream.name.casefold() for stream in streams}
+    ordered = sorted(streams, key=lambda stream: stream.name)
+    found = [(stream.name, field) for stream in ordered for field in stream.columns if _is_category(field, stream)]
+    if found:
+        name, field = min(found, key=lambda candidate: _rank(candidate[1]))
+        return _file(f"{name}_by_{field.name}", taken), _count(name, field.name)
+    return _file(f"{ordered[0].name}_now", taken), _rows(ordered[0])
 
 
 def _is_category(field: pa.Field, stream: StreamSchema) -> bool:
     countable = pa.types.is_string(field.type) or pa.types.is_integer(field.type) or pa.types.is_boolean(field.type)
     return countable and field.name not in stream.key
+
+
+def _rank(field: pa.Field) -> int:
+    """How well a column divides rows into groups that a person wants to count, going by its name; less is better."""
+    if field.name in _CATEGORIES:
+        return _CATEGORIES.index(field.name)
+    return len(_CATEGORIES) + (0 if pa.types.is_boolean(field.type) else 1 if field.name.endswith("_id") else 2)
 
 
 def _count(stream: str, column: str) -> str:

@@ -104,6 +104,19 @@ def test_svg_is_a_document_with_the_numbers() -> None:
     assert "unpaid_orders" in document
 
 
+def test_the_photograph_is_of_the_moment_before_the_story_turned() -> None:
+    with LiveView(Console(file=io.StringIO(), width=80)) as view:
+        view.say("it begins")
+        view.show({}, "too_early")
+        view.show(TYPICAL, "just_right")
+        view.say("killed")
+        view.show(BROKEN, "too_late")
+    document = view.photograph()
+    assert "just_right" in document
+    assert "too_early" not in document
+    assert "too_late" not in document
+
+
 def test_numbers_read_well() -> None:
     assert [count(n) for n in (None, 0, 1234, 12_345_678, 10**12)] == ["-", "0", "1,234", "12.3 M", "1,000.0 G"]
     assert [size(n) for n in (None, 0, 1536, 5 * 2**30)] == ["-", "0 B", "1.5 KiB", "5.0 GiB"]

@@ -44,7 +44,8 @@ class LiveView:
         self._clock = clock or SystemClock()
         self._told_s = -PLAIN_EVERY_S
         self._rates: deque[float] = deque(maxlen=HISTORY)
-        self._busy: tuple[Status, list[float], str] = ({}, [], "")
+        self._frame: tuple[Status, list[float], str] = ({}, [], "")
+        self._turned = False
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> LiveView:
@@ -61,8 +62,8 @@ class LiveView:
     def show(self, status: Status, note: str = "") -> None:
         """Draws `status`, with `note` as the last line."""
         self._rates.append(rate(status))
-        if self._rates[-1] >= max(self._rates) / 2:
-            self._busy = (status, list(self._rates), note)
+        if not self._turned:
+            self._frame = (status, list(self._rates), note)
         if self._live is not None:
             self._live.update(self.picture(status, note), refresh=True)
         elif (now := self._clock.monotonic_s()) - self._told_s >= PLAIN_EVERY_S:
@@ -71,11 +72,12 @@ class LiveView:
 
     def say(self, sentence: str) -> None:
         """Prints a line that stays, above the picture."""
+        self._turned = self._turned or bool(self._rates)
         self._console.print(Text(f"  {sentence}"))
 
     def photograph(self) -> str:
-        """The last busy moment as an SVG document."""
-        status, rates, note = self._busy
+        """The picture as an SVG document: the last before something was said about it, such as that it was killed."""
+        status, rates, note = self._frame
         return svg(status, rates, title=self._title, note=note)
 
     def picture(self, status: Status, note: str = "") -> RenderableType:

@@ -13,9 +13,9 @@ from lake_model import COLUMNS, KEYED, MULTISET, agree, delta, live_paths, open_
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 
 from headwater import failpoint
-from headwater.errors import CommitUnknown, InvariantBroken, StorageFailed
+from headwater.errors import CommitUnknown, InvariantBroken, StorageFailed, UserError
 from headwater.lake.iceberg import IcebergLake
-from headwater.lake.table_format import TableSpec
+from headwater.lake.table_format import Committed, TableSpec
 
 A, B, C = (1, "a", 1.0), (2, "b", 2.0), (3, "c", 3.0)
 LOST = [ConnectionResetError("reset"), CommitStateUnknownException("504"), CommitFailedException("retried inside")]
@@ -177,6 +177,35 @@ def test_a_damaged_file_is_said_so(lake: IcebergLake) -> None:
         lake.table(KEYED).commit(2, delta([(B, 1)]), {})
     with pytest.raises(StorageFailed, match="orders"):
         lake.open_table("orders").read()
+
+
+def test_the_epoch_survives_another_engine_expiring_our_snapshots(lake: IcebergLake, tmp_path: Path) -> None:
+    table = lake.table(MULTISET)
+    table.commit(7, delta([(A, 1)]), {"n": "7"})
+    other = open_lake(tmp_path / "lake")
+    foreign = other.catalog.load_table(("shop", "events"))
+    foreign.append(delta([(B, 1)]).drop_columns("_weight"))
+    ours = [snapshot for snapshot in foreign.metadata.snapshots if snapshot.summary["headwater.epoch"]]
+    foreign.maintenance.expire_snapshots().by_ids([snapshot.snapshot_id for snapshot in ours]).commit()
+    other.close()
+    for opened in (table, lake.table(MULTISET)):
+        assert opened.committed() == Committed(7, {"n": "7"})
+        with pytest.raises(InvariantBroken, match="epoch 7"):
+            opened.commit(7, delta([(A, 1)]), {})
+    table.commit(8, delta([(C, 1)]), {})
+    agree(lake, table, Counter([A, B, C]))
+
+
+def test_a_table_dropped_under_a_writer(lake: IcebergLake, tmp_path: Path) -> None:
+    table = lake.table(KEYED)
+    table.commit(1, delta([(A, 1)]), {})
+    other = open_lake(tmp_path / "lake")
+    other.drop("orders")
+    other.close()
+    with pytest.raises((StorageFailed, CommitUnknown), match="orders"):
+        table.commit(2, delta([(B, 1)]), {})
+    with pytest.raises(UserError, match="dropped"):
+        table.committed()
 
 
 def test_two_headwaters_do_not_write_one_table(lake: IcebergLake, tmp_path: Path) -> None:

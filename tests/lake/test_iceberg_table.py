@@ -223,6 +223,14 @@ def test_the_past_that_is_not_kept_is_refused_with_what_is(lake: IcebergLake) ->
     assert table.read(100).num_rows == 8
 
 
+def test_before_its_first_commit_a_table_was_empty(lake: IcebergLake) -> None:
+    table = lake.table(KEYED)
+    assert table.read(3).num_rows == 0
+    table.commit(5, delta([(A, 1)]), {})
+    assert table.read(4).schema == COLUMNS
+    assert (table.read(4).num_rows, table.read(5).num_rows) == (0, 1)
+
+
 def test_unknown_columns_of_a_delta_are_not_dropped(lake: IcebergLake) -> None:
     table = lake.table(KEYED)
     with pytest.raises(InvariantBroken, match="extra"):

@@ -14,7 +14,7 @@ from pyiceberg.table.metadata import TableMetadata
 from sqlalchemy.exc import SQLAlchemyError
 
 from headwater import failpoint
-from headwater.errors import CommitUnknown, StorageFailed
+from headwater.errors import CommitUnknown, StorageFailed, UserError
 from headwater.lake.iceberg.snapshot import StagedSnapshot
 
 _NO_ANSWER = (OSError, SQLAlchemyError, RESTError, CommitStateUnknownException)
@@ -65,9 +65,15 @@ class TableHandle:
 
         Raises:
             StorageFailed: the catalog cannot be read.
+            UserError: the table is gone.
         """
-        with storage_errors(f"reading table {self.name!r} from the catalog"):
-            return self.catalog.load_table(self.identifier)
+        try:
+            with storage_errors(f"reading table {self.name!r} from the catalog"):
+                return self.catalog.load_table(self.identifier)
+        except NoSuchTableError as error:
+            raise UserError(
+                f"table {self.name!r} has been dropped", hint="start again: what writes tables makes it anew"
+            ) from error
 
     def send(self, table: Table, staged: StagedSnapshot) -> Table:
         """Makes a staged snapshot the table's current one.

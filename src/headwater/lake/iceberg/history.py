@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -20,6 +21,9 @@ from headwater.lake.table_format import Committed, TableChange
 PREFIX = "headwater."
 EPOCH, WRITER = PREFIX + "epoch", PREFIX + "writer"
 """Fields of a snapshot's summary. What a commit was given as properties stands beside them under the same prefix."""
+
+NOTE = PREFIX + "committed"
+"""Table property that repeats those fields of the last commit as JSON, set by the commit itself."""
 
 
 def summary_fields(epoch: int, writer: str, properties: Mapping[str, str]) -> dict[str, str]:
@@ -51,17 +55,23 @@ def epoch_of(snapshot: Snapshot) -> int:
 
 
 def last_committed(metadata: TableMetadata) -> Committed | None:
-    """What the newest commit of ours says."""
-    for snapshot in ours(metadata):
-        fields = summary_of(snapshot)
-        given = {name.removeprefix(PREFIX): value for name, value in fields.items() if name.startswith(PREFIX)}
-        reserved = {EPOCH.removeprefix(PREFIX), WRITER.removeprefix(PREFIX)}
-        return Committed(epoch_of(snapshot), {name: value for name, value in given.items() if name not in reserved})
-    return None
+    """What the newest commit of ours says; if another engine has expired its snapshot, what it noted in the table."""
+    newest = next(ours(metadata), None)
+    if newest is not None:
+        return _committed(summary_of(newest))
+    noted = metadata.properties.get(NOTE)
+    return _committed(json.loads(noted)) if noted is not None else None
 
 
-def snapshot_at(metadata: TableMetadata, epoch: int, table: str) -> Snapshot:
-    """The snapshot that holds the table as of the end of `epoch`.
+def _committed(fields: Mapping[str, str]) -> Committed:
+    given = {name.removeprefix(PREFIX): value for name, value in fields.items() if name.startswith(PREFIX)}
+    epoch = int(given.pop(EPOCH.removeprefix(PREFIX)))
+    given.pop(WRITER.removeprefix(PREFIX), None)
+    return Committed(epoch, given)
+
+
+def snapshot_at(metadata: TableMetadata, epoch: int, table: str) -> Snapshot | None:
+    """The snapshot that holds the table as of the end of `epoch`; None if the table's very first commit is later.
 
     Raises:
         UserError: none is kept that is so old.
@@ -70,6 +80,8 @@ def snapshot_at(metadata: TableMetadata, epoch: int, table: str) -> Snapshot:
     for snapshot in kept:
         if epoch_of(snapshot) <= epoch:
             return snapshot
+    if metadata.last_sequence_number == 0 or (kept and kept[-1].sequence_number == 1):
+        return None
     span = f"epochs {epoch_of(kept[-1])} to {epoch_of(kept[0])}" if kept else "no epoch"
     raise UserError(
         f"table {table!r}: no table snapshot of epoch {epoch} is kept",

@@ -7,6 +7,7 @@ and manifest list writers. Position deletes apply to data files of a sequence nu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ from pyiceberg.table.update import (
     AssertRefSnapshotId,
     AssertTableUUID,
     RemoveSnapshotsUpdate,
+    SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
@@ -84,6 +86,7 @@ def stage(
     change: FileChange,
     current: Sequence[ManifestFile],
     properties: Mapping[str, str],
+    note: str,
     now_ms: int,
 ) -> StagedSnapshot:
     """Writes the manifests and manifest list of a change.
@@ -92,7 +95,8 @@ def stage(
         store: for this snapshot.
         change: the files; data files must be durable.
         current: the manifests of the table's present snapshot.
-        properties: what the snapshot's summary shall carry.
+        properties: what the snapshot's summary shall carry, and the table's property `note` repeat.
+        note: name of that table property.
         now_ms: wall clock, milliseconds since 1970 UTC.
 
     Raises:
@@ -116,8 +120,9 @@ def stage(
         }
     )
     expired = _expired(metadata)
+    noted = SetPropertiesUpdate(updates={note: json.dumps(dict(properties))})
     updates, requirements = _updates(metadata, snapshot, expired)
-    return StagedSnapshot(snapshot, tuple(manifests), updates, requirements, expired)
+    return StagedSnapshot(snapshot, tuple(manifests), (*updates, noted), requirements, expired)
 
 
 def _manifests(store: ManifestStore, change: FileChange, current: Sequence[ManifestFile]) -> list[ManifestFile]:

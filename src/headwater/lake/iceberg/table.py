@@ -21,6 +21,7 @@ from headwater.lake.consolidate import NetChange, check_one_row_per_key, net_cha
 from headwater.lake.iceberg.data_file import FileWriter
 from headwater.lake.iceberg.handle import ForeignCommit, TableHandle, forget_old_files, storage_errors
 from headwater.lake.iceberg.history import (
+    NOTE,
     WRITER,
     changes_after,
     last_committed,
@@ -233,7 +234,7 @@ class IcebergTable:
             failpoint.reach("lake.commit.before_data_file")
             change = FileChange(self._data_files(plan), self._delete_files(plan), plan.dropped)
             failpoint.reach("lake.commit.after_data_file")
-            staged = stage(store, change, self._current(store), fields, self._clock.now_us() // 1000)
+            staged = stage(store, change, self._current(store), fields, NOTE, self._clock.now_us() // 1000)
             failpoint.reach("lake.commit.before_catalog")
         except OSError as error:
             self._discard(store)

@@ -1,6 +1,5 @@
 """Fixtures of the tests of capture: one server for all of them, a database for each."""
 
-import psycopg
 import pytest
 from source_database import make_database
 
@@ -17,12 +16,7 @@ def server():
 def db(server):
     database = make_database(server)
     yield database
-    database.close()
-    with psycopg.connect(server.url(), autocommit=True) as admin:
-        admin.execute(
-            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = %s AND active",
-            (database.name,),
-        )
+    database.drop()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A database of a test's own on a running server."""
 
 import itertools
+import time
 
 import psycopg
 
@@ -39,6 +40,23 @@ class Database:
         for reader in self.readers:
             reader.close()
         self.connection.close()
+
+    def drop(self):
+        """Closes everything and takes the database and its slots away."""
+        self.close()
+        with psycopg.connect(self.server.url(), autocommit=True) as admin:
+            slots = "FROM pg_replication_slots WHERE database = %s"
+            for (slot,) in admin.execute(f"SELECT slot_name {slots}", (self.name,)).fetchall():
+                self._drop_slot(admin, slot)
+            admin.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    def _drop_slot(self, admin, slot):
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                return admin.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
+            except psycopg.errors.ObjectInUse:
+                assert time.monotonic() < deadline
 
 
 def make_database(server):

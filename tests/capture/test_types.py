@@ -89,13 +89,13 @@ def captured(server):
     schema = next(b.stream.columns for g in changes for b in g.batches)
     texts = db.connection.execute("SELECT * FROM t ORDER BY id").fetchall()
     yield schema, snapshot, stream, texts
-    db.close()
+    db.drop()
 
 
 @pytest.mark.parametrize("at", range(len(CASES)), ids=[case[0] for case in CASES])
 def test_snapshot_and_stream_agree(captured, at):
     schema, snapshot, stream, _ = captured
-    kind, arrow, literals, expected = CASES[at]
+    _kind, arrow, literals, expected = CASES[at]
     read = [repr(row[f"c{at}"]) for row in snapshot]
     assert [repr(row[f"c{at}"]) for row in stream] == read
     assert schema.field(f"c{at}").type == arrow

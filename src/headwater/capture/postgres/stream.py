@@ -18,7 +18,7 @@ from headwater.capture.postgres.preconditions import quoted
 from headwater.capture.postgres.transactions import Assembler
 from headwater.change import Group
 from headwater.clock import Clock
-from headwater.errors import SourceUnavailable
+from headwater.errors import SourceStopped, SourceUnavailable
 
 LINGER_S = 0.002
 """How long a group that is not full waits for more that is on its way already."""
@@ -61,6 +61,7 @@ class Stream:
         self._flushed = self._taken = self._head = assembler.lsn
         self._quiet = 0
         self._asked = False
+        self._stopped: SourceStopped | None = None
         self._status_at = self._heartbeat_at = clock.monotonic_s()
         self._start(slot, publication)
         self._selector = selectors.DefaultSelector()
@@ -91,7 +92,7 @@ class Stream:
             while True:
                 self._wire.consume_input()
                 self._receive()
-                group = self._next()
+                group = self._last_group() if self._stopped else self._next()
                 left = deadline - self._clock.monotonic_s()
                 if group is not None or left <= 0:
                     return group
@@ -103,17 +104,35 @@ class Stream:
     def _receive(self) -> None:
         """Takes in what libpq has read from the socket, up to a full group."""
         assembler, get = self._assembler, self._wire.get_copy_data
-        while not assembler.full:
+        while not (assembler.full or self._stopped):
             length, message = get(1)
             if length > 0:
-                if message[0] == pgoutput.XLOG_DATA:
-                    assembler.feed(message)
-                else:
-                    self._hear(message)
+                self._take_in(message)
             elif length == 0:
                 return
             else:
                 self._ended()
+
+    def _take_in(self, message: pgoutput.Message) -> None:
+        """Feeds one message. What stops us is kept until the transactions before it are handed over."""
+        if message[0] != pgoutput.XLOG_DATA:
+            return self._hear(message)
+        try:
+            self._assembler.feed(message)
+        except SourceStopped as error:
+            self._stopped = error
+
+    def _last_group(self) -> Group:
+        """The transactions before what stopped us; raises that when there are none.
+
+        Raises:
+            SourceStopped: the reason.
+        """
+        group = self._assembler.take()
+        if group is None:
+            raise self._stopped or SourceUnavailable("the stream was stopped")
+        self._taken = self._assembler.lsn
+        return group
 
     def _hear(self, keepalive: pgoutput.Message) -> None:
         """A keepalive tells how far the server has read its log for us.

@@ -1,0 +1,101 @@
+"""Values that a type cannot hold: their records go whole to the rejects, their neighbours go on."""
+
+import json
+
+import pytest
+from replay import brief, read_changes, read_snapshot, rejects_of, rows_of
+
+from headwater.capture.postgres.source import PostgresSource
+from headwater.errors import UserError
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, d date, n numeric(8,2), s timestamptz, a int[])"
+BAD = {
+    2: ("'infinity'", "1", "now()", "NULL"),
+    4: ("'0044-03-15 BC'", "1", "now()", "NULL"),
+    5: ("'2024-01-01'", "'NaN'", "now()", "NULL"),
+    7: ("'2024-01-01'", "1", "'-infinity'", "NULL"),
+    8: ("'2024-01-01'", "1", "now()", "'{{1,2},{3,4}}'"),
+    9: ("'10000-01-01'", "1", "now()", "'[0:1]={1,2}'"),
+}
+
+
+def fill(db):
+    for number in range(1, 11):
+        values = ", ".join(BAD.get(number, ("'2024-01-01'", "1.5", "now()", "'{1}'")))
+        db.run(f"INSERT INTO t VALUES ({number}, {values})")
+
+
+def check_rejects(rejects, rows):
+    assert [row["id"] for row in rows] == [number for number in range(1, 11) if number not in BAD]
+    assert [json.loads(reject["key"]) for reject in rejects] == [[str(number)] for number in BAD]
+    assert {(reject["stream"], reject["stage"], reject["weight"]) for reject in rejects} == {("t", "decode", 1)}
+    codes = [reject["reason"] for reject in rejects]
+    assert codes == ["value_out_of_range"] * 4 + ["array_shape_or_range", "value_out_of_range"]
+    assert "table public.t, column d (date)" in rejects[0]["message"] and "infinity" not in rejects[0]["message"]
+
+
+def test_in_snapshot_and_stream(db):
+    db.run(TABLE)
+    fill(db)
+    source = db.source()
+    reader = db.open(source)
+    snapshot = read_snapshot(reader)
+    check_rejects(rejects_of(snapshot), rows_of(snapshot, "t"))
+    db.run("DELETE FROM t")
+    deleted = read_changes(reader, 10)
+    assert len(rows_of(deleted, "t")) == 10
+    fill(db)
+    stream = read_changes(reader, 10)
+    check_rejects(rejects_of(stream), rows_of(stream, "t"))
+    mended = db.source(text_columns=("t.d", "public.t.n", "t.s", "t.a"))
+    assert isinstance(mended, PostgresSource)
+    for reject in rejects_of(snapshot) + rejects_of(stream):
+        with pytest.raises(UserError) as still:
+            source.decode(reject["record"])
+        assert "text_columns" in still.value.hint
+        batch = mended.decode(reject["record"])
+        (row,) = batch.rows.to_pylist()
+        commit, ordinal = reject["position"].split(":")
+        assert (row["_commit"], row["_ordinal"], str(row["id"])) == (
+            int(commit),
+            int(ordinal),
+            json.loads(reject["key"])[0],
+        )
+        assert row["d"] == BAD[row["id"]][0].strip("'")
+
+
+def test_text_columns_capture_such_values(db):
+    db.run(TABLE)
+    fill(db)
+    reader = db.open(db.source(text_columns=("t.*",)))
+    groups = read_snapshot(reader)
+    assert rejects_of(groups) == [] and len(rows_of(groups, "t")) == 10
+    assert rows_of(groups, "t")[0]["id"] == "1"
+
+
+def test_update_with_a_bad_half_is_rejected_whole(db):
+    db.run(TABLE, "ALTER TABLE t REPLICA IDENTITY FULL", "INSERT INTO t VALUES (1, '2024-01-01'), (2, '2024-01-01')")
+    reader = db.open(db.source())
+    read_snapshot(reader)
+    db.run("UPDATE t SET d = 'infinity' WHERE id = 1", "UPDATE t SET n = 1 WHERE id = 2", "DELETE FROM t WHERE id = 1")
+    groups = read_changes(reader, 4)
+    assert brief(rows_of(groups, "t"), "id") == [("UPDATE", -1, 2), ("UPDATE", 1, 2)]
+    assert [(reject["weight"], reject["key"]) for reject in rejects_of(groups)] == [(1, '["1"]'), (-1, '["1"]')]
+
+
+def test_a_record_that_is_none():
+    source = PostgresSource.__new__(PostgresSource)
+    for record in (b"", b"HWPG1", b"HWPG1\x00\x00\x00\x02{}", b"HWPG1\x00\x00\x00\x05null!"):
+        with pytest.raises(UserError, match="not a record"):
+            source.decode(record)
+
+
+def test_many_bad_values_among_good(db):
+    db.run("CREATE TABLE m (id int PRIMARY KEY, d date)")
+    db.run(
+        "INSERT INTO m SELECT g, CASE WHEN g % 3 = 0 THEN 'infinity'::date ELSE '2024-01-01' END "
+        "FROM generate_series(1, 3000) g"
+    )
+    groups = read_snapshot(db.open(db.source()))
+    assert len(rejects_of(groups)) == 1000
+    assert [row["id"] for row in rows_of(groups, "m")] == [number for number in range(1, 3001) if number % 3]

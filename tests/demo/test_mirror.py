@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -11,9 +14,13 @@ import pytest
 
 from headwater.cli.mirror import project_name
 from headwater.demo import shop
+from headwater.demo.child import last_status
+from headwater.demo.demonstration import reached
+from headwater.demo.live import Status
 from headwater.demo.outside import IcebergFolder, SourceDatabase
-from headwater.demo.verify import Mirror, verify
+from headwater.demo.verify import Mirror, accounting_mismatches, verify
 from headwater.errors import UserError
+from headwater.testing.postgres import PostgresServer
 
 
 def mirror(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -95,3 +102,69 @@ def test_the_project_is_named_after_the_database(url: str, name: str) -> None:
 def test_what_is_no_url_is_refused() -> None:
     with pytest.raises(UserError, match="not a connection URL"):
         project_name("the shop")
+
+
+class LiveMirror:
+    """`headwater mirror` running on a database until stopped."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._url, self._folder = url, folder
+        command = [sys.executable, "-m", "headwater.cli.app", "mirror", url, "--to", str(folder)]
+        self._words = open(folder.parent / "mirror.log", "w+", encoding="utf-8")  # noqa: SIM115
+        self._process = subprocess.Popen(command, stdout=self._words, stderr=self._words)
+
+    def wait_for(self, holds: Callable[[Status], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            status = last_status(self._folder)
+            if status is not None and holds(status):
+                return
+            assert self._process.poll() is None, self.words()
+        raise AssertionError(f"not in time: {last_status(self._folder)}\n{self.words()}")
+
+    def wait_for_the_end(self) -> None:
+        """Until the lake holds all that the database holds now."""
+        source = SourceDatabase(self._url)
+        end = source.lsn()
+        source.close()
+        with psycopg.connect(self._url) as connection:
+            connection.execute("UPDATE pgbench_branches SET bbalance = bbalance WHERE bid = 1")
+        self.wait_for(lambda status: reached(status, end))
+
+    def stop(self) -> int:
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(30)
+
+    def words(self) -> str:
+        self._words.seek(0)
+        return self._words.read()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._words.close()
+
+
+def test_pgbench_under_load_equals_its_mirror(server: PostgresServer, database: str, tmp_path: Path) -> None:
+    """Snapshot under load; a table without a key; and pgbench's own TRUNCATE of it when the second load begins."""
+    pgbench = str(server.bin / "pgbench")
+    subprocess.run([pgbench, "-i", "-s", "1", "-q", database], check=True, capture_output=True)
+    load = subprocess.Popen([pgbench, "-T", "4", "-R", "100", "-c", "2", database], stdout=subprocess.DEVNULL)
+    live = LiveMirror(database, tmp_path / "lake of pgbench")
+    try:
+        assert load.wait(60) == 0
+        live.wait_for_the_end()
+        with psycopg.connect(database) as connection:
+            connection.execute("DELETE FROM pgbench_accounts WHERE aid % 7 = 0")
+        done = subprocess.run([pgbench, "-t", "20", "-c", "2", database], check=True, capture_output=True, text=True)
+        assert "number of transactions actually processed: 40/40" in done.stdout
+        live.wait_for_the_end()
+        assert live.stop() == 0, live.words()
+    finally:
+        live.close()
+        load.kill()
+    tables = ["pgbench_accounts", "pgbench_branches", "pgbench_history", "pgbench_tellers"]
+    assert check(database, tmp_path / "lake of pgbench", tables) == ()
+    status = last_status(tmp_path / "lake of pgbench")
+    assert status is not None
+    assert accounting_mismatches(status) == []

@@ -24,7 +24,7 @@ ORDERS = StreamSchema(
     ("id",),
     "upsert",
 )
-EVENTS = StreamSchema("events", pa.schema([("at", pa.timestamp("us", tz="UTC")), ("n", pa.int64())]), (), "append")
+EVENTS = StreamSchema("events", pa.schema([("happened", pa.timestamp("us", tz="UTC")), ("n", pa.int64())]), (), "append")
 
 PROJECT = """
 name: shop
@@ -34,7 +34,7 @@ sources:
     url: postgresql://nowhere/shop
     streams:
       events:
-        watermark: {column: at, delay: 1 seconds}
+        watermark: {column: happened, delay: 1 seconds}
 run: {epoch_interval: 20 ms, checkpoint_interval: 200 ms, log_segment: 4 KiB}
 """
 

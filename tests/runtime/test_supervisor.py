@@ -230,12 +230,12 @@ def test_watermarks_wait_for_the_snapshot_and_close_windows_after_it(shop):
     shop.model(
         "per_minute",
         "/*\nkey: [window_start]\nemit: final\n*/\nSELECT window_start, sum(n) AS n"
-        " FROM TUMBLE(events, at, INTERVAL 1 MINUTE) GROUP BY window_start, window_end",
+        " FROM TUMBLE(events, happened, INTERVAL 1 MINUTE) GROUP BY window_start, window_end",
     )
     start = datetime(2026, 1, 1, tzinfo=UTC)
 
     def event(minute, n):
-        return (EVENTS, Op.READ, {"at": start + timedelta(minutes=minute), "n": n})
+        return (EVENTS, Op.READ, {"happened": start + timedelta(minutes=minute), "n": n})
 
     shop.source.add(
         scripted_group(1, [event(5, 1)], snapshot=True),

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from headwater import failpoint
 from headwater.engine.normalise import Normaliser
-from headwater.errors import StorageFailed
+from headwater.errors import StorageFailed, UserError
+from headwater.project.definition import Model
 from headwater.runtime.dataflow import Dataflow, ModelNode
 from headwater.runtime.state_store import CheckpointRecord
 
@@ -56,7 +57,10 @@ class CheckpointFolder:
         failpoint.reach("checkpoint.after_rename")
 
     def restore(self, record: CheckpointRecord, flow: Dataflow) -> None:
-        """Reads the state of `record` into `flow`: all its streams, and the models whose fingerprint is unchanged.
+        """Reads the state of `record` into `flow`: all its streams, and the models that are what they were.
+
+        A model is not when its SQL or settings, a model it reads or the columns of a stream it reads have changed; it
+        is left to be built anew.
 
         Raises:
             HeadwaterError: a file is missing or damaged.
@@ -69,9 +73,16 @@ class CheckpointFolder:
                 node.landed = record.landed.get(name, 0)
                 node.watermark_us = record.watermarks.get(name)
         for name, model in flow.models.items():
-            if record.models.get(name) == model.fingerprint:
-                view = flow.view_of(model, folder / "models" / name)
-                flow.nodes[name] = ModelNode(model, view, record.refed.get(name, 0))
+            known = all(upstream in flow.nodes for upstream in model.inputs if upstream in flow.models)
+            if known and record.models.get(name) == model.fingerprint:
+                self._restore_model(record, flow, model)
+
+    def _restore_model(self, record: CheckpointRecord, flow: Dataflow, model: Model) -> None:
+        try:
+            view = flow.view_of(model, self._folder / str(record.epoch) / "models" / model.name)
+        except UserError:
+            return
+        flow.nodes[model.name] = ModelNode(model, view, record.refed.get(model.name, 0))
 
     def clean(self, kept: Iterable[int]) -> None:
         """Removes the folders of all other epochs."""

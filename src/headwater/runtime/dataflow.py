@@ -97,7 +97,7 @@ class Dataflow:
         step = Step()
         deltas = {name: self._step_stream(node, plan, intake, step) for name, node in self.streams.items()}
         for model in self.models.values():
-            if plan.models.get(model.name) != model.fingerprint:
+            if not self._takes_part(model, plan, deltas):
                 continue
             if model.name in plan.rebuild:
                 deltas[model.name] = self._rebuild(model, plan, step)
@@ -129,6 +129,11 @@ class Dataflow:
         if name in self.nodes:
             return self.nodes[name].view.schema
         return self.view_of(self.models[name]).schema
+
+    def _takes_part(self, model: Model, plan: EpochPlan, deltas: Mapping[str, pa.Table]) -> bool:
+        """An epoch that runs again leaves out a model that has changed since, and what reads it: they are rebuilt."""
+        same = plan.models.get(model.name) == model.fingerprint and all(name in deltas for name in model.inputs)
+        return same and (model.name in plan.rebuild or model.name in self.nodes)
 
     def _step_stream(self, node: StreamNode, plan: EpochPlan, intake: Intake, step: Step) -> pa.Table:
         name = node.stream.name

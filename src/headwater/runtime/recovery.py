@@ -36,7 +36,7 @@ def open_pipeline(
 
     Raises:
         SourceUnavailable: the streams are not known yet and a source does not answer.
-        HeadwaterError: no checkpoint can be read although the log no longer reaches back to the beginning.
+        HeadwaterError: there are checkpoints and none can be read.
     """
     store = StateStore(project.state)
     lake = IcebergLake(project.folder / project.lake.warehouse, namespace=project.lake.namespace or project.name)
@@ -73,9 +73,9 @@ def _restore(
         except HeadwaterError as error:
             damage = error
             journal.write("checkpoint.damaged", "warning", epoch=record.epoch, error=str(error))
-    if damage is not None and any(partition.base > 0 for _, partition in partitions.items()):
+    if damage is not None:
         raise HeadwaterError(
-            f"no checkpoint can be read ({damage}) and the log no longer reaches back to the beginning",
+            f"no checkpoint can be read: {damage}",
             hint="move the state folder away and run again: the tables are then rebuilt from a new snapshot",
         )
     return Dataflow(nodes(), project.models), None
@@ -118,7 +118,6 @@ def _node(stream: StreamSchema, definition: SourceDefinition) -> StreamNode:
 def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, journal: Journal) -> None:
     flow, sinks = pipeline.flow, pipeline.sinks
     plans = pipeline.store.plans_after(record.epoch if record else -1)
-    _forget_stale(flow)
     unbuilt = {name for name, node in flow.streams.items() if record is None or name not in record.landed}
     unbuilt |= {name for name in flow.models if name not in flow.nodes}
     _open_tables(flow, sinks, lake, unbuilt)
@@ -141,13 +140,6 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, jou
     pipeline.rebuild = tuple(
         name for name in (*flow.streams, *flow.models) if name in unbuilt - built and name not in flow.nodes
     )
-
-
-def _forget_stale(flow: Dataflow) -> None:
-    """Drops the restored state of models that read a model whose state could not be restored."""
-    for name, model in flow.models.items():
-        if any(upstream in flow.models and upstream not in flow.nodes for upstream in model.inputs):
-            flow.nodes.pop(name, None)
 
 
 def _open_tables(flow: Dataflow, sinks: Sinks, lake: Lake, unbuilt: set[str]) -> None:

@@ -80,7 +80,7 @@ def snapshot_at(metadata: TableMetadata, epoch: int, table: str) -> Snapshot | N
     for snapshot in kept:
         if epoch_of(snapshot) <= epoch:
             return snapshot
-    if metadata.last_sequence_number == 0 or (kept and kept[-1].sequence_number == 1):
+    if not metadata.snapshots or (kept and kept[-1].sequence_number == 1):
         return None
     span = f"epochs {epoch_of(kept[-1])} to {epoch_of(kept[0])}" if kept else "no epoch"
     raise UserError(

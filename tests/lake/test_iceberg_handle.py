@@ -51,6 +51,28 @@ def test_a_lost_answer_is_asked_for(
     agree(lake, table, Counter([B]))
 
 
+@pytest.mark.parametrize("spec", [KEYED, MULTISET], ids=lambda spec: spec.name)
+def test_another_engine_commits_before_a_lost_answer_is_asked_for(
+    lake: IcebergLake, monkeypatch: pytest.MonkeyPatch, spec: TableSpec
+) -> None:
+    table = lake.table(spec)
+    table.commit(1, delta([(A, 1)]), {})
+    table.commit(2, delta([(A, -1), (C, 1)]), {})
+    applied = lake.catalog.commit_table
+
+    def overtaken(*arguments: object) -> None:
+        applied(*arguments)
+        monkeypatch.undo()
+        lake.catalog.load_table(("shop", spec.name)).append(delta([(B, 1)]).drop_columns("_weight"))
+        raise ConnectionResetError("reset")
+
+    monkeypatch.setattr(lake.catalog, "commit_table", overtaken)
+    table.commit(3, delta([(C, -1), (A, 1)]), {})
+    agree(lake, table, Counter([A, B]))
+    table.commit(4, delta([(A, -1), (B, -1), (C, 1)]), {})
+    agree(lake, table, Counter([C]))
+
+
 @pytest.mark.parametrize("seen", [True, False])
 def test_no_answer_at_all_is_unknown_and_deletes_nothing(
     lake: IcebergLake, monkeypatch: pytest.MonkeyPatch, seen: bool

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import REJECT_SCHEMA
-from headwater.engine.delta import ORIGIN, weights
+from headwater.engine.delta import ORIGIN, absolute, weights
 from headwater.index.kernels import Longs
 
 
@@ -50,8 +50,13 @@ class Ledger:
     def read(self, stream: str, delta: pa.Table) -> pa.Table:
         """Notes an input's delta and returns it with the number of each row as `_origin`."""
         self._inputs[stream] = delta
-        self.counts.read += int(np.abs(weights(delta)).sum())
+        self.counts.read += absolute(delta)
         return delta.append_column(ORIGIN, pa.array(np.arange(delta.num_rows, dtype=np.int64)))
+
+    def ignore(self, delta: pa.Table) -> None:
+        """Counts the rows of an input that the SQL does not read."""
+        self.counts.read += absolute(delta)
+        self.counts.filtered += absolute(delta)
 
     def weigh(self, stream: str, delta: pa.Table | None) -> int:
         """How many input rows a delta on the direct path of `stream` still stands for."""

@@ -82,7 +82,9 @@ def differing(one: Taken, other: Taken) -> Mask:
 
 def shown(taken: Taken, at: Longs, accumulators: Sequence[Accumulator], columns: Sequence[Column]) -> list[pa.Array]:
     """The result columns of the taken slots numbered `at`."""
-    return [_column(taken, at, i, kept, column) for i, (kept, column) in enumerate(zip(accumulators, columns, strict=True))]
+    return [
+        _column(taken, at, i, kept, column) for i, (kept, column) in enumerate(zip(accumulators, columns, strict=True))
+    ]
 
 
 def _column(taken: Taken, at: Longs, number: int, kept: Accumulator, column: Column) -> pa.Array:

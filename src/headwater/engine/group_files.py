@@ -8,7 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.engine.accumulators import Taken
-from headwater.engine.state.checkpoint_files import StateFile, read_batch, read_manifest, storage, write_batch, write_manifest
+from headwater.engine.state.checkpoint_files import (
+    StateFile,
+    read_batch,
+    read_manifest,
+    storage,
+    write_batch,
+    write_manifest,
+)
 from headwater.index.kernels import Longs
 
 _LEAST_WASTE = 4096
@@ -55,6 +62,8 @@ class GroupFiles:
         if not self._slots:
             return self._schema.empty_table()
         self._compact()
+        if not len(slots):
+            return self._schema.empty_table()
         position = np.zeros(int(self._slots[0].max()) + 1, np.int64)
         position[self._slots[0]] = np.arange(len(self._slots[0]))
         return self._keys[0].take(pa.array(position[slots]))

@@ -23,7 +23,14 @@ def _high_product(a: int, b: int) -> int:
 
 @njit(cache=True, nogil=True)
 def add_products(
-    low: Words, high: Words, counts: Longs, slots: Longs, value_low: Words, value_high: Words, valid: Mask, weights: Longs
+    low: Words,
+    high: Words,
+    counts: Longs,
+    slots: Longs,
+    value_low: Words,
+    value_high: Words,
+    valid: Mask,
+    weights: Longs,
 ) -> None:
     """Adds value * weight to the sum of each row's slot, and the weight to its count, where the value is not null."""
     for row in range(len(slots)):

@@ -113,7 +113,9 @@ def _reserved(inputs: Mapping[str, pa.Schema], source: SourceText) -> Iterator[S
         for column in schema.names:
             if column.lower() in RESERVED:
                 hint = f"rename the column {column} where {name} is read in"
-                yield SqlError(f"{name} has a column {column}, a name that Headwater uses", hint=hint, place=source.place())
+                yield SqlError(
+                    f"{name} has a column {column}, a name that Headwater uses", hint=hint, place=source.place()
+                )
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
@@ -184,7 +186,9 @@ def translate(error: duckdb.Error, source: SourceText) -> SqlError:
     message = str(detail.get("exception_message") or text)
     first, *more = message.split("\n")
     offset = int(detail.get("position") or 0)
-    return SqlError(_plain(first), hint=_hint(first, "\n".join(more), detail, source.sql[offset:]), place=source.place(offset))
+    return SqlError(
+        _plain(first), hint=_hint(first, "\n".join(more), detail, source.sql[offset:]), place=source.place(offset)
+    )
 
 
 def _plain(message: str) -> str:
@@ -225,5 +229,7 @@ def _not_final(plan: Plan, source: SourceText) -> Iterator[SqlError]:
     if not any(isinstance(node, Windowed) for node in nodes):
         yield SqlError("emit: final needs a time window to wait for; there is none", hint=hint, place=source.place())
     elif plan.root.open or not any(isinstance(node, Gate) for node in nodes):
-        message = "emit: final needs rows grouped by their time window (GROUP BY or PARTITION BY window_start or window_end)"
+        message = (
+            "emit: final needs rows grouped by their time window (GROUP BY or PARTITION BY window_start or window_end)"
+        )
         yield SqlError(message, hint=hint, place=source.place())

@@ -124,4 +124,3 @@ def whole(planner: Planner, query: exp.Query, environment: Environment, why: str
         return planner.recompute(inputs, ((),) * len(inputs), text(local), why)
     except BindError as error:
         raise CannotDecompose(str(error)) from error
-

@@ -27,6 +27,11 @@ def text(expression: exp.Expr) -> str:
     return str(expression.sql(dialect=DIALECT))
 
 
+def internal(kind: str, number: int) -> str:
+    """A column name of the planner's own. No SQL that people write has a # in a name, so none can be hidden by it."""
+    return f"{kind}#{number}"
+
+
 def column(relation: str, name: str) -> exp.Column:
     """A quoted reference to a column of a relation."""
     return exp.column(name, table=relation, quoted=True)

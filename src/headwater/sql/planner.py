@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from sqlglot import exp
 
 from headwater.sql.bind import Binder, BindError, quote
-from headwater.sql.expressions import AggregateFinder, CannotDecompose, column, conjunction, text, unnests
+from headwater.sql.expressions import AggregateFinder, CannotDecompose, column, conjunction, internal, text, unnests
 from headwater.sql.plan import Aggregate, Column, Columns, Gate, Linear, Node, Recompute, Scan, WindowColumn
 
 Emit = Literal["changes", "final"]
@@ -65,7 +65,7 @@ class Planner:
 
     def linear(self, node: Node, selected: Selected, where: Sequence[exp.Expr] = (), lateral: str = "") -> Node:
         """A filter and projection over `node`, or `node` itself where it would change nothing."""
-        selected = selected or [(exp.true(), "_any")]
+        selected = selected or [(exp.true(), internal("any", 0))]
         condition = conjunction(where)
         select = tuple((text(expression), name) for expression, name in selected)
         multiplies = bool(lateral) or any(unnests(expression) for expression, _ in selected)
@@ -96,9 +96,10 @@ class Planner:
         sql: str,
         why: str,
         windows: Mapping[str, WindowColumn] | None = None,
+        kind: str = "k",
     ) -> Recompute:
-        """A recompute whose SQL gives the key columns `_k0`, `_k1`, ... first."""
-        output_keys = tuple(f"_k{i}" for i in range(len(keys[0]))) if keys else ()
+        """A recompute whose SQL gives the key columns, called `internal(kind, i)`, besides others."""
+        output_keys = tuple(internal(kind, i) for i in range(len(keys[0]))) if keys else ()
         title = f"recompute by key: {why}" if output_keys else f"recompute the whole: {why}"
         given = dict(windows or {})
         columns = self.describe(sql)

@@ -67,7 +67,9 @@ _SPELLINGS = {"now": ("current_timestamp", "age("), "current_timestamp": ("now("
 def _samples_and_limits(query: exp.Query, sql: str) -> Iterator[Refusal]:
     for sample in query.find_all(exp.TableSample):
         message = "a sample is drawn anew each time, so its rows cannot be kept up to date"
-        yield Refusal(message, "WHERE hash(key) % 10 = 0 keeps a tenth of the rows for good", _offset(sample, sql, "sample"))
+        yield Refusal(
+            message, "WHERE hash(key) % 10 = 0 keeps a tenth of the rows for good", _offset(sample, sql, "sample")
+        )
     for found in query.find_all(exp.Select, exp.SetOperation, exp.Subquery):
         limited = found.args.get("limit") or found.args.get("offset")
         if limited is not None and found.args.get("order") is None and not isinstance(found.parent, exp.Exists):
@@ -93,7 +95,11 @@ def _lost_in_translation(sql: str) -> Iterator[Refusal]:
     tokens = DuckDB().tokenize(sql)
     for before, token in zip(tokens, tokens[1:], strict=False):
         if token.token_type == TokenType.TILDE and before.token_type in _OPERAND_ENDS:
-            yield Refusal("the operator ~ is not understood here", "write regexp_full_match(text, pattern)", token.start)
+            yield Refusal(
+                "the operator ~ is not understood here", "write regexp_full_match(text, pattern)", token.start
+            )
 
 
-_OPERAND_ENDS = frozenset({TokenType.VAR, TokenType.STRING, TokenType.IDENTIFIER, TokenType.R_PAREN, TokenType.R_BRACKET})
+_OPERAND_ENDS = frozenset(
+    {TokenType.VAR, TokenType.STRING, TokenType.IDENTIFIER, TokenType.R_PAREN, TokenType.R_BRACKET}
+)

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from headwater.sql.bind import quote
 from headwater.sql.block import Block
-from headwater.sql.expressions import CannotDecompose, column, has_subquery, substitute, text
+from headwater.sql.expressions import CannotDecompose, column, has_subquery, internal, substitute, text
 from headwater.sql.parse import DIALECT
 from headwater.sql.plan import Accumulator, Aggregate, Node
 from headwater.sql.planner import Planner, carried_windows, closing
@@ -53,13 +53,13 @@ def aggregate(block: Block) -> None:
 
 def _named_keys(group: Sequence[exp.Expr]) -> list[tuple[exp.Expr, str]]:
     distinct = {text(key): key for key in group}
-    return [(key, f"_k{i}") for i, key in enumerate(distinct.values())]
+    return [(key, internal("k", i)) for i, key in enumerate(distinct.values())]
 
 
 def _replace(grouping: Grouping, node: Node) -> None:
     block = grouping.block
     mapping: dict[str, exp.Expr] = {text(key): column(node.name, name) for key, name in grouping.keys}
-    mapping |= {text(call): column(node.name, f"_a{i}") for i, call in enumerate(grouping.calls)}
+    mapping |= {text(call): column(node.name, internal("a", i)) for i, call in enumerate(grouping.calls)}
     block.key = [key.copy() for key, _ in grouping.keys] if grouping.keys else None
     block.group = None
     block.move(node, mapping)
@@ -102,7 +102,7 @@ def aggregate_node(
 def _types_sql(grouping: Grouping) -> str:
     """The GROUP BY as it was, over the rows before projection: what DuckDB says of its types holds."""
     listed = [f"{text(key)} AS {quote(name)}" for key, name in grouping.keys]
-    listed += [f"{text(call)} AS _a{i}" for i, call in enumerate(grouping.calls)]
+    listed += [f"{text(call)} AS {quote(internal('a', i))}" for i, call in enumerate(grouping.calls)]
     by = ", ".join(text(key) for key, _ in grouping.keys)
     node = grouping.block.node.name
     return f"SELECT {', '.join(listed) or 'true'} FROM {quote(node)}{f' GROUP BY {by}' if by else ''}"
@@ -128,20 +128,18 @@ def _accumulator(
     if condition is not None:
         value = exp.Case(ifs=[exp.If(this=condition.copy(), true=value)])
     scale = int(type_[:-1].rpartition(",")[2]) if type_.startswith("DECIMAL") else 0
-    return Accumulator("sum" if isinstance(inner, exp.Sum) else "avg", f"_x{index}", f"_a{index}", scale), value
+    return Accumulator("sum" if isinstance(inner, exp.Sum) else "avg", internal("x", index), internal("a", index), scale), value
 
 
-def _counter(
-    argument: exp.Expr | None, condition: exp.Expr | None, index: int
-) -> tuple[Accumulator, exp.Expr | None]:
+def _counter(argument: exp.Expr | None, condition: exp.Expr | None, index: int) -> tuple[Accumulator, exp.Expr | None]:
     """count(*) or count(x): the argument projected is true where a row counts, else NULL."""
     counted = [condition.copy()] if condition is not None else []
     if argument is not None and not isinstance(argument, exp.Star):
         counted.append(exp.Not(this=exp.Is(this=exp.paren(argument.copy()), expression=exp.Null())))
     if not counted:
-        return Accumulator("rows", "", f"_a{index}"), None
+        return Accumulator("rows", "", internal("a", index)), None
     value = exp.Case(ifs=[exp.If(this=exp.and_(*counted, dialect=DIALECT), true=exp.true())])
-    return Accumulator("count", f"_x{index}", f"_a{index}"), value
+    return Accumulator("count", internal("x", index), internal("a", index)), value
 
 
 def _exact_type(type_: str) -> str | None:
@@ -164,7 +162,7 @@ def recomputed(grouping: Grouping) -> Node | None:
     inner = {text(column(old.name, name)): column(source.name, name) for name in old.names}
     keys = [text(column(source.name, name)) for _, name in grouping.keys]
     listed = [f"{key} AS {quote(name)}" for key, (_, name) in zip(keys, grouping.keys, strict=True)]
-    listed += [f"{text(substitute(call, inner))} AS _a{i}" for i, call in enumerate(grouping.calls)]
+    listed += [f"{text(substitute(call, inner))} AS {quote(internal('a', i))}" for i, call in enumerate(grouping.calls)]
     by = f" GROUP BY {', '.join(keys)}" if keys else ""
     why = ", ".join(text(call)[:40] for call in grouping.calls)
     windows = carried_windows(old, grouping.keys)

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from headwater.sql.bind import quote
 from headwater.sql.block import Block
-from headwater.sql.expressions import CannotDecompose, column, has_subquery, text, unnests
+from headwater.sql.expressions import CannotDecompose, column, has_subquery, internal, text, unnests
 from headwater.sql.plan import Node
 from headwater.sql.rules.aggregate import distinct_node
 
@@ -31,7 +31,7 @@ def finish(block: Block) -> Node:
 
 
 def _hidden(block: Block, expressions: Sequence[exp.Expr], prefix: str) -> list[tuple[exp.Expr, str]]:
-    return [(e.this if isinstance(e, exp.Ordered) else e, f"{prefix}{i}") for i, e in enumerate(expressions)]
+    return [(e.this if isinstance(e, exp.Ordered) else e, internal(prefix, i)) for i, e in enumerate(expressions)]
 
 
 def _order_sql(block: Block, relation: str, names: Sequence[str]) -> str:
@@ -39,7 +39,7 @@ def _order_sql(block: Block, relation: str, names: Sequence[str]) -> str:
     parts = []
     for i, ordered in enumerate(block.order):
         moved = ordered.copy()
-        moved.set("this", column(relation, f"_o{i}"))
+        moved.set("this", column(relation, internal("o", i)))
         parts.append(text(moved))
     return ", ".join([*parts, *(text(column(relation, name)) for name in names)])
 
@@ -48,11 +48,11 @@ def _distinct_on(block: Block, outputs: list[tuple[exp.Expr, str]]) -> Node:
     """DISTINCT ON: per key the first row in order."""
     if block.limit:
         raise CannotDecompose("DISTINCT ON with LIMIT")
-    keys = _hidden(block, block.distinct_on or [], "_k")
-    source = block.project([*keys, *_hidden(block, block.order, "_o"), *outputs])
+    keys = _hidden(block, block.distinct_on or [], "k")
+    source = block.project([*keys, *_hidden(block, block.order, "o"), *outputs])
     names = [name for _, name in outputs]
-    listed = ", ".join([name for _, name in keys] + [quote(name) for name in names])
-    on = ", ".join(name for _, name in keys)
+    listed = ", ".join(quote(name) for name in [*(name for _, name in keys), *names])
+    on = ", ".join(quote(name) for _, name in keys)
     order = _order_sql(block, source.name, names)
     sql = f"SELECT DISTINCT ON ({on}) {listed} FROM {quote(source.name)} ORDER BY {on}, {order}"
     node = block.planner.recompute((source,), (tuple(name for _, name in keys),), sql, "DISTINCT ON")
@@ -62,7 +62,7 @@ def _distinct_on(block: Block, outputs: list[tuple[exp.Expr, str]]) -> Node:
 def _top(block: Block, outputs: list[tuple[exp.Expr, str]]) -> Node:
     """ORDER BY ... LIMIT over everything."""
     names = [name for _, name in outputs]
-    hidden = _hidden(block, block.order, "_o")
+    hidden = _hidden(block, block.order, "o")
     if block.distinct_on is None:
         source = block.project([*outputs, *hidden])
     else:

@@ -70,6 +70,7 @@ def begin(planner: Planner, select: exp.Select, environment: Environment, compil
     if len(sources) != len(resolved):
         raise CannotDecompose("two FROM items of one name")
     known.update(used)
+    _part_aliases(qualified, set(sources))
     return FromClause(planner, qualified, sources, list(qualified.args.get("joins") or []), known, compile_)
 
 
@@ -91,6 +92,18 @@ def _resolve(
     raise CannotDecompose(f"{item.key.upper()} in FROM")
 
 
+def _part_aliases(select: exp.Select, outer: set[str]) -> None:
+    """Renames FROM items of subqueries that have an alias of the outer query: inside they hide the outer one."""
+    for number, inner in enumerate(query for query in select.find_all(exp.Select) if query is not select):
+        sources = [inner.args.get("from_"), *(inner.args.get("joins") or [])]
+        hiding = {source.this.alias_or_name for source in sources if source is not None} & outer
+        for node in inner.walk():
+            if isinstance(node, exp.Column) and node.table in hiding:
+                node.set("table", exp.to_identifier(f"{node.table}.{number}", quoted=True))
+            elif isinstance(node, exp.TableAlias) and node.name in hiding:
+                node.set("this", exp.to_identifier(f"{node.name}.{number}", quoted=True))
+
+
 def _qualify(select: exp.Query, nodes: Sequence[Node]) -> exp.Select:
     schema = {node.name: {name: "unknown" for name in node.names} for node in nodes}
     try:
@@ -99,8 +112,9 @@ def _qualify(select: exp.Query, nodes: Sequence[Node]) -> exp.Select:
         raise CannotDecompose(f"its names are not plain: {error}") from error
     if not isinstance(qualified, exp.Select):
         raise CannotDecompose("it is no plain SELECT")
+    outputs = {e.alias_or_name.lower() for e in qualified.expressions}
     for found in qualified.find_all(exp.Column):
-        if not found.table:
+        if not found.table and found.name.lower() not in outputs:
             raise CannotDecompose(f"the name {text(found)}")
     return qualified
 
@@ -142,7 +156,8 @@ def _join_all(clause: FromClause, where: list[exp.Expr]) -> tuple[Node, list[exp
     kinds = [_kind(found) for found in clause.joins]
     inner = all(kind.word == "INNER" and not kind.asof for kind in kinds)
     pool = [*where, *(part for found in clause.joins for part in conjuncts(found.args.get("on")))] if inner else where
-    safe = [alias for i, alias in enumerate(aliases) if not _nullable(i, kinds)]
+    tables_only = [alias for alias in aliases if clause.sources[alias] is not None]
+    safe = [alias for alias in tables_only if not _nullable(aliases.index(alias), kinds)]
     pushed = {alias: [part for part in pool if tables(part) == {alias}] for alias in safe}
     rest = [part for part in pool if not any(part in parts for parts in pushed.values())]
     node = _prepare(clause, aliases[0], pushed.get(aliases[0], []))
@@ -191,7 +206,8 @@ def _join_one(
 
 def _unnest(clause: FromClause, node: Node, found: exp.Join, kind: JoinKind, on: list[exp.Expr]) -> Node:
     """`FROM t, UNNEST(t.items) AS u(item)`: rows of one row, so linear."""
-    if kind.word not in ("INNER", "LEFT") or any(text(part).upper() != "TRUE" for part in on):
+    on = [part for part in on if text(part).upper() != "TRUE"]
+    if kind.word not in ("INNER", "LEFT") or (on and kind.word == "LEFT"):
         raise CannotDecompose("an UNNEST joined on a condition")
     item = found.this
     alias = item.alias.lower()
@@ -201,7 +217,7 @@ def _unnest(clause: FromClause, node: Node, found: exp.Join, kind: JoinKind, on:
     word = "LEFT JOIN" if kind.word == "LEFT" else "CROSS JOIN"
     after = " ON true" if kind.word == "LEFT" else ""
     lateral = f" {word} {text(substitute(item, clause.mapping))}{after}"
-    wider = clause.planner.linear(node, selected, (), lateral)
+    wider = clause.planner.linear(node, selected, [substitute(part, clause.mapping) for part in on], lateral)
     clause.mapping = {key: column(wider.name, ref.name) for key, ref in clause.mapping.items()}
     clause.mapping |= {text(column(alias, name)): column(wider.name, f"{alias}.{name}") for name in names}
     return wider

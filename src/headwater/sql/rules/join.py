@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from headwater.sql.bind import quote
-from headwater.sql.expressions import CannotDecompose, column, conjunction, has_subquery, tables, text
+from headwater.sql.expressions import CannotDecompose, column, conjunction, has_subquery, internal, tables, text
 from headwater.sql.plan import Join, Node, WindowColumn
 from headwater.sql.planner import Planner
 
@@ -69,9 +69,7 @@ class JoinParts:
     condition: str
 
 
-def split_equalities(
-    parts: Sequence[exp.Expr], left: set[str], right: set[str]
-) -> tuple[list[Pair], list[exp.Expr]]:
+def split_equalities(parts: Sequence[exp.Expr], left: set[str], right: set[str]) -> tuple[list[Pair], list[exp.Expr]]:
     """Divides conjuncts into equalities between the sides and the rest."""
     pairs: list[Pair] = []
     rest: list[exp.Expr] = []
@@ -126,21 +124,21 @@ def recomputed_join(planner: Planner, parts: JoinParts) -> Node | None:
     left, right, left_keys, right_keys, condition = _keyed(planner, parts)
     word = f"ASOF {parts.kind.word}" if parts.kind.asof else parts.kind.word
     select = _select(left, right)[: len(left.names) if parts.kind.left_only else None]
-    keys = [_output_key(parts.kind, *pair) for pair in zip(_refs(left, left_keys), _refs(right, right_keys), strict=True)]
-    listed = [f"{key} AS _k{i}" for i, key in enumerate(keys)]
-    listed += [f"{expression} AS {quote(name)}" for expression, name in select if not name.startswith("_k")]
+    keys = [
+        _output_key(parts.kind, *pair) for pair in zip(_refs(left, left_keys), _refs(right, right_keys), strict=True)
+    ]
+    listed = [f"{key} AS {quote(internal('j', i))}" for i, key in enumerate(keys)]
+    listed += [f"{expression} AS {quote(name)}" for expression, name in select if not name.startswith("j#")]
     body = f"FROM {quote(left.name)} {word} JOIN {quote(right.name)} ON {condition}"
     why = f"{word} JOIN" if left_keys else f"{word} JOIN without an equality"
     windows = _windows(left, right) if not parts.kind.left_only else dict(left.windows)
-    return planner.recompute((left, right), (left_keys, right_keys), f"SELECT {', '.join(listed)} {body}", why, windows)
+    return planner.recompute((left, right), (left_keys, right_keys), f"SELECT {', '.join(listed)} {body}", why, windows, "j")
 
 
 JOIN_RULES: tuple[Callable[[Planner, JoinParts], Node | None], ...] = (inner_join, recomputed_join)
 
 
-def _keyed(
-    planner: Planner, parts: JoinParts
-) -> tuple[Node, Node, tuple[str, ...], tuple[str, ...], str]:
+def _keyed(planner: Planner, parts: JoinParts) -> tuple[Node, Node, tuple[str, ...], tuple[str, ...], str]:
     """Both sides with their key columns in the type in which they compare; pairs that do not compare so are no key."""
     left: list[tuple[exp.Expr, str]] = []
     right: list[tuple[exp.Expr, str]] = []
@@ -150,8 +148,8 @@ def _keyed(
             type_, same = planner.common_type(ours, theirs, relations)
         except CannotDecompose:
             continue
-        left.append((ours if same else exp.cast(ours.copy(), type_, dialect="duckdb"), f"_key{len(left)}"))
-        right.append((theirs if same else exp.cast(theirs.copy(), type_, dialect="duckdb"), f"_key{len(right)}"))
+        left.append((ours if same else exp.cast(ours.copy(), type_, dialect="duckdb"), internal("l", len(left))))
+        right.append((theirs if same else exp.cast(theirs.copy(), type_, dialect="duckdb"), internal("r", len(right))))
     new_left, left_keys = key_columns(planner, parts.left, left)
     new_right, right_keys = key_columns(planner, parts.right, right)
     condition = parts.condition or "true"

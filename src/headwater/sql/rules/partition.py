@@ -8,7 +8,16 @@ from sqlglot import exp
 
 from headwater.sql.bind import quote
 from headwater.sql.block import Block
-from headwater.sql.expressions import CannotDecompose, PEER_FUNCTIONS, column, function_name, has_subquery, substitute, text
+from headwater.sql.expressions import (
+    CannotDecompose,
+    PEER_FUNCTIONS,
+    column,
+    function_name,
+    has_subquery,
+    internal,
+    substitute,
+    text,
+)
 from headwater.sql.plan import Node
 from headwater.sql.planner import carried_windows
 
@@ -41,10 +50,10 @@ def partition(block: Block) -> None:
         return
     if any(has_subquery(e) for e in block.remaining()):
         raise CannotDecompose("a subquery beside window functions")
-    keys = [(key, f"_k{i}") for i, key in enumerate(_common_partition(calls))]
+    keys = [(key, internal("p", i)) for i, key in enumerate(_common_partition(calls))]
     source = block.project([*keys, *block.needed()])
     node = _recompute(block, source, keys, calls)
-    mapping = {text(call): column(node.name, f"_w{i}") for i, call in enumerate(calls)}
+    mapping = {text(call): column(node.name, internal("w", i)) for i, call in enumerate(calls)}
     mapping |= {text(column(block.node.name, n)): column(node.name, n) for n in source.names if n in node.names}
     block.qualify = None
     block.move(node, mapping)
@@ -56,22 +65,20 @@ def _common_partition(calls: Sequence[exp.Window]) -> list[exp.Expr]:
     return [e for key, e in partitions[0].items() if all(key in other for other in partitions)]
 
 
-def _recompute(
-    block: Block, source: Node, keys: Sequence[tuple[exp.Expr, str]], calls: Sequence[exp.Window]
-) -> Node:
+def _recompute(block: Block, source: Node, keys: Sequence[tuple[exp.Expr, str]], calls: Sequence[exp.Window]) -> Node:
     inner: dict[str, exp.Expr] = {text(column(block.node.name, n)): column(source.name, n) for n in source.names}
     settled = [_break_ties(substitute(call, inner), source) for call in calls]
     listed = [text(column(source.name, name)) for name in source.names]
-    listed += [f"{text(call)} AS _w{i}" for i, call in enumerate(settled)]
+    listed += [f"{text(call)} AS {quote(internal('w', i))}" for i, call in enumerate(settled)]
     sql = f"SELECT {', '.join(listed)} FROM {quote(source.name)}"
     if block.qualify is not None:
-        outer = {text(call): exp.column(f"_w{i}", quoted=True) for i, call in enumerate(calls)}
+        outer = {text(call): exp.column(internal("w", i), quoted=True) for i, call in enumerate(calls)}
         outer |= {text(column(block.node.name, n)): exp.column(n, quoted=True) for n in source.names}
         sql = f"SELECT * FROM ({sql}) WHERE {text(substitute(block.qualify, outer))}"
     windows = carried_windows(block.node, [*keys, *block.needed()])
     why = ", ".join(function_name(call.this) or text(call.this)[:40] for call in calls) + " OVER (...)"
     return block.planner.gated(
-        block.planner.recompute((source,), (tuple(name for _, name in keys),), sql, why, windows)
+        block.planner.recompute((source,), (tuple(name for _, name in keys),), sql, why, windows, "p")
     )
 
 

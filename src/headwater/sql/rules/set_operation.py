@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from headwater.sql.bind import quote
-from headwater.sql.expressions import CannotDecompose, column
+from headwater.sql.expressions import CannotDecompose, column, internal
 from headwater.sql.plan import Node, Union
 from headwater.sql.planner import Planner
 from headwater.sql.rules.aggregate import distinct_node
@@ -53,7 +53,9 @@ def _by_row(planner: Planner, sides: tuple[Node, Node], word: str) -> Node:
     if left is right:
         right = planner.linear(right, [(column(right.name, n), f"{n}.right") for n in right.names])
     names = left.names
-    keyed = ", ".join(f"{quote(name)} AS _k{i}" for i, name in enumerate(names))
+    keyed = ", ".join(f"{quote(name)} AS {quote(internal('k', i))}" for i, name in enumerate(names))
     sql = f"SELECT {keyed} FROM (SELECT * FROM {quote(left.name)} {word} SELECT * FROM {quote(right.name)})"
-    node = planner.recompute(sides if right is sides[1] else (left, right), (tuple(names), tuple(right.names)), sql, word)
-    return planner.linear(node, [(column(node.name, f"_k{i}"), name) for i, name in enumerate(names)])
+    node = planner.recompute(
+        sides if right is sides[1] else (left, right), (tuple(names), tuple(right.names)), sql, word
+    )
+    return planner.linear(node, [(column(node.name, internal("k", i)), name) for i, name in enumerate(names)])

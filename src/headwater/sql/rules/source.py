@@ -18,7 +18,9 @@ Environment = Mapping[str, Node]
 
 Compile = Callable[[Planner, exp.Query, Environment], Node]
 
-PURE_TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest", "repeat", "json_each", "json_tree", *WINDOW_FUNCTIONS})
+PURE_TABLE_FUNCTIONS = frozenset(
+    {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree", *WINDOW_FUNCTIONS}
+)
 """Table functions whose answer depends on nothing but their arguments."""
 
 
@@ -61,9 +63,7 @@ def _windowed(planner: Planner, name: str, stream: Node, arguments: list[exp.Exp
         raise CannotDecompose("the stream has a column window_start or window_end already")
     title = f"{name} by {time.name} of {size}"
     return planner.add(
-        Windowed(
-            planner.name(), columns, (stream,), title, windows, True, function=function, multiplies=name == "hop"
-        )
+        Windowed(planner.name(), columns, (stream,), title, windows, True, function=function, multiplies=name == "hop")
     )
 
 

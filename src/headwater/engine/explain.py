@@ -1,0 +1,45 @@
+"""A plan as text for people: what each operator does, why, and what it keeps."""
+
+from __future__ import annotations
+
+from headwater.engine.graph import Graph
+from headwater.sql.plan import Aggregate, Gate, Join, Linear, Node, Plan, Recompute, Windowed
+
+
+def explain(plan: Plan, graph: Graph) -> str:
+    """One line per operator, readers above what they read; a shared one is written once and named after that."""
+    lines: list[str] = []
+    _write(plan.root, graph, 0, set(), lines)
+    return "\n".join(lines)
+
+
+def _write(node: Node, graph: Graph, depth: int, seen: set[Node], lines: list[str]) -> None:
+    operator = graph.operators.get(node)
+    keeps = f"  [keeps {operator.keeps()}]" if operator is not None and node not in seen else ""
+    again = " (as above)" if node in seen and node.inputs else ""
+    detail = _detail(node)
+    lines.append(f"{'  ' * depth}{node.name} {node.title}{f': {detail}' if detail else ''}{again}{keeps}")
+    if node in seen:
+        return
+    seen.add(node)
+    for source in node.inputs:
+        _write(source, graph, depth + 1, seen, lines)
+
+
+def _detail(node: Node) -> str:
+    match node:
+        case Linear():
+            return node.where[:160]
+        case Aggregate():
+            return ", ".join(accumulator.kind for accumulator in node.accumulators)
+        case Join():
+            return node.condition[:160]
+        case Recompute(whole=True) if node.inputs:
+            return "cost: every row again at each change; last resort"
+        case Recompute() if node.inputs:
+            return "cost: the rows of each key that changed"
+        case Gate():
+            return node.closes
+        case Windowed():
+            return "windows start at multiples of it since 1970-01-01 UTC"
+    return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ Status = dict[str, JsonValue]
 
 FILE = "status.json"
 LOCK = "lock"
+LOCK_TRIES = 20
 
 
 class StatusWriter:
@@ -118,25 +120,31 @@ def read_status(state: Path) -> Status:
 
 def is_running(state: Path) -> bool:
     """Whether a process holds the state folder's lock."""
+    descriptor = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        lock = take_lock(state)
-    except UserError:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    os.close(lock)
+    finally:
+        os.close(descriptor)
     return False
 
 
-def take_lock(state: Path) -> int:
+def take_lock(state: Path, clock: Clock) -> int:
     """Takes the state folder for this process; the lock goes with the returned descriptor, or with the process.
+
+    Tries for a second, because whoever asks whether the project is running holds the lock for an instant.
 
     Raises:
         UserError: another process has it.
     """
     state.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UserError(f"this project is running already: {state} is taken", hint="headwater status") from None
-    return descriptor
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            clock.wait(threading.Event(), 1.0 / LOCK_TRIES)
+    os.close(descriptor)
+    raise UserError(f"this project is running already: {state} is taken", hint="headwater status")

@@ -55,7 +55,7 @@ class Supervisor:
         self._journal = journal or Journal(clock=self._clock)
         self._watch = watch
         self._stop = threading.Event()
-        self._lock = take_lock(project.state)
+        self._lock = take_lock(project.state, self._clock)
         self._partitions = Partitions(project.state / "log", self._clock, int(project.run.log_segment))
         made = sources if sources is not None else self._make_sources()
         arrived = threading.Event()

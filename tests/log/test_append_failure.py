@@ -98,7 +98,7 @@ def test_a_failed_write_stops_the_partition(tmp_path: Path, name: str, action: s
     assert check(tmp_path, acknowledged(again.stdout)) == head + 36
 
 
-@pytest.mark.parametrize("limit", range(700, 3400, 225))
+@pytest.mark.parametrize("limit", range(1200, 3000, 150))
 def test_a_file_that_may_not_grow(tmp_path: Path, limit: int) -> None:
     """RLIMIT_FSIZE: the kernel writes a part and then refuses, as a full disk does."""
     prelude = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"

@@ -281,24 +281,31 @@ def test_a_stale_sector_of_the_same_file_is_found(sample: Sample, tmp_path: Path
     assert found.damages[0].reason == "the frame does not follow the one before it"
 
 
-def test_frames_inside_of_rows_are_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shift", range(0, 64, 8))
+def test_frames_inside_of_rows_are_rows(tmp_path: Path, shift: int) -> None:
     """A source may hold copies of our own frames; in the search for what follows a damage they do not count."""
     write(tmp_path, [[group(1, order_rows=1)]])
     path = tmp_path / FIRST
-    frame = scan(memoryview(path.read_bytes()), decode_header(memoryview(path.read_bytes()))).frames[-1]
-    copies = [path.read_bytes()[frame.position : frame.end]] * 8
-    unchanged = ChangeBatch(CLICKS, clicks(2, 8).rows.set_column(5, CHANGE_COLUMNS[5], pa.array(copies, pa.binary())))
-    mark = read_mark(tmp_path)[0]
+    whole = _scan_file(path)
+    copy = path.read_bytes()[whole.frames[-1].position : whole.size]
+    values = pa.array([bytes(shift), *[copy] * 7], pa.binary())
+    rows = clicks(2, 8).rows.set_column(5, CHANGE_COLUMNS[5], values)
     partition = Partition.open(tmp_path)
-    partition.append([Group(boundary(2), (unchanged,))])
+    partition.append([Group(boundary(2), (ChangeBatch(CLICKS, rows),))])
     partition.close()
+    schema, batch, commit = _scan_file(path).frames[-3:]
     content = bytearray(path.read_bytes())
-    content[mark.length + 8] ^= 1
-    batch = scan(memoryview(path.read_bytes()), decode_header(memoryview(content))).frames[-2]
+    content[schema.position + 20] ^= 1
     content[batch.position + 20] ^= 1
-    assert bytes(content).count(b"HWFR") > 10
-    found = scan(memoryview(content), decode_header(memoryview(content)))
-    assert [each.kind.name for each in found.later] == ["COMMIT"]
+    path.write_bytes(content)
+    assert _scan_file(path).later == [commit]
+
+
+def _scan_file(path: Path) -> Scan:
+    content = memoryview(path.read_bytes())
+    header = decode_header(content)
+    assert header is not None
+    return scan(content, header)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,14 +1,27 @@
-"""A partition's folder as such: making directory entries durable, and letting one writer in at a time."""
+"""A partition's folder as such: making data and directory entries durable, and letting one writer in at a time."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from pathlib import Path
 
 from headwater.errors import StorageFailed, UserError
 
 LOCK_NAME = "lock"
+
+
+def fsync_data(descriptor: int) -> None:
+    """Makes a file's data, and as much of its metadata as reading it back needs, durable.
+
+    Raises:
+        OSError: it failed; do not try it again.
+    """
+    if sys.platform == "darwin":
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(descriptor)
 
 
 def fsync_directory(folder: Path) -> None:

@@ -12,6 +12,7 @@ Without a mark nothing is known to be unacknowledged, so any frame after the dam
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,7 +166,8 @@ def recover(path: Path, header: SegmentHeader, mark: Mark | None) -> tuple[Scan,
     """
     descriptor = os.open(path, os.O_RDWR)
     try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        if sys.platform == "linux":
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         found = scan(map_file(path), header)
         recovery = judge(path, found, mark)
         if recovery.cut_bytes:

@@ -12,7 +12,7 @@ from headwater.change import Group
 from headwater.clock import Clock
 from headwater.failpoint import reach
 from headwater.log.cursor import SegmentChain
-from headwater.log.directory import fsync_directory
+from headwater.log.directory import fsync_data, fsync_directory
 from headwater.log.frame import HEADER_BYTES, Bytes, Frame, Kind, crc_of, pack, padded
 from headwater.log.mark import MarkFile
 from headwater.log.payload import Commit, Counts, advance, encode_commit, encode_rows, encode_stream
@@ -146,7 +146,7 @@ class SegmentWriter:
         """
         self._write()
         reach("log.append.after_write")
-        os.fdatasync(self._descriptor)
+        fsync_data(self._descriptor)
         self._durable = self.end
 
     def publish(self) -> None:

@@ -62,13 +62,13 @@ def _play(folder: Path, seconds: float, rate: float, json: bool, picture: Path |
 
 
 def _tell(outcome: Outcome) -> None:
-    found, fresh, before = outcome.verification, outcome.freshness_ms, outcome.undisturbed_ms
+    found, fresh, waited = outcome.verification, outcome.freshness_ms, outcome.with_restart_ms
     output.print_data("")
     output.print_data(f"  changes committed by the shop   {outcome.rows_written:>12,}")
     output.print_data(f"  changes captured                {outcome.rows_captured:>12,}")
     output.print_data(f"  epochs committed to the lake    {outcome.epochs:>12,}")
-    output.print_data(f"  freshness p50 / p99, undisturbed{_ms(before['p50']):>12} / {_ms(before['p99'])}")
-    output.print_data(f"  with the restart                {_ms(fresh['p50']):>12} / {_ms(fresh['p99'])}")
+    output.print_data(f"  freshness p50 / p99             {_ms(fresh['p50']):>12} / {_ms(fresh['p99'])}")
+    output.print_data(f"  the same across the kill        {_ms(waited['p50']):>12} / {_ms(waited['p99'])}")
     if outcome.restart_s is not None:
         output.print_data(f"  back after kill -9 in           {outcome.restart_s:>10,.1f} s")
     output.print_data(
@@ -87,10 +87,11 @@ def _suggest(folder: Path, kept: bool) -> None:
         output.note("  Keep the project and its lake to look around in them:  headwater demo --dir shop")
         output.note("  On a database of your own, with no project at all:     headwater mirror postgresql://...")
         return
-    output.note(f"  The project and its lake are in {folder}. Try:")
-    output.note(f'    headwater query "{_QUERY}" {folder}')
-    output.note(f"    headwater query --tables {folder}")
-    output.note(f"    headwater status {folder}")
+    output.note("  The project and its lake stay. Try:")
+    output.note(f"    cd {folder}")
+    output.note(f'    headwater query "{_QUERY}"')
+    output.note("    headwater query --tables")
+    output.note("    headwater status")
 
 
 def _ms(value: float | None) -> str:

@@ -140,13 +140,13 @@ def _run(project: Project, once: bool) -> HeadwaterError | None:
 
 
 def _suggest(project: Project) -> None:
-    folder = project.folder
     table = next(iter(sorted(_tables(project))), "TABLE")
     output.note(f"  The tables are in {_warehouse(project)}. Ask them things, while this runs or after:")
-    output.note(f"    headwater query --tables {folder}")
-    output.note(f'    headwater query "FROM {table} LIMIT 10" {folder}')
-    output.note(f"  {folder} is a project: put SELECT statements into {folder / 'models'}/NAME.sql, then")
-    output.note(f"    {URL_VARIABLE}=postgresql://... headwater run {folder}")
+    output.note(f"    cd {project.folder}")
+    output.note("    headwater query --tables")
+    output.note(f'    headwater query "FROM {table} LIMIT 10"')
+    output.note("  That folder is a project: put SELECT statements into models/NAME.sql there, then")
+    output.note(f"    {URL_VARIABLE}=postgresql://... headwater run")
 
 
 def _tables(project: Project) -> Sequence[str]:

@@ -17,6 +17,7 @@ from replay import (
 )
 
 from headwater.capture.postgres.resume import lsn_of
+from headwater.capture.postgres.transactions import GROUP_RECORDS
 from headwater.errors import InvariantBroken, SourceUnavailable
 
 MARKER = "CREATE TABLE marker (id bigserial PRIMARY KEY)"
@@ -127,6 +128,29 @@ def test_transaction_over_tables_is_one_group(db):
     assert sorted(position.ordinal for position in positions([group])) == [0, 1, 2, 3, 4]
     assert {position.commit for position in positions([group])} == {group.boundary.position.commit}
     assert group.boundary.position.ordinal == 4
+
+
+def test_a_steady_trickle_is_not_held_back(db):
+    db.run(TABLE)
+    reader = db.open(db.source())
+    read_snapshot(reader)
+    stop = threading.Event()
+
+    def trickle():
+        with psycopg.connect(db.url, autocommit=True) as connection:
+            for number in range(GROUP_RECORDS):
+                if stop.is_set():
+                    return
+                connection.execute("INSERT INTO t VALUES (%s)", (number,))
+
+    writer = threading.Thread(target=trickle)
+    writer.start()
+    try:
+        groups = read_changes(reader, 1)
+    finally:
+        stop.set()
+        writer.join()
+    assert len(groups[-1]) < GROUP_RECORDS / 10
 
 
 def test_copy_of_many_rows_has_unique_positions(db):

@@ -21,7 +21,8 @@ from headwater.clock import Clock
 from headwater.errors import SourceStopped, SourceUnavailable
 
 LINGER_S = 0.002
-"""How long a group that is not full waits for more that is on its way already."""
+LINGER_MAX_S = 0.02
+"""How long a group that is not full waits for the next bytes, and for all that follow them in a steady stream."""
 
 STATUS_INTERVAL_S = 10.0
 """At the latest after this the server hears from us, well within its wal_sender_timeout of a minute."""
@@ -61,6 +62,7 @@ class Stream:
         self._flushed = self._taken = self._head = assembler.lsn
         self._quiet = 0
         self._asked = False
+        self._waiting_since: float | None = None
         self._stopped: SourceStopped | None = None
         self._status_at = self._heartbeat_at = clock.monotonic_s()
         self._start(slot, publication)
@@ -154,8 +156,9 @@ class Stream:
     def _next(self) -> Group | None:
         """A group if there is one to hand over now."""
         assembler = self._assembler
-        if assembler.complete and (assembler.full or not self._readable(LINGER_S)):
+        if self._ripe():
             group = assembler.take()
+            self._waiting_since = None
         elif self._heartbeat_due():
             group = assembler.heartbeat(self._quiet)
             self._asked, self._heartbeat_at = False, self._clock.monotonic_s()
@@ -164,6 +167,15 @@ class Stream:
         self._taken = assembler.lsn
         self._head = max(self._head, self._taken)
         return group
+
+    def _ripe(self) -> bool:
+        """Whether whole transactions wait, and waiting longer would not pack many more into the group."""
+        if not self._assembler.complete:
+            return False
+        now = self._clock.monotonic_s()
+        self._waiting_since = now if self._waiting_since is None else self._waiting_since
+        waited = now - self._waiting_since >= LINGER_MAX_S
+        return self._assembler.full or waited or not self._readable(LINGER_S)
 
     def _heartbeat_due(self) -> bool:
         assembler = self._assembler

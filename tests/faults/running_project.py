@@ -9,6 +9,8 @@ import threading
 
 import psycopg
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
+from sqlalchemy.exc import OperationalError
 
 from headwater.clock import SystemClock
 
@@ -36,7 +38,7 @@ def wait_until(condition, what):
         try:
             if condition():
                 return
-        except (OSError, KeyError, ValueError, IndexError):
+        except (OSError, KeyError, ValueError, IndexError, NoSuchTableError, OperationalError):
             pass
         clock.wait(never, 0.05)
     raise AssertionError(f"{DEADLINE_S:.0f} seconds have gone and it is not so: {what}")

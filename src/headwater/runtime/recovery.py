@@ -10,6 +10,7 @@ from headwater.engine.normalise import Normaliser
 from headwater.errors import HeadwaterError, SourceStopped, SourceUnavailable, StorageFailed, UserError
 from headwater.lake.iceberg.lake import IcebergLake
 from headwater.lake.table_format import Lake, TableSpec
+from headwater.project.check import check
 from headwater.project.definition import Project, SourceDefinition
 from headwater.project.discovery import load_streams, save_streams
 from headwater.runtime.capture_job import Partitions
@@ -35,6 +36,7 @@ def open_pipeline(
     """Opens the project and runs again whatever a crash cut short; afterwards every table holds the last epoch planned.
 
     Raises:
+        ProjectError: the models do not fit the streams.
         SourceUnavailable: the streams are not known yet and a source does not answer.
         HeadwaterError: there are checkpoints and none can be read.
     """
@@ -91,7 +93,9 @@ def _stream_nodes(
         before = [stream for stream in known if _feeds(definition.name, stream, project, partitions)]
         for stream in merge_streams(before, _discover(sources[definition.name], before)):
             streams[stream.name] = (stream, definition)
-    save_streams(project.state, [stream for stream, _ in streams.values()])
+    found = [stream for stream, _ in streams.values()]
+    check(project, found)
+    save_streams(project.state, found)
     return lambda: {name: _node(stream, definition) for name, (stream, definition) in streams.items()}
 
 

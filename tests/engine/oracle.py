@@ -33,6 +33,7 @@ from headwater.sql.prelude import connect
 BASE = datetime(2024, 5, 1, 12, 0, 0)
 DOMAINS = {
     "int": (*range(-2, 4), 70_000),
+    "small": (0, 1, 2, 3),
     "bigint": (*range(-2, 4), 9_000_000_000_000_000_000, -9_000_000_000_000_000_000),
     "ubigint": (0, 1, 2, 18_000_000_000_000_000_000),
     "varchar": ("x", "y", "z", "", "it's", "ü"),
@@ -47,7 +48,8 @@ DOMAINS = {
     "timestamptz": tuple((BASE + timedelta(seconds=s)).replace(tzinfo=UTC) for s in range(0, 40, 3)),
 }
 TYPES = {
-    "int": pa.int32(), "bigint": pa.int64(), "ubigint": pa.uint64(), "varchar": pa.string(), "digits": pa.string(),
+    "small": pa.int64(), "int": pa.int32(),
+    "bigint": pa.int64(), "ubigint": pa.uint64(), "varchar": pa.string(), "digits": pa.string(),
     "double": pa.float64(), "plain": pa.float64(), "boolean": pa.bool_(), "date": pa.date32(),
     "decimal(10,2)": pa.decimal128(10, 2), "int[]": pa.list_(pa.int32()), "timestamp": pa.timestamp("us"),
     "timestamptz": pa.timestamp("us", "UTC"),

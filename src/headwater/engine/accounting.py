@@ -18,8 +18,8 @@ class Counts:
     """Rows of input by what became of them, each row counted by the absolute value of its weight.
 
     Each is counted where it happens, so that the identity can be checked: read by `apply`; filtered by filters on the
-    way of an input's rows; late by the window operator; rejected where an expression fails; landed at the first operator
-    that keeps, merges or shares rows, or at the result.
+    way of an input's rows; late by the window operator; rejected where an expression fails; landed at the first
+    operator that keeps, merges or shares rows, or at the result.
 
     Attributes:
         missed_windows: windows of a hop that were closed for rows that still landed in others.

@@ -28,7 +28,8 @@ FORMAT = 1
 def fingerprint(
     sql: str, inputs: Mapping[str, pa.Schema], key: Sequence[str], emit: str, lateness: timedelta, late: str | None
 ) -> str:
-    """Says whether state belongs to this SELECT: a hash over all that gives it its meaning, and the format's version."""
+    """Says whether state belongs to this SELECT: a hash over all that gives it its meaning, and the format's
+    version."""
     schemas = [f"{name}:{[(f.name, str(f.type)) for f in schema]}" for name, schema in sorted(inputs.items())]
     parts = [str(FORMAT), sql, *schemas, ",".join(key), emit, str(lateness), str(late)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -57,8 +58,8 @@ def save(folder: Path, print_: str, watermarks: Mapping[str, int], ledger: Ledge
         write_manifest(own, {
             "format": FORMAT,
             "fingerprint": print_,
-            "watermarks": {stream: us for stream, us in watermarks.items()},
-            "counts": {name: count for name, count in asdict(ledger.counts).items()},
+            "watermarks": dict(watermarks.items()),
+            "counts": dict(asdict(ledger.counts).items()),
             "rejects": {"name": file.name, "size": file.size, "sha256": file.sha256},
         })  # fmt: skip
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.change import WEIGHT, delta_schema
-from headwater.index.key_index import group
 from headwater.index.kernels import Longs
+from headwater.index.key_index import group
 
 ORIGIN = "_origin"
 

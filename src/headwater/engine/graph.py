@@ -121,8 +121,8 @@ class Graph:
 
 
 def _direct_paths(nodes: list[Node]) -> dict[Node, str]:
-    """Nodes that rows of one input reach one by one, with the input: from a scan through operators without memory, up to
-    where rows are shared or merged."""
+    """Nodes that rows of one input reach one by one, with the input: from a scan through operators without memory, up
+    to where rows are shared or merged."""
     readers = {node: sum(other.inputs.count(node) for other in nodes) for node in nodes}
     direct: dict[Node, str] = {}
     for node in nodes:

@@ -13,7 +13,7 @@ _HALF = np.uint64(32)
 
 
 @njit(cache=True, nogil=True)
-def _high_product(a: int, b: int) -> int:
+def _high_product(a: np.uint64, b: np.uint64) -> np.uint64:
     """The upper 64 bits of the product of two unsigned 64-bit numbers."""
     a_low, a_high, b_low, b_high = a & _LOW, a >> _HALF, b & _LOW, b >> _HALF
     middle = a_high * b_low + ((a_low * b_low) >> _HALF)

@@ -1,9 +1,10 @@
 """The contract of an operator: one node of a plan at work, from the changes of its inputs to the changes of its result.
 
-A *delta* is an Arrow table of the node's columns, int64 `_weight`, and on the direct path of an input int64 `_origin` (the
-row of the input's delta that a row stems from). The graph calls, from one thread: `initial` once, before everything else
-and not after a restore; then `step` whenever an input changed, and `advance` whenever event time moved, inputs before their
-readers, so that in an advance the step of what the inputs let go comes first. An operator that raises has lost its state.
+A *delta* is an Arrow table of the node's columns, int64 `_weight`, and on the direct path of an input int64 `_origin`
+(the row of the input's delta that a row stems from). The graph calls, from one thread: `initial` once, before
+everything else and not after a restore; then `step` whenever an input changed, and `advance` whenever event time
+moved, inputs before their readers, so that in an advance the step of what the inputs let go comes first. An operator
+that raises has lost its state.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class Operator(Protocol):
         """The changes of the result that changes of the inputs cause; None stands for no changes."""
 
     def advance(self, closed_us: int) -> pa.Table | None:
-        """Windows that end at or before `closed_us` (microseconds since 1970 UTC) are closed: the changes that this lets
-        go. State of closed windows is freed here if late rows do not come any more."""
+        """Windows that end at or before `closed_us` (microseconds since 1970 UTC) are closed: the changes that this
+        lets go. State of closed windows is freed here if late rows do not come any more."""
 
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
         """Writes what the operator keeps into `folder`, fsynced; see `RowStore.checkpoint`."""

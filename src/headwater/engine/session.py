@@ -48,7 +48,7 @@ class Session:
         if inexact:
             casts = ", ".join(f"CAST({quote(c.name)} AS {c.type}) AS {quote(c.name)}" for c in inexact)
             self._connection.execute(
-                f"CREATE OR REPLACE TEMP VIEW {quote(node.name)} AS SELECT * REPLACE ({casts}) FROM {quote(name)}"  # noqa: S608
+                f"CREATE OR REPLACE TEMP VIEW {quote(node.name)} AS SELECT * REPLACE ({casts}) FROM {quote(name)}"
             )
 
     def close(self) -> None:

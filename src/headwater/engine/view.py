@@ -37,7 +37,8 @@ class View:
         key: columns that identify a row of the result; () to infer it.
         emit: `changes` gives every change at once; `final` gives each time window once, when it is closed.
         lateness: how long after its end, in event time, a window stays open.
-        late: what becomes of rows whose windows are all closed: `update` the result (default of `changes`; state is kept
+        late: what becomes of rows whose windows are all closed: `update` the result (default of `changes`; state is
+            kept
             for ever), `reject` into the ledger (default of `final`), or `drop`, counted.
         name: what rejects are filed under.
         file: file to name in errors.
@@ -91,7 +92,8 @@ class View:
 
     @property
     def watermark(self) -> datetime | None:
-        """The least watermark of the inputs that TUMBLE and HOP read (of all inputs without them); None until each has one."""
+        """The least watermark of the inputs that TUMBLE and HOP read (of all inputs without them); None until each
+        has one."""
         us = self._watermarks.least_us
         return None if us is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=us)
 

@@ -19,7 +19,8 @@ PEER_FUNCTIONS = frozenset({"rank", "dense_rank", "percent_rank", "cume_dist", "
 
 
 class CannotDecompose(Exception):
-    """A rule met SQL that it cannot take apart; the block falls to the whole recompute. The message says what it was."""
+    """A rule met SQL that it cannot take apart; the block falls to the whole recompute. The message says what it
+    was."""
 
 
 def text(expression: exp.Expr) -> str:

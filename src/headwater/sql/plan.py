@@ -1,7 +1,7 @@
 """The plan: what the planner hands to the engine, a graph of nodes that say what to keep and what to run.
 
-Every node has a relation name (`n0`, `n1`, ...) under which its rows can be read in SQL, and typed columns. SQL in nodes is
-DuckDB's and refers to inputs by relation name. `headwater.engine.graph` makes one operator of each node.
+Every node has a relation name (`n0`, `n1`, ...) under which its rows can be read in SQL, and typed columns. SQL in
+nodes is DuckDB's and refers to inputs by relation name. `headwater.engine.graph` makes one operator of each node.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ class Aggregate(Node):
     """Grouped algebraic aggregates; with none, DISTINCT. Keeps a key and accumulators per group.
 
     Attributes:
-        keys: columns of the input to group by, which are the first columns of the output; () for one global group that is
+        keys: columns of the input to group by, which are the first columns of the output; () for one global group
+            that is
             always there.
         closes: SQL over the keys for a group's window end in microseconds; "" if groups are never closed.
     """

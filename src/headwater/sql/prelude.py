@@ -1,8 +1,9 @@
 """Time windows as DuckDB table macros, so that a model is valid DuckDB as it stands.
 
 `TUMBLE(stream, time_column, size)` and `HOP(stream, time_column, slide, size)` give every column of the stream, then
-`window_start` and `window_end`. Windows are [start, end), aligned to 1970-01-01 UTC, as in Flink and RisingWave. A row whose
-time is null belongs to no window and does not appear. The engine's window operator runs the very same text over a delta.
+`window_start` and `window_end`. Windows are [start, end), aligned to 1970-01-01 UTC, as in Flink and RisingWave. A
+row whose time is null belongs to no window and does not appear. The engine's window operator runs the very same text
+over a delta.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ MACROS = (
 
 
 def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with the prelude, in UTC, that sees no Python variables and keeps no order it was not asked for."""
-    config = {"threads": threads, "python_enable_replacements": False}
+    """An in-memory DuckDB with the prelude, in UTC, that sees no Python variables and keeps no order it was not asked
+    for."""
+    config: dict[str, str | bool | int | float | list[str]] = {"threads": threads, "python_enable_replacements": False}
     connection = duckdb.connect(":memory:", config=config)
     install(connection)
     return connection

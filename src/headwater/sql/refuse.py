@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import TokenType
 
 from headwater.sql.bind import Binder
 from headwater.sql.expressions import function_name, text
@@ -93,7 +94,7 @@ def _joins_and_tables(query: exp.Query, sql: str) -> Iterator[Refusal]:
 def _lost_in_translation(sql: str) -> Iterator[Refusal]:
     """`~` is a full match in DuckDB, which the parser takes for a partial one."""
     tokens = DuckDB().tokenize(sql)
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in pairwise(tokens):
         if token.token_type == TokenType.TILDE and before.token_type in _OPERAND_ENDS:
             yield Refusal(
                 "the operator ~ is not understood here", "write regexp_full_match(text, pattern)", token.start

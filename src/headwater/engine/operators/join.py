@@ -24,7 +24,7 @@ class JoinOperator:
         left, right = (quote(side.name) for side in node.inputs)
         listed = "".join(f"{expression} AS {quote(name)}, " for expression, name in node.select)
         self._sql = (
-            f"SELECT {listed}{left}._weight * {right}._weight AS _weight FROM {left} JOIN {right} ON {node.condition}"  # noqa: S608
+            f"SELECT {listed}{left}._weight * {right}._weight AS _weight FROM {left} JOIN {right} ON {node.condition}"
         )
 
     def initial(self) -> pa.Table | None:

@@ -1,1 +1,2 @@
-"""How each clause of a SELECT becomes nodes: one file per clause, the alternatives of each in an explicit tuple, best first."""
+"""How each clause of a SELECT becomes nodes: one file per clause, the alternatives of each in an explicit tuple, best
+first."""

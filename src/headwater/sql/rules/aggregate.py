@@ -128,7 +128,9 @@ def _accumulator(
     if condition is not None:
         value = exp.Case(ifs=[exp.If(this=condition.copy(), true=value)])
     scale = int(type_[:-1].rpartition(",")[2]) if type_.startswith("DECIMAL") else 0
-    return Accumulator("sum" if isinstance(inner, exp.Sum) else "avg", internal("x", index), internal("a", index), scale), value
+    return Accumulator(
+        "sum" if isinstance(inner, exp.Sum) else "avg", internal("x", index), internal("a", index), scale
+    ), value
 
 
 def _counter(argument: exp.Expr | None, condition: exp.Expr | None, index: int) -> tuple[Accumulator, exp.Expr | None]:

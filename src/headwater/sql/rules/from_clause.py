@@ -105,7 +105,7 @@ def _part_aliases(select: exp.Select, outer: set[str]) -> None:
 
 
 def _qualify(select: exp.Query, nodes: Sequence[Node]) -> exp.Select:
-    schema = {node.name: {name: "unknown" for name in node.names} for node in nodes}
+    schema: dict[str, object] = {node.name: dict.fromkeys(node.names, "unknown") for node in nodes}
     try:
         qualified = qualify(select, schema=schema, dialect=DIALECT, validate_qualify_columns=False)
     except SqlglotError as error:

@@ -132,7 +132,9 @@ def recomputed_join(planner: Planner, parts: JoinParts) -> Node | None:
     body = f"FROM {quote(left.name)} {word} JOIN {quote(right.name)} ON {condition}"
     why = f"{word} JOIN" if left_keys else f"{word} JOIN without an equality"
     windows = _windows(left, right) if not parts.kind.left_only else dict(left.windows)
-    return planner.recompute((left, right), (left_keys, right_keys), f"SELECT {', '.join(listed)} {body}", why, windows, "j")
+    return planner.recompute(
+        (left, right), (left_keys, right_keys), f"SELECT {', '.join(listed)} {body}", why, windows, "j"
+    )
 
 
 JOIN_RULES: tuple[Callable[[Planner, JoinParts], Node | None], ...] = (inner_join, recomputed_join)

@@ -9,8 +9,8 @@ from sqlglot import exp
 from headwater.sql.bind import quote
 from headwater.sql.block import Block
 from headwater.sql.expressions import (
-    CannotDecompose,
     PEER_FUNCTIONS,
+    CannotDecompose,
     column,
     function_name,
     has_subquery,
@@ -97,7 +97,7 @@ def _break_ties(call: exp.Expr, source: Node) -> exp.Expr:
 
 
 def _called(call: exp.Window) -> exp.Expr:
-    function = call.this
+    function: exp.Expr = call.this
     while isinstance(function, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
         function = function.this
     return function

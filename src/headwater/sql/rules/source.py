@@ -90,7 +90,8 @@ def renamed(planner: Planner, node: Node, alias: exp.Expr | None) -> Node:
 
 
 def localise(planner: Planner, expression: exp.Query, environment: Environment) -> tuple[exp.Query, dict[str, Node]]:
-    """A copy that reads relations of the plan instead of streams, CTEs and window functions, and the nodes that it reads.
+    """A copy that reads relations of the plan instead of streams, CTEs and window functions, and the nodes that it
+    reads.
 
     WITHs inside the expression stay and shadow.
     """

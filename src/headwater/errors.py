@@ -76,7 +76,7 @@ class SourceUnavailable(HeadwaterError):
 
 
 class SourceStopped(HeadwaterError):
-    """A source cannot go on without a decision (slot dropped, password wrong, table gone). Another try does not help."""
+    """A source cannot go on without a decision (slot dropped, password wrong, table gone); a retry is no help."""
 
     domain = "external"
 

@@ -50,6 +50,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("run", "headwater.cli.run:run", "Capture, keep the models up to date and land the tables, until stopped."),
     Command("status", "headwater.cli.status:status", "Show where everything stands and whether it adds up."),
     Command("query", "headwater.cli.query:query", "Answer SQL over tables and models, running or stopped."),
+    Command("tables", "headwater.cli.tables:tables", "List the tables in the lake."),
     Command("tail", "headwater.cli.tail:tail", "Follow the changes of a model or table."),
     Command("rejects", "headwater.cli.rejects:app", "List, show, replay or discard what could not go on."),
     Command("log", "headwater.cli.log:app", "Look into the durable log."),

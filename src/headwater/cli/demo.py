@@ -90,7 +90,7 @@ def _suggest(folder: Path, kept: bool) -> None:
     output.note("  The project and its lake stay. Try:")
     output.note(f"    cd {folder}")
     output.note(f'    headwater query "{_QUERY}"')
-    output.note("    headwater query --tables")
+    output.note("    headwater tables")
     output.note("    headwater status")
 
 

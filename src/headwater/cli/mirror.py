@@ -143,7 +143,7 @@ def _suggest(project: Project) -> None:
     table = next(iter(sorted(_tables(project))), "TABLE")
     output.note(f"  The tables are in {_warehouse(project)}. Ask them things, while this runs or after:")
     output.note(f"    cd {project.folder}")
-    output.note("    headwater query --tables")
+    output.note("    headwater tables")
     output.note(f'    headwater query "FROM {table} LIMIT 10"')
     output.note("  That folder is a project: put SELECT statements into models/NAME.sql there, then")
     output.note(f"    {URL_VARIABLE}=postgresql://... headwater run")

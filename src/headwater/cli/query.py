@@ -11,42 +11,20 @@ from headwater.cli import output
 Format = Literal["table", "csv", "ndjson"]
 
 
-def query(
-    sql: str = "", folder: Path = Path(), /, *, format: Format = "table", tables: bool = False, limit: int = 100
-) -> int:
+def query(sql: str, folder: Path = Path(), /, *, format: Format = "table", limit: int = 100) -> int:
     """Answer SQL over the tables and models of the project in FOLDER, as of its last epoch, running or stopped.
 
     Args:
         sql: A SELECT in DuckDB's dialect.
         folder: The project's folder.
         format: How to print the answer.
-        tables: List the tables and their columns instead.
         limit: Most rows that `table` prints; csv and ndjson print all.
     """
     from headwater.cli.opening import read_project
-    from headwater.errors import UserError
     from headwater.serve import query as serve
 
-    project = read_project(folder)
-    if tables:
-        _list(project)
-        return output.OK
-    if not sql:
-        raise UserError("there is no SQL to answer", hint='headwater query "SELECT * FROM orders LIMIT 10"')
-    _print(serve.query(project, sql), format, limit)
+    _print(serve.query(read_project(folder), sql), format, limit)
     return output.OK
-
-
-def _list(project: object) -> None:
-    from headwater.project.definition import Project
-    from headwater.serve.query import open_lake
-
-    assert isinstance(project, Project)
-    lake = open_lake(project)
-    for name in lake.names():
-        columns = ", ".join(f"{field.name} {field.type}" for field in lake.open_table(name).spec.columns)
-        output.print_data(f"{name} ({columns})")
-    lake.close()
 
 
 def _print(answer: object, form: Format, limit: int) -> None:

@@ -108,7 +108,7 @@ class RunSettings(Settings):
     )
     epoch_max_records: int = Field(default=100_000, gt=0, description="Most records that one epoch takes.")
     checkpoint_interval: PositiveDuration = Field(
-        default=timedelta(seconds=10),
+        default=timedelta(seconds=5),
         description="Time between two checkpoints: how much a restart repeats.",
         examples=["1 m"],
     )

@@ -81,11 +81,12 @@ class Pipeline:
         self.rebuild = ()
         return plan
 
-    def run(self, plan: EpochPlan) -> Intake:
-        """Takes an epoch all the way. Safe to call again with the same plan after a crash.
+    def run(self, plan: EpochPlan, *, again: bool = False) -> None:
+        """Takes an epoch all the way.
 
-        Raises:
-            InvariantBroken: the accounting does not add up.
+        Args:
+            plan: what it takes in.
+            again: the epoch is run again after a crash; most of its rows have been visible before.
         """
         intake = take_in(plan, self.partitions.as_mapping())
         columns = {name: node.stream.columns for name, node in self.flow.streams.items()}
@@ -100,8 +101,8 @@ class Pipeline:
         failpoint.reach("epoch.done.after")
         self.epoch = plan.epoch
         self.offsets = {source: end for source, (_, end) in plan.ranges.items()}
-        self.freshness.observe(intake.commit_times, visible_us)
-        return intake
+        if not again:
+            self.freshness.observe(intake.commit_times, visible_us)
 
     def checkpoint(self) -> None:
         """Writes a checkpoint of the last epoch and lets the log go that no kept checkpoint needs.

@@ -13,6 +13,7 @@ from headwater.lake.table_format import Lake, TableSpec
 from headwater.project.check import check
 from headwater.project.definition import Project, SourceDefinition
 from headwater.project.discovery import load_streams, save_streams
+from headwater.project.recorded import describe, load_recorded
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
 from headwater.runtime.dataflow import Dataflow, StreamNode
@@ -94,7 +95,8 @@ def _stream_nodes(
         for stream in merge_streams(before, _discover(sources[definition.name], before)):
             streams[stream.name] = (stream, definition)
     found = [stream for stream, _ in streams.values()]
-    check(project, found)
+    if load_recorded(project.state) != describe(project, found):
+        check(project, found)
     save_streams(project.state, found)
     return lambda: {name: _node(stream, definition) for name, (stream, definition) in streams.items()}
 
@@ -134,7 +136,7 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, jou
     if plans:
         journal.write("epoch.again", first=plans[0].epoch, last=plans[-1].epoch)
     for plan in plans:
-        pipeline.run(plan)
+        pipeline.run(plan, again=True)
     if not fresh and sinks.last_epoch() > pipeline.epoch:
         raise UserError(
             f"the tables hold epoch {sinks.last_epoch()}, the state only epoch {pipeline.epoch}: this state is older",

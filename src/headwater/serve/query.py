@@ -40,9 +40,9 @@ def query(project: Project, sql: str) -> pa.Table:
         finally:
             lake.close()
         try:
-            return connection.execute(sql).to_arrow_table()
+            return connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
-            raise SqlError(str(error), hint="headwater query --tables lists the tables and their columns") from error
+            raise SqlError(str(error), hint="headwater tables lists the tables and their columns") from error
 
 
 def open_lake(project: Project) -> Lake:

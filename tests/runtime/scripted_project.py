@@ -24,7 +24,7 @@ ORDERS = StreamSchema(
     ("id",),
     "upsert",
 )
-EVENTS = StreamSchema("events", pa.schema([("happened", pa.timestamp("us", tz="UTC")), ("n", pa.int64())]), (), "append")
+EVENTS = StreamSchema("events", pa.schema([("happened", pa.timestamp("us", tz="UTC")), ("n", pa.int64())]))
 
 PROJECT = """
 name: shop

@@ -1,6 +1,5 @@
 """A project from source to lake: what lands, what happens when parts fail, what comes back."""
 
-import os
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -281,7 +280,7 @@ def test_the_log_lets_go_of_what_checkpoints_no_longer_need(shop):
     for commit in range(60, 63):
         shop.source.add(inserts(commit, commit))
         shop.run_once()
-    segments = sorted(os.listdir(shop.state / "log" / "shop"))
+    segments = sorted(path.name for path in (shop.state / "log" / "shop").iterdir())
     assert not any(name.startswith("0" * 20) for name in segments), segments
     assert shop.account("orders")["read"] == 59 * 20 + 3
     assert shop.account("orders")["holds"]

@@ -1,0 +1,67 @@
+"""`python -m tests.crash --runs 100`, from the repository's root. Exit code 1 if anything was lost or doubled."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+from tests.crash.campaign import Campaign, Choice, save
+from tests.crash.case import NO_BUG
+from tests.crash.seeded_bug import BUGS
+
+from headwater import failpoint
+
+RESULTS = Path("bench/results/crash.json")
+WORKERS = max(1, min(3, (os.cpu_count() or 2) - 1))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a campaign, says how it went, and returns the exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    choice = Choice(
+        runs=0 if options.failpoints_only else options.runs,
+        failpoints=_failpoints(options.failpoints, options.seed),
+        twice=options.failpoints is None,
+        seed=options.seed,
+        only=options.only,
+        bug=options.seeded_bug,
+        workers=options.workers,
+    )
+    campaign = Campaign(choice, _say)
+    well = campaign.run()
+    summary = campaign.summary()
+    _say(f"{'ok' if well else 'FAILED'} in {campaign.seconds:.0f} s: {summary}")
+    if options.results or (choice.whole and choice.runs):
+        save(summary, options.results or RESULTS)
+    return 0 if well else 1
+
+
+def _failpoints(count: int | None, seed: int) -> tuple[str, ...]:
+    return failpoint.NAMES if count is None else tuple(random.Random(seed).sample(failpoint.NAMES, count))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("--runs", type=int, default=100, help="cases killed at random instants")
+    parser.add_argument("--failpoints", type=int, help="so many by the seed, once each; default all, twice")
+    parser.add_argument("--failpoints-only", action="store_true", help="no random instants")
+    parser.add_argument("--only", default="", help="cases whose name begins so, or FAILPOINT:N")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=WORKERS, help="cases at a time, each with its own PostgreSQL")
+    parser.add_argument("--seeded-bug", default=NO_BUG, nargs="?", const="confirm-before-fsync", choices=sorted(BUGS))
+    parser.add_argument("--results", type=Path, help=f"where the figures go; {RESULTS} if the campaign is whole")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

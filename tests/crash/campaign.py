@@ -1,0 +1,219 @@
+"""The crash campaign: which cases there are, several at a time, and what came of them all."""
+
+from __future__ import annotations
+
+import json
+import queue
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.crash.case import NO_BUG, REACH_AGAIN_S, Kill, Outcome, Plan, run_case, settings_for
+from tests.crash.evidence import BROKEN, DOUBLED, LOST, Fault
+from tests.crash.shop_server import ShopServer
+
+from headwater import failpoint
+from headwater.clock import SystemClock
+
+RATES = (40.0, 100.0, 200.0)
+WINDOW_S = 2.5
+"""Kills from outside fall into so many seconds: snapshot, streaming and some checkpoints; a recovery takes one."""
+LATER_MOST = 40
+TRACED_S = 4.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to run.
+
+    Attributes:
+        runs: cases killed at random instants.
+        failpoints: names, each killed at its first passing, and with `twice` at a later one and then at once again.
+        seed: of everything.
+        only: cases whose name begins so; or `NAME:N`, which need not be planned.
+        bug: a bug of `seeded_bug.py` to put in.
+        workers: cases at a time, each with its own PostgreSQL.
+    """
+
+    runs: int
+    failpoints: tuple[str, ...]
+    twice: bool
+    seed: int
+    only: str = ""
+    bug: str = NO_BUG
+    workers: int = 2
+
+    @property
+    def whole(self) -> bool:
+        """Whether every failpoint must be met."""
+        return not self.only and not self.bug and set(self.failpoints) == set(failpoint.NAMES) and self.twice
+
+
+@dataclass
+class Campaign:
+    """Runs the cases of a choice.
+
+    Args:
+        say: takes a line for each case.
+    """
+
+    choice: Choice
+    say: Callable[[str], None]
+    outcomes: list[Outcome] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def run(self) -> bool:
+        """Runs everything; whether all is well."""
+        clock = SystemClock()
+        began = clock.monotonic_s()
+        top = Path(tempfile.mkdtemp(prefix="headwater-crash-"))
+        with ExitStack() as stack:
+            servers: queue.SimpleQueue[ShopServer] = queue.SimpleQueue()
+            for _ in range(self.choice.workers):
+                server = ShopServer()
+                stack.callback(server.stop)
+                servers.put(server)
+            passings = self._trace(servers, top) if self.choice.twice and not self.choice.only else {}
+            self._run_all(list(planned(self.choice, passings)), servers, top)
+        self.seconds = clock.monotonic_s() - began
+        if not self.failed:
+            shutil.rmtree(top, ignore_errors=True)
+        return not self.failed and not self.missed
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """Cases with a fault."""
+        return [outcome for outcome in self.outcomes if outcome.faults]
+
+    @property
+    def met(self) -> set[str]:
+        """Failpoints at which a process died."""
+        return {name for outcome in self.outcomes for name in outcome.died}
+
+    @property
+    def missed(self) -> list[str]:
+        """Failpoints that a whole campaign did not meet: nobody knows whether dying there is safe."""
+        return sorted(set(failpoint.NAMES) - self.met) if self.choice.whole else []
+
+    def summary(self) -> dict[str, object]:
+        """Figures of the campaign; the number of cases by kind of fault for `lost`, `doubled` and `broken`."""
+        kinds = {
+            kind: sum(any(fault.kind == kind for fault in outcome.faults) for outcome in self.outcomes)
+            for kind in (LOST, DOUBLED, BROKEN)
+        }
+        return {
+            "cases": len(self.outcomes),
+            "passed": len(self.outcomes) - len(self.failed),
+            "kills": sum(outcome.kills for outcome in self.outcomes),
+            "failpoints": len(failpoint.NAMES),
+            "failpoints_met": len(self.met),
+            "failpoints_missed": self.missed,
+            "changes": sum(outcome.changes for outcome in self.outcomes),
+            **kinds,
+            "seed": self.choice.seed,
+        }
+
+    def _trace(self, servers: queue.SimpleQueue[ShopServer], top: Path) -> dict[str, int]:
+        """One case that is not killed: how often does a run pass each failpoint?"""
+        chance = random.Random(self.choice.seed)
+        kills = (Kill(seconds=TRACED_S),)
+        plan = Plan("undisturbed", kills, settings_for(chance, retire=True), RATES[1], self.choice.seed)
+        outcome = self._one(plan, servers, top, trace=True)
+        self._tell(outcome, 0)
+        return outcome.passings
+
+    def _run_all(self, plans: Sequence[Plan], servers: queue.SimpleQueue[ShopServer], top: Path) -> None:
+        with ThreadPoolExecutor(self.choice.workers) as pool:
+            waiting: list[Future[Outcome]] = [pool.submit(self._one, plan, servers, top) for plan in plans]
+            try:
+                for done in as_completed(waiting):
+                    self._tell(done.result(), len(plans))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _one(self, plan: Plan, servers: queue.SimpleQueue[ShopServer], top: Path, *, trace: bool = False) -> Outcome:
+        server = servers.get()
+        try:
+            return run_case(plan, server, top / plan.name.replace(":", "-"), bug=self.choice.bug, trace=trace)
+        except Exception as error:  # noqa: BLE001 a case that cannot be judged is a failed case, not the campaign's end
+            return Outcome(plan, faults=[Fault(BROKEN, f"{type(error).__name__}: {error}")])
+        finally:
+            servers.put(server)
+
+    def _tell(self, outcome: Outcome, of: int) -> None:
+        self.outcomes.append(outcome)
+        plan = outcome.plan
+        kills = ", ".join(map(str, plan.kills)) if of else "no kill, traced"
+        state = f"{'FAIL' if outcome.faults else 'ok':4} {len(self.outcomes):3}/{of} {plan.name:36}"
+        self.say(f"{state} {outcome.seconds:5.1f} s {outcome.changes:6,} changes  {kills}")
+        for fault in outcome.faults:
+            self.say(f"       {fault.kind}: {fault.sentence}")
+        for line in outcome.odd:
+            self.say(f"       journal: {line[:300]}")
+
+
+def planned(choice: Choice, passings: dict[str, int]) -> Iterator[Plan]:
+    """The cases of a choice, in an order that mixes them.
+
+    Args:
+        passings: by failpoint, how often an undisturbed run passes it.
+    """
+    if choice.only and ":" in choice.only:
+        name, _, passing = choice.only.partition(":")
+        yield _at_failpoint(choice, name, int(passing), again=False)
+        return
+    plans = [_at_random(choice, number) for number in range(1, choice.runs + 1)]
+    for name in choice.failpoints:
+        plans.append(_at_failpoint(choice, name, 1, again=False))
+        if choice.twice:
+            plans.append(_at_failpoint(choice, name, _later(choice, name, passings.get(name, 1)), again=True))
+    random.Random(choice.seed).shuffle(plans)
+    yield from (plan for plan in plans if plan.name.startswith(choice.only))
+
+
+def _later(choice: Choice, name: str, passings: int) -> int:
+    most = min(LATER_MOST, passings)
+    return random.Random(f"{choice.seed} {name}").randint(min(2, most), max(1, most))
+
+
+def _at_random(choice: Choice, number: int) -> Plan:
+    """One to three kills; after the first, half fall into recovery, and some are at a failpoint that it may pass."""
+    name = f"random-{number:03}"
+    chance = random.Random(f"{choice.seed} {name}")
+    kills = [_instant(chance, WINDOW_S)]
+    for _ in range(chance.choice([0, 1, 1, 2])):
+        if chance.random() < 0.3:
+            point = chance.choice(failpoint.NAMES)
+            kills.append(Kill(point, chance.randint(1, 3), chance.uniform(0, WINDOW_S)))
+        else:
+            kills.append(_instant(chance, chance.choice([1.0, WINDOW_S])))
+    return _plan(choice, name, tuple(kills), chance)
+
+
+def _instant(chance: random.Random, window_s: float) -> Kill:
+    return Kill(seconds=chance.uniform(0, window_s), started=chance.random() > 0.08)
+
+
+def _at_failpoint(choice: Choice, name: str, passing: int, *, again: bool) -> Plan:
+    """A kill at the passing-th coming there; with `again` another as soon as the next process comes there."""
+    kills = (Kill(name, passing), Kill(name, 1, REACH_AGAIN_S)) if again else (Kill(name, passing),)
+    label = f"{name}:{passing}" + ("+1" if again else "")
+    chance = random.Random(f"{choice.seed} {name} {again}")
+    return _plan(choice, label, kills, chance, retire=name.startswith("log.retire"))
+
+
+def _plan(choice: Choice, name: str, kills: tuple[Kill, ...], chance: random.Random, *, retire: bool = False) -> Plan:
+    settings = settings_for(chance, retire=retire or chance.random() < 0.5)
+    return Plan(name, kills, settings, chance.choice(RATES), chance.randrange(1 << 30))
+
+
+def save(summary: dict[str, object], path: Path) -> None:
+    """Writes the figures as JSON, keys in order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

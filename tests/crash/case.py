@@ -1,0 +1,247 @@
+"""One case: a fresh shop under traffic, a project killed once or more, run to the end, and judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.crash.evidence import BROKEN, LOST, Fault, judge, whole_log
+from tests.crash.shop_server import ShopServer, Traffic
+
+from headwater.clock import SystemClock
+from headwater.demo.child import last_status
+from headwater.demo.example import URL_VARIABLE, copy_example
+from headwater.project import load
+
+READY_DEADLINE_S = 60.0
+REACH_FIRST_S = 30.0
+REACH_AGAIN_S = 8.0
+FINISH_DEADLINE_S = 120.0
+STOP_DEADLINE_S = 60.0
+POLL_S = 0.01
+NO_BUG = ""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When one process of a case dies.
+
+    Attributes:
+        failpoint: it kills itself at the passing-th time it comes here; "" for a kill from outside.
+        passing: from 1.
+        seconds: the instant of a kill from outside, or if `failpoint` is not reached by then.
+        started: `seconds` counts from when the project begins; otherwise from exec, imports and all.
+    """
+
+    failpoint: str = ""
+    passing: int = 1
+    seconds: float = REACH_FIRST_S
+    started: bool = True
+
+    def __str__(self) -> str:
+        if self.failpoint:
+            return f"{self.failpoint}:{self.passing}"
+        return f"{self.seconds:.2f} s" + ("" if self.started else " after exec")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A case before it is run; everything about it follows from its name and the campaign's seed."""
+
+    name: str
+    kills: tuple[Kill, ...]
+    settings: str
+    rate: float
+    seed: int
+
+
+@dataclass
+class Outcome:
+    """What became of a case.
+
+    Attributes:
+        died: failpoints at which a process killed itself.
+        kills: processes killed, from within or without.
+        faults: what was not as it must be; empty if all was.
+        changes: changes that PostgreSQL says were committed during the case.
+        odd: warnings and errors in the project's journal.
+        passings: by failpoint, how often an uninterrupted run passed it (traced cases only).
+    """
+
+    plan: Plan
+    died: list[str] = field(default_factory=list)
+    kills: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    changes: int = 0
+    seconds: float = 0.0
+    odd: list[str] = field(default_factory=list)
+    passings: dict[str, int] = field(default_factory=dict)
+
+
+def settings_for(chance: random.Random, *, retire: bool) -> str:
+    """Run settings under which everything happens often."""
+    retention = f", log_retention: {{max_bytes: {chance.choice([1, 20_000])}}}" if retire else ""
+    return (
+        f"\nrun: {{epoch_interval: {chance.choice([20, 50, 100])} ms,"
+        f" checkpoint_interval: {chance.choice([150, 300, 700])} ms,"
+        f" epoch_max_records: {chance.choice([150, 1000, 100_000])},"
+        f" log_segment: {chance.choice([16, 32, 64])} KiB{retention}}}\n"
+    )
+
+
+def run_case(plan: Plan, server: ShopServer, folder: Path, *, bug: str = NO_BUG, trace: bool = False) -> Outcome:
+    """Runs one case in `folder`, which is removed if all was well."""
+    clock = SystemClock()
+    began = clock.monotonic_s()
+    outcome = Outcome(plan)
+    database = "case_" + "".join(letter if letter.isalnum() else "_" for letter in plan.name).lower()
+    url = server.open(database)
+    traffic = Traffic(url, plan.rate, plan.seed)
+    case = _Case(plan, folder, url, bug, outcome)
+    try:
+        case.begin(trace=trace)
+        if complaint := traffic.stop():
+            outcome.faults.append(Fault(BROKEN, f"traffic: {complaint}"))
+        written = server.written(database)
+        outcome.changes = sum(written.values())
+        if case.finish():
+            status = last_status(case.project) or {}
+            outcome.faults += judge(load(case.project, environment={URL_VARIABLE: url}), url, status, written)
+    finally:
+        traffic.kill()
+        case.stop()
+        server.drop(database)
+    outcome.odd = case.journal_warnings()
+    if not outcome.faults:
+        shutil.rmtree(folder)
+    outcome.seconds = clock.monotonic_s() - began
+    return outcome
+
+
+class _Case:
+    """The processes of a case."""
+
+    def __init__(self, plan: Plan, folder: Path, url: str, bug: str, outcome: Outcome) -> None:
+        self.project = folder / "project"
+        self._plan, self._folder, self._url, self._bug, self._outcome = plan, folder, url, bug, outcome
+        self._clock = SystemClock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0
+        copy_example(self.project)
+        with open(self.project / "headwater.yml", "a", encoding="utf-8") as settings:
+            settings.write(plan.settings)
+
+    @property
+    def _said(self) -> Path:
+        return self._folder / f"run-{self._started}.log"
+
+    def begin(self, *, trace: bool) -> None:
+        """Runs and kills as planned; a traced case is stopped gently once the time of its only kill has come."""
+        for number, kill in enumerate(self._plan.kills):
+            environment = {"HEADWATER_FAILPOINT": f"{kill.failpoint}:{kill.passing}"} if kill.failpoint else {}
+            if trace:
+                environment = {"HEADWATER_FAILPOINT_TRACE": str(self._folder / "trace")}
+            process = self._start(environment)
+            ended = self._await_instant(process, kill)
+            if ended is not None and (ended != -signal.SIGKILL or not kill.failpoint):
+                self._ended_by_itself(ended)
+                return
+            if trace:
+                self._stop_traced(process)
+                return
+            self._kill(process, kill if ended is not None else None, required=number == 0 and bool(kill.failpoint))
+            self._outcome.faults += whole_log(self.project / ".headwater")
+
+    def finish(self) -> bool:
+        """Runs to the end of the source; whether it came there."""
+        if any(fault.kind == LOST for fault in self._outcome.faults):
+            return False
+        process = self._start({}, "--once")
+        try:
+            code = process.wait(FINISH_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            self._outcome.faults.append(Fault(BROKEN, f"did not catch up in {FINISH_DEADLINE_S:.0f} s: {self._tail()}"))
+            return False
+        if code:
+            self._ended_by_itself(code)
+        return code == 0
+
+    def stop(self) -> None:
+        """Makes sure that nothing runs."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def journal_warnings(self) -> list[str]:
+        """Events above `info`, and lines that are none (a traceback)."""
+        found = []
+        for path in sorted(self._folder.glob("run-*.log")):
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                event = json.loads(line) if line.startswith("{") and line.endswith("}") else None
+                if event is None:
+                    found.append(line)
+                elif event["level"] != "info":
+                    found.append(f"{event['event']}: {event.get('error')}")
+        return found
+
+    def _start(self, environment: dict[str, str], *options: str) -> subprocess.Popen[bytes]:
+        self._started += 1
+        program = ["-m", "headwater.cli.app", "run", "--json-log"]
+        if self._bug:
+            program = [str(Path(__file__).with_name("seeded_bug.py")), self._bug]
+        with open(self._said, "wb") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, *program, str(self.project), *options],
+                stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+                env={**os.environ, URL_VARIABLE: self._url, **environment},
+            )  # fmt: skip
+        return self._process
+
+    def _await_instant(self, process: subprocess.Popen[bytes], kill: Kill) -> int | None:
+        """Waits for the kill's instant; the exit code if the process ended before it."""
+        if kill.started:
+            end = self._clock.monotonic_s() + READY_DEADLINE_S
+            while b"project.starting" not in self._said.read_bytes() and self._clock.monotonic_s() < end:
+                if _wait(process, POLL_S) is not None:
+                    break
+        return _wait(process, kill.seconds)
+
+    def _kill(self, process: subprocess.Popen[bytes], at: Kill | None, *, required: bool) -> None:
+        self._outcome.kills += 1
+        if at is not None:
+            self._outcome.died.append(at.failpoint)
+            return
+        self.stop()
+        if required:
+            self._outcome.faults.append(Fault(BROKEN, f"{self._plan.kills[0]} was not reached"))
+
+    def _stop_traced(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        code = _wait(process, STOP_DEADLINE_S)
+        if code:
+            self._ended_by_itself(code)
+        for name in (self._folder / "trace").read_text(encoding="utf-8").split():
+            self._outcome.passings[name] = self._outcome.passings.get(name, 0) + 1
+
+    def _ended_by_itself(self, code: int) -> None:
+        tail = self._tail()
+        kind = LOST if "ahead of the log" in tail else BROKEN
+        self._outcome.faults.append(Fault(kind, f"run {self._started} ended with exit code {code}: {tail}"))
+
+    def _tail(self) -> str:
+        return self._said.read_text(encoding="utf-8", errors="replace")[-1200:].strip()
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None

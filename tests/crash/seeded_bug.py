@@ -1,0 +1,130 @@
+"""`headwater run` with a bug put in, to see that the campaign finds it: `seeded_bug.py BUG DIR [--once]`.
+
+The bugs sit around the source; the code under test has no switch for them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from headwater.capture.source import Reader, Source
+from headwater.change import ChangeBatch, Group
+from headwater.cli.opening import open_project
+from headwater.clock import SystemClock
+from headwater.position import Boundary, Resume
+from headwater.project.connectors import make_source
+from headwater.runtime.journal import Journal
+from headwater.runtime.supervisor import Supervisor, state_identity
+from headwater.schema import StreamSchema
+
+EVERY = 3
+"""Each so many-th group with records, past the snapshot, is lost or doubled."""
+
+
+class WrongReader:
+    """A reader that behaves, but for what a subclass does to a group."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._seen = 0
+
+    def poll(self, timeout_s: float) -> Group | None:
+        group = self._reader.poll(timeout_s)
+        if group is None:
+            return None
+        self._seen += len(group) > 0 and not group.boundary.snapshot
+        return self.meddle(group)
+
+    def meddle(self, group: Group) -> Group | None:
+        raise NotImplementedError
+
+    @property
+    def chosen(self) -> bool:
+        """Whether this group's turn has come."""
+        return self._seen >= EVERY and not self._seen % EVERY
+
+    def confirm(self, boundary: Boundary) -> None:
+        self._reader.confirm(boundary)
+
+    def lag_bytes(self) -> int | None:
+        return self._reader.lag_bytes()
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class ConfirmsEarly(WrongReader):
+    """Tells PostgreSQL that a group is safe as soon as it has arrived, before it is in the log."""
+
+    def meddle(self, group: Group) -> Group:
+        self._reader.confirm(group.boundary)
+        return group
+
+
+class Loses(WrongReader):
+    """Passes a group over now and then."""
+
+    def meddle(self, group: Group) -> Group | None:
+        if len(group) and self.chosen:
+            self._seen += 1
+            return None
+        return group
+
+
+class Doubles(WrongReader):
+    """Hands a group over twice now and then: its batches, once more under the same boundary."""
+
+    def meddle(self, group: Group) -> Group:
+        if len(group) and self.chosen:
+            self._seen += 1
+            return Group(group.boundary, group.batches * 2, group.rejects, group.filtered)
+        return group
+
+
+BUGS: dict[str, Callable[[Reader], WrongReader]] = {
+    "confirm-before-fsync": ConfirmsEarly,
+    "lose": Loses,
+    "double": Doubles,
+}
+
+
+class WrongSource:
+    """A source whose readings have the bug."""
+
+    def __init__(self, source: Source, bug: Callable[[Reader], WrongReader]) -> None:
+        self.name = source.name
+        self._source = source
+        self._bug = bug
+
+    def check(self) -> list[str]:
+        return self._source.check()
+
+    def discover(self) -> Sequence[StreamSchema]:
+        return self._source.discover()
+
+    def open(self, resume: Resume | None) -> Reader:
+        return self._bug(self._source.open(resume))
+
+    def decode(self, record: bytes) -> ChangeBatch:
+        return self._source.decode(record)
+
+
+def main(bug: str, folder: Path, *, once: bool) -> int:
+    """Runs the project as `headwater run` does; returns the exit code."""
+    project = open_project(folder)
+    identity, clock = state_identity(project.state), SystemClock()
+    made = {d.name: make_source(d, project.name, identity, clock) for d in project.sources}
+    sources: dict[str, Source] = {name: WrongSource(source, BUGS[bug]) for name, source in made.items()}
+    supervisor = Supervisor(project, Journal(as_json=True), once=once, sources=sources)
+    supervisor.stop_on_signals()
+    error = supervisor.run()
+    if error is not None:
+        sys.stderr.write(f"{error}\n")
+    return 1 if error is not None else os.EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), once="--once" in sys.argv))

@@ -1,0 +1,98 @@
+"""A PostgreSQL with a shop for each case, and a second replication slot that keeps the books for the oracle."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+
+import psycopg
+from psycopg import sql
+
+from headwater.clock import SystemClock
+from headwater.demo import shop
+from headwater.testing.postgres import PostgresServer
+
+TEMPLATE = "shop_template"
+PUBLICATION = "everything"
+RELEASE_DEADLINE_S = 20.0
+TRAFFIC_LIMIT_S = 180.0
+_BEGIN, _ROWS = ord("B"), tuple(b"IUD")
+
+_PEEK = """
+SELECT get_byte(data, 0), CASE WHEN get_byte(data, 0) = %s THEN substring(data FROM 2 FOR 8) END
+FROM pg_logical_slot_peek_binary_changes(%s, NULL, NULL, 'proto_version', '1', 'publication_names', %s)
+"""
+
+
+class ShopServer:
+    """One cluster; used by one worker at a time."""
+
+    def __init__(self) -> None:
+        self._server = PostgresServer()
+        self._server.start()
+        self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+        shop.create(self._server.url(TEMPLATE), customers=40, products=20, orders=120)
+        with psycopg.connect(self._server.url(TEMPLATE), autocommit=True) as connection:
+            connection.execute(f"CREATE PUBLICATION {PUBLICATION} FOR ALL TABLES".encode())
+
+    def open(self, name: str) -> str:
+        """Makes a fresh shop in a database `name`, with a slot that remembers all that is written; returns its URL."""
+        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
+        with psycopg.connect(self._server.url(name), autocommit=True) as connection:
+            connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (name,))
+        return self._server.url(name)
+
+    def written(self, name: str) -> dict[int, int]:
+        """What was committed since `open`, by PostgreSQL's own account: rows written, by commit LSN."""
+        counts: Counter[int] = Counter()
+        commit = 0
+        with psycopg.connect(self._server.url(name), autocommit=True) as connection:
+            for kind, lsn in connection.execute(_PEEK, (_BEGIN, name, PUBLICATION)):
+                if kind == _BEGIN:
+                    commit = int.from_bytes(lsn)
+                elif kind in _ROWS:
+                    counts[commit] += 1
+        return dict(counts)
+
+    def drop(self, name: str) -> None:
+        """Removes the database with its slots."""
+        clock, never = SystemClock(), threading.Event()
+        end = clock.monotonic_s() + RELEASE_DEADLINE_S
+        with psycopg.connect(self._server.url(), autocommit=True) as connection:
+            query = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND database = %s"
+            while connection.execute(query, (name,)).fetchall() and clock.monotonic_s() < end:
+                clock.wait(never, 0.05)
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def stop(self) -> None:
+        """Stops the server and removes its folder."""
+        self._server.stop(immediate=True)
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self._server.url(), autocommit=True) as connection:
+            connection.execute(statement)
+
+
+class Traffic:
+    """The shop's traffic in its own process, until `stop`."""
+
+    def __init__(self, url: str, rate: float, seed: int) -> None:
+        command = [sys.executable, "-m", "headwater.demo.traffic", url]
+        options = ["--rate", str(rate), "--seconds", str(TRAFFIC_LIMIT_S), "--seed", str(seed)]
+        self._process = subprocess.Popen(
+            [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    def stop(self) -> str:
+        """Ends it; returns what went wrong with it, "" if nothing did."""
+        self._process.terminate()
+        _, said = self._process.communicate(timeout=RELEASE_DEADLINE_S)
+        started = self._process.returncode != -15
+        return said.strip() if started and self._process.returncode else ""
+
+    def kill(self) -> None:
+        """Makes sure that it is gone."""
+        self._process.kill()
+        self._process.communicate()

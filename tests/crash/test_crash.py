@@ -1,0 +1,38 @@
+"""A short crash campaign, as `make crash` runs it; and that a campaign finds a bug that is there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def campaign(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.crash", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+
+
+def test_killed_at_random_instants_and_at_failpoints_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    figures = tmp_path / "crash.json"
+    done = campaign("--runs", "3", "--failpoints", "4", "--workers", "2", "--results", str(figures))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(figures.read_text(encoding="utf-8"))
+    assert found["cases"] == found["passed"] == 7
+    assert found["failpoints_met"] >= 4
+    assert found["kills"] >= 7
+    assert found["lost"] == found["doubled"] == found["broken"] == 0
+
+
+@pytest.mark.parametrize(
+    ("bug", "failpoint", "kind"),
+    [("confirm-before-fsync", "log.append.before:6", "lost"), ("double", "epoch.plan.before:12", "doubled")],
+)
+def test_a_bug_makes_the_campaign_fail(bug: str, failpoint: str, kind: str) -> None:
+    done = campaign("--seeded-bug", bug, "--only", failpoint)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"       {kind}: " in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import cast
 
 import duckdb
@@ -65,8 +66,7 @@ class Binder:
 
     def unstable_functions(self) -> frozenset[str]:
         """Functions whose answer depends on more than their arguments: now(), random(), current_setting()."""
-        sql = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
-        return frozenset(row[0] for row in self.connection.execute(sql).fetchall())
+        return frozenset(name for name, _, stability in _functions() if stability != "CONSISTENT")
 
     def define(self, name: str, columns: Columns) -> None:
         """Makes an empty relation known under `name`."""
@@ -75,8 +75,7 @@ class Binder:
 
     def functions(self, kind: str) -> frozenset[str]:
         """Names of DuckDB's functions of a kind: scalar, aggregate, window, macro, table."""
-        sql = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type = ?"
-        return frozenset(row[0] for row in self.connection.execute(sql, [kind]).fetchall())
+        return frozenset(name for name, of, _ in _functions() if of == kind)
 
     def type_of(self, expression: str, relations: str) -> str:
         """DuckDB's type of an expression over relations (a FROM clause).
@@ -85,6 +84,14 @@ class Binder:
             duckdb.Error: DuckDB cannot bind it.
         """
         return str(self.connection.execute(f"DESCRIBE SELECT {expression} FROM {relations}").fetchall()[0][1])
+
+
+@cache
+def _functions() -> tuple[tuple[str, str, str | None], ...]:
+    """Name, kind and stability of all functions that DuckDB and the prelude bring; the same for every binder."""
+    sql = "SELECT DISTINCT lower(function_name), function_type, stability FROM duckdb_functions()"
+    with connect() as connection:
+        return tuple(connection.execute(sql).fetchall())
 
 
 BindError = duckdb.Error

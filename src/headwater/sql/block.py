@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from headwater.sql.expressions import CannotDecompose, column, columns, substitute, text
+from headwater.sql.expressions import CannotDecompose, column, columns, substitute, substitute_order, text
 from headwater.sql.plan import Node
 from headwater.sql.planner import Planner
 
@@ -65,7 +65,7 @@ class Block:
         self.qualify = substitute(self.qualify, mapping) if self.qualify is not None else None
         if self.distinct_on is not None:
             self.distinct_on = [substitute(e, mapping) for e in self.distinct_on]
-        self.order = [ordered for e in self.order if isinstance(ordered := substitute(e, mapping), exp.Ordered)]
+        self.order = [substitute_order(e, mapping) for e in self.order]
         self.key = [substitute(e, mapping) for e in self.key] if self.key is not None else None
         self.node = node
         self._expect_only(node.name)

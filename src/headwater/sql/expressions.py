@@ -42,10 +42,18 @@ def substitute(expression: exp.Expr, mapping: Mapping[str, exp.Expr]) -> exp.Exp
     """A copy in which every largest part whose text is a key of `mapping` is replaced."""
 
     def replace(node: exp.Expr) -> exp.Expr:
-        found = mapping.get(text(node)) if isinstance(node, exp.Expr) else None
+        # `a` as an ORDER BY item has the text of the column `a`, and must stay an item.
+        found = None if isinstance(node, exp.Ordered) else mapping.get(text(node))
         return found.copy() if found is not None else node
 
     return expression.copy().transform(replace)
+
+
+def substitute_order(item: exp.Ordered, mapping: Mapping[str, exp.Expr]) -> exp.Ordered:
+    """`substitute` in an ORDER BY item."""
+    copy = item.copy()
+    copy.set("this", substitute(item.this, mapping))
+    return copy
 
 
 def conjuncts(expression: exp.Expr | None) -> list[exp.Expr]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlglot import exp
@@ -17,6 +17,7 @@ from headwater.sql.expressions import (
     conjuncts,
     has_subquery,
     substitute,
+    substitute_order,
     tables,
     text,
 )
@@ -250,6 +251,7 @@ def block_of(clause: FromClause, node: Node, waiting: list[exp.Expr]) -> Block:
     block.qualify = substitute(qualify_.this, mapping) if qualify_ is not None else None
     block.group = _group(select, block, mapping)
     aliases = {text(exp.column(name, quoted=True)): output for name, output in zip(names, outputs, strict=True)}
+    _refuse_contested(select, aliases, mapping)
     block.distinct_on = _distinct(select, {**mapping, **aliases})
     block.order = _order(select, block, {**mapping, **aliases})
     return block
@@ -269,6 +271,18 @@ def _group(select: exp.Select, block: Block, mapping: dict[str, exp.Expr]) -> li
     return [substitute(e, mapping) for e in group.expressions]
 
 
+def _refuse_contested(select: exp.Select, aliases: Mapping[str, exp.Expr], mapping: Mapping[str, exp.Expr]) -> None:
+    """A name that is both an output and another column means the output as a whole ORDER BY item, elsewhere the column."""
+    order = select.args.get("order")
+    distinct = select.args.get("distinct")
+    on = distinct.args.get("on") if distinct is not None else None
+    parts = [e.this for e in order.expressions if not isinstance(e.this, exp.Column)] if order is not None else []
+    for found in columns([*parts, *(on.expressions if on is not None else [])]):
+        own = [new for old, new in mapping.items() if old.endswith(f".{text(found)}")]
+        if not found.table and own and own != [aliases.get(text(found))]:
+            raise CannotDecompose(f"the name {found.name} of an output and of another column")
+
+
 def _distinct(select: exp.Select, mapping: dict[str, exp.Expr]) -> list[exp.Expr] | None:
     distinct = select.args.get("distinct")
     if distinct is None:
@@ -283,4 +297,4 @@ def _order(select: exp.Select, block: Block, mapping: dict[str, exp.Expr]) -> li
         return []
     if any(isinstance(e.this, exp.Var) and e.this.name.upper() == "ALL" for e in order.expressions):
         return [exp.Ordered(this=output.copy(), nulls_first=False) for output in block.outputs]
-    return [e for found in order.expressions if isinstance(e := substitute(found, mapping), exp.Ordered)]
+    return [substitute_order(found, mapping) for found in order.expressions]

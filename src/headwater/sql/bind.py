@@ -66,7 +66,7 @@ class Binder:
 
     def unstable_functions(self) -> frozenset[str]:
         """Functions whose answer depends on more than their arguments: now(), random(), current_setting()."""
-        return frozenset(name for name, _, stability in _functions() if stability != "CONSISTENT")
+        return frozenset(name for name, _, stability in _functions() if stability not in (None, "CONSISTENT"))
 
     def define(self, name: str, columns: Columns) -> None:
         """Makes an empty relation known under `name`."""

@@ -68,7 +68,7 @@ class Outcome:
 
     Attributes:
         died: failpoints at which a process killed itself.
-        kills: processes killed, from within or without.
+        epochs: for each process killed, from within or without, the epoch that the status spoke of last.
         faults: what was not as it must be; empty if all was.
         changes: changes that PostgreSQL says were committed during the case.
         odd: warnings and errors in the project's journal.
@@ -77,7 +77,7 @@ class Outcome:
 
     plan: Plan
     died: list[str] = field(default_factory=list)
-    kills: int = 0
+    epochs: list[object] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     changes: int = 0
     seconds: float = 0.0
@@ -215,7 +215,7 @@ class _Case:
         return _wait(process, kill.seconds)
 
     def _kill(self, process: subprocess.Popen[bytes], at: Kill | None, *, required: bool) -> None:
-        self._outcome.kills += 1
+        self._outcome.epochs.append((last_status(self.project) or {}).get("epoch"))
         if at is not None:
             self._outcome.died.append(at.failpoint)
             return

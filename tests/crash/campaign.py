@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.crash.case import NO_BUG, REACH_AGAIN_S, Kill, Outcome, Plan, run_case, settings_for
+from tests.crash.case import EXEC, NO_BUG, REACH_AGAIN_S, RUNNING, STARTING, Kill, Outcome, Plan, run_case, settings_for
 from tests.crash.evidence import BROKEN, DOUBLED, LOST, Fault
 from tests.crash.shop_server import ShopServer
 
@@ -21,8 +21,9 @@ from headwater import failpoint
 from headwater.clock import SystemClock
 
 RATES = (40.0, 100.0, 200.0)
-WINDOW_S = 3.5
-"""Kills from outside fall into so many seconds: snapshot, streaming and some checkpoints; a recovery takes one."""
+INSTANTS = ((EXEC, 3.0, 8), (STARTING, 2.0, 37), (RUNNING, 2.5, 55))
+"""Kills from outside: since which event, within how many seconds, how often in a hundred. Between `STARTING` and
+`RUNNING` a snapshot is read or a recovery made; after `RUNNING` come epochs and checkpoints."""
 LATER_MOST = 40
 TRACED_S = 4.0
 
@@ -183,21 +184,23 @@ def _later(choice: Choice, name: str, passings: int) -> int:
 
 
 def _at_random(choice: Choice, number: int) -> Plan:
-    """One to three kills; after the first, half fall into recovery, and some are at a failpoint that it may pass."""
+    """One to three kills; those after the first are sometimes at a failpoint that the process may or may not pass."""
     name = f"random-{number:03}"
     chance = random.Random(f"{choice.seed} {name}")
-    kills = [_instant(chance, WINDOW_S)]
+    kills = [_instant(chance)]
     for _ in range(chance.choice([0, 1, 1, 2])):
         if chance.random() < 0.3:
-            point = chance.choice(failpoint.NAMES)
-            kills.append(Kill(point, chance.randint(1, 3), chance.uniform(0, WINDOW_S)))
+            kills.append(
+                replace(_instant(chance), failpoint=chance.choice(failpoint.NAMES), passing=chance.randint(1, 3))
+            )
         else:
-            kills.append(_instant(chance, chance.choice([1.0, WINDOW_S])))
+            kills.append(_instant(chance))
     return _plan(choice, name, tuple(kills), chance)
 
 
-def _instant(chance: random.Random, window_s: float) -> Kill:
-    return Kill(seconds=chance.uniform(0, window_s), started=chance.random() > 0.08)
+def _instant(chance: random.Random) -> Kill:
+    since, window_s, _ = chance.choices(INSTANTS, [weight for _, _, weight in INSTANTS])[0]
+    return Kill(seconds=chance.uniform(0, window_s), since=since)
 
 
 def _at_failpoint(choice: Choice, name: str, passing: int, *, again: bool) -> Plan:

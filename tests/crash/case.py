@@ -27,6 +27,7 @@ FINISH_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 60.0
 POLL_S = 0.01
 NO_BUG = ""
+EXEC, STARTING, RUNNING = "", "project.starting", "epochs.running"
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,18 @@ class Kill:
         failpoint: it kills itself at the passing-th time it comes here; "" for a kill from outside.
         passing: from 1.
         seconds: the instant of a kill from outside, or if `failpoint` is not reached by then.
-        started: `seconds` counts from when the project begins; otherwise from exec, imports and all.
+        since: the event in the project's journal from which `seconds` counts; "" for exec, imports and all.
     """
 
     failpoint: str = ""
     passing: int = 1
     seconds: float = REACH_FIRST_S
-    started: bool = True
+    since: str = STARTING
 
     def __str__(self) -> str:
         if self.failpoint:
             return f"{self.failpoint}:{self.passing}"
-        return f"{self.seconds:.2f} s" + ("" if self.started else " after exec")
+        return f"{self.since or 'exec'} + {self.seconds:.2f} s"
 
 
 @dataclass(frozen=True)
@@ -207,11 +208,10 @@ class _Case:
 
     def _await_instant(self, process: subprocess.Popen[bytes], kill: Kill) -> int | None:
         """Waits for the kill's instant; the exit code if the process ended before it."""
-        if kill.started:
-            end = self._clock.monotonic_s() + READY_DEADLINE_S
-            while b"project.starting" not in self._said.read_bytes() and self._clock.monotonic_s() < end:
-                if _wait(process, POLL_S) is not None:
-                    break
+        end = self._clock.monotonic_s() + READY_DEADLINE_S
+        while kill.since.encode() not in self._said.read_bytes() and self._clock.monotonic_s() < end:
+            if _wait(process, POLL_S) is not None:
+                break
         return _wait(process, kill.seconds)
 
     def _kill(self, process: subprocess.Popen[bytes], at: Kill | None, *, required: bool) -> None:

@@ -47,6 +47,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("init", "headwater.cli.init:init", "Write a new project, from a database if you like."),
     Command("check", "headwater.cli.check:check", "Find the mistakes in a project, without running it."),
     Command("plan", "headwater.cli.plan:plan", "Show what the next run will do, and why."),
+    Command("explain", "headwater.cli.explain:explain", "Show how a model is kept up to date, and what that costs."),
     Command("run", "headwater.cli.run:run", "Capture, keep the models up to date and land the tables, until stopped."),
     Command("status", "headwater.cli.status:status", "Show where everything stands and whether it adds up."),
     Command("query", "headwater.cli.query:query", "Answer SQL over tables and models, running or stopped."),

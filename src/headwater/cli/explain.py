@@ -1,0 +1,78 @@
+"""`headwater explain`: how a model is kept up to date."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwater.cli import output
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from headwater.project import Model, Project
+
+
+def explain(model: str, folder: Path = Path(), /, *, connect: bool = True) -> int:
+    """Show how a model is kept up to date: one line for each operator, readers above what they read.
+
+    "recompute by key" does the rows of each key that changed again, "recompute the whole" all rows at every change.
+    Nothing is run: what the operators keep is shown as it is before the first row.
+
+    Args:
+        model: The model.
+        folder: The project's folder.
+        connect: Ask the sources for their tables; without it those that they had when last asked are taken.
+    """
+    from headwater.errors import UserError
+    from headwater.project import load
+
+    project = load(folder, environment=os.environ)
+    found = next((one for one in project.models if one.name == model), None)
+    if found is None:
+        names = ", ".join(one.name for one in project.models) or "none"
+        raise UserError(f"there is no model {model!r}", hint=f"models: {names}")
+    output.print_data(_explained(found, _schemas(project, connect)))
+    return output.OK
+
+
+def _schemas(project: Project, connect: bool) -> Mapping[str, pa.Schema]:
+    """Columns of every stream and model.
+
+    Raises:
+        ProjectError: there are mistakes in the project, or it is not known which tables the sources have.
+        SourceUnavailable, SourceStopped: a source did not answer, and never has.
+    """
+    from headwater.cli.check import known_streams
+    from headwater.clock import SystemClock
+    from headwater.project.check import check
+    from headwater.project.discovery import ask_sources
+
+    answers = ask_sources(project, SystemClock()) if connect else None
+    streams = known_streams(project, answers)
+    for error in answers.errors.values() if answers and not streams else ():
+        raise error
+    return {stream.name: stream.columns for stream in streams} | check(project, streams)
+
+
+def _explained(model: Model, schemas: Mapping[str, pa.Schema]) -> str:
+    from headwater.engine.view import View
+
+    settings = model.settings
+    view = View(
+        model.sql,
+        {name: schemas[name] for name in model.inputs},
+        key=settings.key,
+        emit=settings.emit,
+        lateness=settings.lateness,
+        late=settings.late,
+        name=model.name,
+        file=model.file,
+        first_line=model.first_line,
+    )
+    key = f"key: {', '.join(view.key)}" if view.key else "no key: equal rows are kept as often as they occur"
+    text = f"{key}\n{view.explain()}"
+    view.close()
+    return text

@@ -32,6 +32,10 @@ def test_defaults_are_written_as_people_write_them(written: dict[str, str]) -> N
     assert "| `run.log_retention.max_bytes` | whole number or text | `10 GiB` |" in written["settings.md"]
 
 
+def test_no_text_is_taken_for_html(written: dict[str, str]) -> None:
+    assert "headwater_&lt;project>_&lt;source>" in written["settings.md"]
+
+
 def test_usage_names_the_command_alone(written: dict[str, str]) -> None:
     usages = [line for line in written["cli.md"].splitlines() if line.startswith("headwater ")]
     assert len(usages) >= len(COMMANDS)

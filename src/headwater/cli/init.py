@@ -61,7 +61,7 @@ def _discover(url: str, project: str, source: str) -> tuple[StreamSchema, ...]:
 
     kind = next(known for known in CONNECTORS if known.type == "postgres")
     settings = settings_class(kind).model_validate({"url": url})
-    made = make_source(SourceDefinition(source, kind.type, settings), project, identity="new", clock=SystemClock())
+    made = make_source(SourceDefinition(source, kind.type, settings), project, identity="", clock=SystemClock())
     for intention in made.check():
         output.note(f"{source}: {intention}")
     return tuple(made.discover())

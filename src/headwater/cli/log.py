@@ -95,9 +95,12 @@ def verify(folder: Path = Path(), /) -> int:
 
 def _partitions(folder: Path) -> list[tuple[str, Path]]:
     from headwater.cli.opening import read_project
+    from headwater.errors import UserError
 
     log = read_project(folder).state / "log"
-    return [(path.name, path) for path in sorted(log.iterdir()) if path.is_dir()] if log.is_dir() else []
+    if not log.is_dir():
+        raise UserError(f"this project has not run yet: there is no {log}", hint="headwater run")
+    return [(path.name, path) for path in sorted(log.iterdir()) if path.is_dir()]
 
 
 def _lines(records: Iterator[LogRecord]) -> Iterator[str]:

@@ -111,7 +111,7 @@ def _rows(schema: _Schema, definitions: Mapping[str, _Schema], prefix: str) -> I
         each = "NAME." if inner is not None and "additionalProperties" in field else ""
         kind = "settings" if inner is not None else _kind(field)
         default = "required" if name in required else _default(field, nested=inner is not None)
-        meaning = str(field.get("description") or (inner or {}).get("description", ""))
+        meaning = str(field.get("description") or (inner or {}).get("description", "")).replace("<", "&lt;")
         yield f"`{prefix}{name}`", kind, default, meaning + _examples(field)
         if inner is not None:
             yield from _rows(inner, definitions, f"{prefix}{name}.{each}")

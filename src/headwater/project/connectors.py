@@ -60,7 +60,8 @@ def make_source(definition: SourceDefinition, project: str, identity: str, clock
     Args:
         definition: the source.
         project: the project's name; part of the default name of what is made in the foreign system.
-        identity: identifies the state folder, so that two copies of a project never share a replication slot.
+        identity: identifies the state folder, so that two copies of a project never share a replication slot; empty
+            before the first run.
         clock: time.
 
     Raises:

@@ -103,9 +103,9 @@ class Answers:
 
 
 def state_identity(state: Path) -> str:
-    """What the runtime wrote to tell this state folder from others; "new" while it never ran."""
+    """What the runtime wrote to tell this state folder from others; empty while it never ran."""
     path = state / "identity"
-    return path.read_text(encoding="ascii").strip() if path.exists() else "new"
+    return path.read_text(encoding="ascii").strip() if path.exists() else ""
 
 
 def ask_sources(project: Project, clock: Clock) -> Answers:

@@ -68,8 +68,9 @@ class PostgresSource:
         name: the source's name in the project.
         settings: from `headwater.yml`.
         project: name of the project; part of the default names of slot and publication.
-        identity: stable id of the state folder, part of the slot's default name. It makes a slot of that name ours
-            alone, so that one left over from a crash before anything was stored can be dropped and made again.
+        identity: stable id of the state folder, part of the slot's default name; empty before its first run. It makes
+            a slot of that name ours alone, so that one left over from a crash before anything was stored can be
+            dropped and made again.
         clock: time.
     """
 
@@ -87,13 +88,14 @@ class PostgresSource:
         self.slot = settings.slot or default_name(project, name, identity)
         self.publication = settings.publication or default_name(project, name)
         self._slot_is_ours = settings.slot is None and bool(identity)
+        self._slot_is_named = bool(settings.slot or identity)
         self._clock = clock or SystemClock()
 
     def check(self) -> list[str]:
         """See `Source.check`."""
         with self._connected() as connection:
             survey = self._survey(connection)
-            slot = read_slot(connection, self.slot)
+            slot = read_slot(connection, self.slot) if self._slot_is_named else None
             if slot is None:
                 require_free_slot(connection)
             with self._connected(replication=True) as replication:
@@ -102,9 +104,13 @@ class PostgresSource:
         return [
             f"captures {_counted(survey.tables)}: {', '.join(table.qualified for table in survey.tables)}",
             f"publication {self.publication!r} {publication}" + (f": {survey.publish};" if survey.publish else ""),
-            f"replication slot {self.slot!r} " + ("will be made" if slot is None else "is there"),
+            f"replication slot {self._slot_told()} " + ("will be made" if slot is None else "is there"),
             *(note for table in survey.tables for note in _notes(table)),
         ]
+
+    def _slot_told(self) -> str:
+        """The slot's name; before a state folder's first run the end of a default name is not known yet."""
+        return repr(self.slot) if self._slot_is_named else f"'{self.slot}_<id of the state folder>'"
 
     def discover(self) -> Sequence[StreamSchema]:
         """See `Source.discover`."""

@@ -189,7 +189,7 @@ class History:
         return multiset(answer(self.case, self.rows(), self._oracle))
 
 
-def compare(case: Case, seed: int, folder: Path, steps: int = 7) -> View:
+def compare(case: Case, seed: int, folder: Path, steps: int = 5) -> View:
     """Runs a case over a random history with a checkpoint and restore on the way, and compares after every step."""
     history = History(case, seed)
     view, arguments = make(case), (case.sql, {name: i.schema for name, i in case.inputs.items()})

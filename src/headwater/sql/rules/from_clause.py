@@ -272,7 +272,7 @@ def _group(select: exp.Select, block: Block, mapping: dict[str, exp.Expr]) -> li
 
 
 def _refuse_contested(select: exp.Select, aliases: Mapping[str, exp.Expr], mapping: Mapping[str, exp.Expr]) -> None:
-    """A name that is both an output and another column means the output as a whole ORDER BY item, elsewhere the column."""
+    """A name of both an output and another column means the output as a whole ORDER BY item, elsewhere the column."""
     order = select.args.get("order")
     distinct = select.args.get("distinct")
     on = distinct.args.get("on") if distinct is not None else None

@@ -28,7 +28,9 @@ check: setup  ## style, types and import layers
 	$(BIN)/lint-imports
 
 bench: setup  ## figures, printed and kept in bench/results
-	$(BIN)/headwater bench log
+	mkdir -p bench/results
+	$(BIN)/headwater bench log --json | tee bench/results/log.json
+	$(BIN)/headwater bench spine --json | tee bench/results/spine.json
 
 docs: setup  ## regenerate docs/reference from the code
 	$(BIN)/python -m headwater.cli.reference docs/reference

@@ -25,6 +25,24 @@ def log(*, json: bool = False) -> int:
 
     with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
         figures = benchmark(Path(folder))
+    return _print(figures, json)
+
+
+@app.command
+def spine(*, rows: int = 500_000, updates: int = 200_000, json: bool = False) -> int:
+    """Mirror a table from a PostgreSQL of its own, with a model over it: first its rows, then updates of them.
+
+    Args:
+        rows: How many rows the table has.
+        updates: How many updates follow.
+        json: Print one JSON object.
+    """
+    from headwater.demo.benchmark import spine as measure
+
+    return _print(measure(rows=rows, updates=updates), json)
+
+
+def _print(figures: dict[str, float], json: bool) -> int:
     if json:
         output.print_data(dumps({"v": 1, **figures}))
     else:

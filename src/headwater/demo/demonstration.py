@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -128,10 +127,7 @@ class Demonstration:
     def _open_shop(self, stack: ExitStack) -> str:
         server = PostgresServer()
         stack.callback(server.stop, immediate=True)
-        with warnings.catch_warnings():
-            # The wheel's choice of folders warns about a desktop's environment, which a server has no need of.
-            warnings.simplefilter("ignore")
-            server.start()
+        server.start()
         with psycopg.connect(server.url(), autocommit=True) as connection:
             connection.execute("CREATE DATABASE shop")
         shop.create(server.url("shop"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -19,6 +20,11 @@ PUBLICATION = "everything"
 RELEASE_DEADLINE_S = 20.0
 TRAFFIC_LIMIT_S = 180.0
 _BEGIN, _ROWS = ord("B"), tuple(b"IUD")
+
+CLERK_FIRST = -1_000_000_000
+CLERK_PAUSE_S = 0.02
+_CUSTOMER = "INSERT INTO customers VALUES (%s, %s, 'Clerk', 'Cork', 'IE', '{}', '{}', now())"
+_ORDER = "INSERT INTO orders VALUES (%s, %s, 'placed', now(), NULL)"
 
 _PEEK = """
 SELECT get_byte(data, 0), CASE WHEN get_byte(data, 0) = %s THEN substring(data FROM 2 FOR 8) END
@@ -75,8 +81,47 @@ class ShopServer:
             connection.execute(statement)
 
 
+class Clerk(threading.Thread):
+    """Two connections whose transactions overlap and commit one right after the other, as the traffic's never do.
+
+    So a commit record may begin at the very byte at which the one before ends, where a reader's resume point lies.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._url = url
+        self._stopping = threading.Event()
+        self.complaint = ""
+
+    def run(self) -> None:
+        clock = SystemClock()
+        try:
+            with psycopg.connect(self._url) as one, psycopg.connect(self._url) as other:
+                for customer in itertools.count(CLERK_FIRST, 2):
+                    if clock.wait(self._stopping, CLERK_PAUSE_S):
+                        return
+                    self._overlap(one, other, customer)
+        except psycopg.Error as error:
+            self.complaint = f"{type(error).__name__}: {error}"
+
+    def stop(self) -> None:
+        """Ends it between two transactions."""
+        self._stopping.set()
+        self.join(RELEASE_DEADLINE_S)
+
+    def _overlap(self, one: psycopg.Connection, other: psycopg.Connection, customer: int) -> None:
+        """Two new customers, each with an order; the order before last is gone for good."""
+        one.execute(_CUSTOMER, (customer, f"{customer}@example.org"))
+        other.execute(_CUSTOMER, (customer + 1, f"{customer + 1}@example.org"))
+        one.execute(_ORDER, (customer, customer))
+        other.execute(_ORDER, (customer + 1, customer + 1))
+        other.execute("DELETE FROM orders WHERE order_id = %s", (customer - 2,))
+        other.commit()
+        one.commit()
+
+
 class Traffic:
-    """The shop's traffic in its own process, until `stop`."""
+    """The shop's traffic in its own process, and the clerk's, until `stop`."""
 
     def __init__(self, url: str, rate: float, seed: int) -> None:
         command = [sys.executable, "-m", "headwater.demo.traffic", url]
@@ -84,15 +129,19 @@ class Traffic:
         self._process = subprocess.Popen(
             [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
+        self._clerk = Clerk(url)
+        self._clerk.start()
 
     def stop(self) -> str:
         """Ends it; returns what went wrong with it, "" if nothing did."""
+        self._clerk.stop()
         self._process.terminate()
         _, said = self._process.communicate(timeout=RELEASE_DEADLINE_S)
         started = self._process.returncode != -15
-        return said.strip() if started and self._process.returncode else ""
+        return self._clerk.complaint or (said.strip() if started and self._process.returncode else "")
 
     def kill(self) -> None:
         """Makes sure that it is gone."""
+        self._clerk.stop()
         self._process.kill()
         self._process.communicate()

@@ -75,7 +75,10 @@ def check_one_row_per_key(change: NetChange, key: pa.Schema, table: str) -> None
         again = first[total > 1]
         if len(again):
             shown = sample(rows.take(again[:1]), key)
-            raise InvariantBroken(f"table {table!r}: one epoch {verb} more than one row of key {shown}")
+            raise InvariantBroken(
+                f"table {table!r}: one epoch {verb} more than one row of key {shown}",
+                hint="for a model: set its `key` to columns that identify a row, or leave it out",
+            )
 
 
 def sample(rows: pa.Table, key: pa.Schema) -> str:

@@ -197,10 +197,10 @@ class Pipeline:
                 )
 
     def _properties(self, plan: EpochPlan, intake: Intake) -> dict[str, str]:
-        properties = {"headwater.project": self.project.name}
+        properties = {"project": self.project.name}
         for source, boundary in intake.boundaries.items():
-            properties[f"headwater.source.{source}.offset"] = str(plan.ranges[source][1])
-            properties[f"headwater.source.{source}.position"] = str(boundary.position.commit)
+            properties[f"source.{source}.offset"] = str(plan.ranges[source][1])
+            properties[f"source.{source}.position"] = str(boundary.position.commit)
         return properties
 
     def _record(self, offsets: Mapping[str, int]) -> CheckpointRecord:

@@ -76,7 +76,7 @@ class Shop:
     def supervisor(self, *, once=False):
         """A supervisor over the scripted source."""
         journal = Journal(self.log, as_json=True)
-        return Supervisor(self.project, journal, once=once, sources={"shop": self.source})
+        return Supervisor(self.project, journal, once=once, sources={self.source.name: self.source})
 
     def run_once(self):
         """Runs until the script is in the tables; raises what stopped it."""

@@ -57,23 +57,25 @@ class CheckpointFolder:
         failpoint.reach("checkpoint.after_rename")
 
     def restore(self, record: CheckpointRecord, flow: Dataflow) -> None:
-        """Reads the state of `record` into `flow`: all its streams, and the models that are what they were.
+        """Reads the state of `record` into `flow`: its streams and models that are what they were.
 
-        A model is not when its SQL or settings, a model it reads or the columns of a stream it reads have changed; it
-        is left to be built anew.
+        A stream is not when another source feeds it now. A model is not when its SQL or settings, a model or stream it
+        reads or the columns of such a stream have changed; it is left to be built anew.
 
         Raises:
             HeadwaterError: a file is missing or damaged.
         """
         folder = self._folder / str(record.epoch)
+        fresh = {name for name, node in flow.streams.items() if record.sources.get(name) != node.source}
         for name, node in flow.streams.items():
-            if (folder / "streams" / name).is_dir():
+            if name not in fresh:
                 node.normaliser = restored = Normaliser.restore(folder / "streams" / name)
                 restored.evolve(node.stream)
                 node.landed = record.landed.get(name, 0)
                 node.watermark_us = record.watermarks.get(name)
         for name, model in flow.models.items():
             known = all(upstream in flow.nodes for upstream in model.inputs if upstream in flow.models)
+            known = known and fresh.isdisjoint(model.inputs)
             if known and record.models.get(name) == model.fingerprint:
                 self._restore_model(record, flow, model)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -98,6 +98,7 @@ class Dataflow:
         deltas = {name: self._step_stream(node, plan, intake, step) for name, node in self.streams.items()}
         for model in self.models.values():
             if not self._takes_part(model, plan, deltas):
+                self.nodes.pop(model.name, None)
                 continue
             if model.name in plan.rebuild:
                 deltas[model.name] = self._rebuild(model, plan, step)
@@ -105,6 +106,12 @@ class Dataflow:
                 deltas[model.name] = self._step_model(self.nodes[model.name], deltas, plan, step)
         failpoint.reach("epoch.models.after")
         return step
+
+    def forget(self, names: Collection[str]) -> None:
+        """Leaves these models, and all that read them, to be built anew."""
+        for model in self.models.values():
+            if model.name in names or any(name in self.models and name not in self.nodes for name in model.inputs):
+                self.nodes.pop(model.name, None)
 
     def view_of(self, model: Model, state: Path | None = None) -> View:
         """A view of `model` over the inputs' schemas as they are now: with no rows, or with those of a checkpoint."""
@@ -131,7 +138,8 @@ class Dataflow:
         return self.view_of(self.models[name]).schema
 
     def _takes_part(self, model: Model, plan: EpochPlan, deltas: Mapping[str, pa.Table]) -> bool:
-        """An epoch that runs again leaves out a model that has changed since, and what reads it: they are rebuilt."""
+        """An epoch that runs again leaves out a model that was another one then, or none, and what reads it. What they
+        knew before lacks that epoch, so it is forgotten and they are built anew."""
         same = plan.models.get(model.name) == model.fingerprint and all(name in deltas for name in model.inputs)
         return same and (model.name in plan.rebuild or model.name in self.nodes)
 

@@ -100,7 +100,7 @@ class Pipeline:
         self._finish(plan, intake, step)
         failpoint.reach("epoch.done.after")
         self.epoch = plan.epoch
-        self.offsets = {source: end for source, (_, end) in plan.ranges.items()}
+        self.offsets = {source: plan.ranges.get(source, (0, at))[1] for source, at in (self.offsets or {}).items()}
         if not again:
             self.freshness.observe(intake.commit_times, visible_us)
 
@@ -213,6 +213,8 @@ class Pipeline:
             landed={name: node.landed for name, node in streams.items()},
             rows=dict(self.sinks.rows),
             refed={name: node.refed for name, node in self.flow.nodes.items()},
+            sources={name: node.source for name, node in streams.items()},
+            tables={name: epoch for name, epoch in self.sinks.committed.items() if name not in self.rebuild},
         )
 
 

@@ -21,7 +21,7 @@ from headwater.runtime.freshness import Freshness
 from headwater.runtime.journal import Journal
 from headwater.runtime.pipeline import Pipeline, mirror_spec
 from headwater.runtime.sinks import Sinks
-from headwater.runtime.state_store import CheckpointRecord, StateStore
+from headwater.runtime.state_store import CheckpointRecord, EpochPlan, StateStore
 from headwater.runtime.streams import merge_streams
 from headwater.schema import StreamSchema
 
@@ -90,12 +90,13 @@ def _stream_nodes(
     """Finds out the streams, and returns what makes fresh nodes for them."""
     known = load_streams(project.state)
     streams: dict[str, tuple[StreamSchema, SourceDefinition]] = {}
+    found: list[StreamSchema] = []
     for definition in project.sources:
         before = [stream for stream in known if _feeds(definition.name, stream, project, partitions)]
         for stream in merge_streams(before, _discover(sources[definition.name], before)):
             streams[stream.name] = (stream, definition)
-    found = [stream for stream, _ in streams.values()]
-    if load_recorded(project.state) != describe(project, found):
+            found.append(stream)
+    if len(found) > len(streams) or load_recorded(project.state) != describe(project, found):
         check(project, found)
     save_streams(project.state, found)
     return lambda: {name: _node(stream, definition) for name, (stream, definition) in streams.items()}
@@ -124,12 +125,12 @@ def _node(stream: StreamSchema, definition: SourceDefinition) -> StreamNode:
 def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, journal: Journal) -> None:
     flow, sinks = pipeline.flow, pipeline.sinks
     plans = pipeline.store.plans_after(record.epoch if record else -1)
-    unbuilt = {name for name, node in flow.streams.items() if record is None or name not in record.landed}
-    unbuilt |= {name for name in flow.models if name not in flow.nodes}
-    _open_tables(flow, sinks, lake, unbuilt)
+    _open_tables(flow, sinks, lake, _unbuilt(flow, record, plans))
+    _hold_back(flow, sinks, record)
     fresh = record is None and not plans
     pipeline.epoch = record.epoch if record else (plans[0].epoch - 1 if plans else sinks.last_epoch())
-    pipeline.offsets = {source: 0 for source, _ in pipeline.partitions.items()} | dict(record.offsets if record else {})
+    taken_in = record.offsets if record else {}
+    pipeline.offsets = {source: taken_in.get(source, 0) for source, _ in pipeline.partitions.items()}
     sinks.rows = dict(record.rows) if record else {}
     pipeline.checkpointed = record.epoch if record else None
     _refuse_gap(pipeline)
@@ -142,10 +143,30 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, jou
             f"the tables hold epoch {sinks.last_epoch()}, the state only epoch {pipeline.epoch}: this state is older",
             hint="put back the newer state folder, or move this one away: the tables are then rebuilt",
         )
-    built = {name for plan in plans for name in plan.rebuild if name in flow.streams}
-    pipeline.rebuild = tuple(
-        name for name in (*flow.streams, *flow.models) if name in unbuilt - built and name not in flow.nodes
-    )
+    pipeline.rebuild = (*sorted(sinks.held), *(name for name in flow.models if name not in flow.nodes))
+
+
+def _unbuilt(flow: Dataflow, record: CheckpointRecord | None, plans: Sequence[EpochPlan]) -> set[str]:
+    """Tables that will be built anew whatever they hold, so that one of another key may go."""
+    unbuilt = {name for name, node in flow.streams.items() if not _is_kept(name, node, record)}
+    unbuilt |= {name for name in flow.models if name not in flow.nodes}
+    return unbuilt | {m.name for m in flow.models.values() for p in plans if p.models.get(m.name) != m.fingerprint}
+
+
+def _is_kept(name: str, node: StreamNode, record: CheckpointRecord | None) -> bool:
+    """Whether a stream's table was kept up to date until the checkpoint."""
+    return record is not None and name in record.tables and record.sources.get(name) == node.source
+
+
+def _hold_back(flow: Dataflow, sinks: Sinks, record: CheckpointRecord | None) -> None:
+    """Tables that lack changes are built anew: they were not kept up to date until the checkpoint, or were dropped or
+    replaced by an older copy since."""
+    kept = record.tables if record else {}
+    behind = {name for name, epoch in sinks.committed.items() if epoch < kept.get(name, 0)}
+    flow.forget(behind)
+    for name, node in flow.streams.items():
+        if node.mirror and (name in behind or not _is_kept(name, node, record)):
+            sinks.held.add(name)
 
 
 def _open_tables(flow: Dataflow, sinks: Sinks, lake: Lake, unbuilt: set[str]) -> None:

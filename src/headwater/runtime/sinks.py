@@ -17,12 +17,19 @@ WORKERS = 4
 
 
 class Sinks:
-    """The open tables of a running project. Used by the epoch thread."""
+    """The open tables of a running project. Used by the epoch thread.
+
+    Attributes:
+        committed: by table, the epoch that it holds, 0 if none.
+        held: tables that lack something: they take nothing until all their rows are replaced.
+        rows: by table, its number of rows.
+    """
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._tables: dict[str, Table] = {}
-        self._committed: dict[str, int] = {}
+        self.committed: dict[str, int] = {}
+        self.held: set[str] = set()
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="sink")
         self.rows: dict[str, int] = {}
 
@@ -31,7 +38,7 @@ class Sinks:
         table = self._lake.table(spec)
         committed = table.committed()
         self._tables[spec.name] = table
-        self._committed[spec.name] = committed.epoch if committed else 0
+        self.committed[spec.name] = committed.epoch if committed else 0
 
     def evolve(self, name: str, columns: pa.Schema) -> None:
         """Adds columns that a stream has got."""
@@ -39,7 +46,7 @@ class Sinks:
 
     def last_epoch(self) -> int:
         """The highest epoch that any table holds."""
-        return max(self._committed.values(), default=0)
+        return max(self.committed.values(), default=0)
 
     def commit(self, epoch: int, outputs: Mapping[str, Output], properties: Mapping[str, str]) -> list[str]:
         """Makes the outputs visible; a table that already holds the epoch is left alone. Returns the tables changed.
@@ -49,6 +56,7 @@ class Sinks:
         """
         for name, output in outputs.items():
             self._count(name, output)
+        self.held -= {name for name, output in outputs.items() if output.replace}
         due = [name for name, output in outputs.items() if self._is_due(name, epoch, output)]
         waiting = [self._pool.submit(self._commit_one, name, epoch, outputs[name], properties) for name in due]
         errors = [error for error in (future.exception() for future in waiting) if error is not None]
@@ -62,11 +70,12 @@ class Sinks:
         self._lake.close()
 
     def _is_due(self, name: str, epoch: int, output: Output) -> bool:
-        return self._committed[name] < epoch and (output.replace or output.delta.num_rows > 0)
+        new = self.committed[name] < epoch and name not in self.held
+        return new and (output.replace or output.delta.num_rows > 0)
 
     def _commit_one(self, name: str, epoch: int, output: Output, properties: Mapping[str, str]) -> None:
         self._tables[name].commit(epoch, output.delta, properties, replace=output.replace)
-        self._committed[name] = epoch
+        self.committed[name] = epoch
         failpoint.reach("epoch.sinks.between")
 
     def _count(self, name: str, output: Output) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from headwater.errors import StorageFailed, UserError
 from headwater.quality.rejects import Ledger
 
-FORMAT = 1
+FORMAT = 2
 BUSY_TIMEOUT_S = 20.0
 
 _DDL = """
@@ -95,6 +95,8 @@ class CheckpointRecord:
         landed: by stream, changes taken in.
         rows: by table, its number of rows.
         refed: by model, rejects fed to it again.
+        sources: by stream, the source that fed it.
+        tables: by table kept up to date, the epoch that it held, 0 if none: it must not hold an older one later.
     """
 
     epoch: int
@@ -104,6 +106,8 @@ class CheckpointRecord:
     landed: Mapping[str, int] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     refed: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, int] = field(default_factory=dict)
 
 
 class StateStore:

@@ -1,0 +1,205 @@
+"""What comes back after a crash when the project, the tables or the sources have changed in between."""
+
+import shutil
+
+import pytest
+from scripted_project import EVENTS, ORDERS, PROJECT, Shop, inserts, order
+
+from headwater.change import Op
+from headwater.errors import ProjectError, SourceStopped
+from headwater.lake.iceberg.lake import IcebergLake
+from headwater.runtime.journal import Journal
+from headwater.runtime.state_store import StateStore
+from headwater.runtime.supervisor import Supervisor
+from headwater.testing.scripted_source import ScriptedSource, scripted_group
+
+COUNT = "/*\nkey: [status]\n*/\nSELECT status, count(*) AS orders FROM orders GROUP BY status"
+LIST = "SELECT id, status FROM orders"
+PLAIN = PROJECT.partition("    streams:")[0] + PROJECT[PROJECT.index("run:") :]
+OTHER = "  other: {type: postgres, url: postgresql://nowhere/other}\n"
+NO_MIRROR = PROJECT.replace("streams:\n", "streams:\n      orders: {mirror: false}\n")
+
+
+def lose_newest_checkpoint(shop):
+    """As if the last run had been killed before its checkpoint: its epochs are run again."""
+    store = StateStore(shop.state)
+    newest, before = store.checkpoints()[:2]
+    with store.transaction():
+        store._connection.execute("DELETE FROM checkpoints WHERE epoch = ?", (newest.epoch,))
+    store.close()
+    assert newest.epoch > before.epoch
+
+
+def ids(shop, table="orders"):
+    return sorted(row["id"] for row in shop.rows(table))
+
+
+def run_with(shop, *groups):
+    shop.source.add(*groups)
+    shop.run_once()
+
+
+@pytest.mark.parametrize("sql", [COUNT, LIST])
+def test_a_model_put_back_after_a_crash_has_the_epochs_it_was_away(shop, sql):
+    shop.model("kept", sql)
+    shop.model("on_top", "SELECT * FROM kept")
+    run_with(shop, inserts(1, 1))
+    text = (shop.folder / "models" / "kept.sql").read_text()
+    (shop.folder / "models" / "kept.sql").unlink()
+    (shop.folder / "models" / "on_top.sql").unlink()
+    run_with(shop, inserts(2, 2))
+    lose_newest_checkpoint(shop)
+    (shop.folder / "models" / "kept.sql").write_text(text)
+    shop.model("on_top", "SELECT * FROM kept")
+    run_with(shop, inserts(3, 3))
+    whole = [{"status": "new", "orders": 3}] if sql is COUNT else [{"id": n, "status": "new"} for n in (1, 2, 3)]
+    assert shop.rows("kept") == whole
+    assert shop.rows("on_top") == whole
+
+
+def test_a_model_changed_and_changed_back_around_a_crash_is_built_anew(shop):
+    shop.model("by_status", COUNT)
+    run_with(shop, inserts(1, 1))
+    shop.model("by_status", COUNT.replace("count(*)", "100 * count(*)"))
+    run_with(shop, inserts(2, 2))
+    lose_newest_checkpoint(shop)
+    shop.model("by_status", COUNT)
+    run_with(shop, inserts(3, 3))
+    assert shop.rows("by_status") == [{"status": "new", "orders": 3}]
+
+
+def test_a_mirror_switched_off_and_on_again_holds_what_came_meanwhile(shop):
+    run_with(shop, inserts(1, 1, 2))
+    (shop.folder / "headwater.yml").write_text(NO_MIRROR)
+    run_with(shop, inserts(2, 3), scripted_group(3, [(ORDERS, Op.DELETE, {"id": 1})]))
+    (shop.folder / "headwater.yml").write_text(PROJECT)
+    run_with(shop, inserts(4, 4))
+    assert ids(shop) == [2, 3, 4]
+    assert shop.account("orders")["holds"]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_table_that_was_dropped_is_built_anew(shop, crash):
+    shop.model("copy", LIST)
+    shop.model("on_top", "SELECT id FROM copy WHERE id > 1")
+    run_with(shop, inserts(1, 1, 2))
+    run_with(shop, inserts(2, 3))
+    if crash:
+        lose_newest_checkpoint(shop)
+    lake = IcebergLake(shop.folder / "lake", namespace="shop")
+    for name in ("orders", "copy"):
+        lake.drop(name)
+    lake.close()
+    run_with(shop, inserts(3, 4))
+    assert (ids(shop), ids(shop, "copy"), ids(shop, "on_top")) == ([1, 2, 3, 4], [1, 2, 3, 4], [2, 3, 4])
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_an_older_lake_put_back_under_a_newer_state_is_brought_up_to_date(shop, tmp_path, crash):
+    shop.model("copy", LIST)
+    run_with(shop, inserts(1, 1))
+    shutil.copytree(shop.folder / "lake", tmp_path / "backup")
+    run_with(shop, inserts(2, 2))
+    run_with(shop, inserts(3, 3))
+    if crash:
+        lose_newest_checkpoint(shop)
+    shutil.rmtree(shop.folder / "lake")
+    (tmp_path / "backup").rename(shop.folder / "lake")
+    run_with(shop, inserts(4, 4))
+    assert (ids(shop), ids(shop, "copy")) == ([1, 2, 3, 4], [1, 2, 3, 4])
+
+
+def test_a_source_renamed_begins_its_streams_anew(shop):
+    run_with(shop, inserts(1, 1, 2))
+    shop.model("copy", LIST)
+    run_with(shop, inserts(2, 4))
+    (shop.folder / "headwater.yml").write_text(PLAIN.replace("  shop:", "  store:"))
+    shop.source = ScriptedSource("store", [ORDERS], [inserts(7, 2, 3)])
+    shop.run_once()
+    assert shop.rows("orders") == [order(2), order(3)]
+    assert ids(shop, "copy") == [2, 3]
+    assert shop.account("orders")["holds"]
+
+
+def event(commit, n):
+    return scripted_group(commit, [(EVENTS, Op.INSERT, {"happened": None, "n": n})])
+
+
+def test_tables_of_a_lost_state_are_replaced_even_if_a_run_without_data_comes_first(shop):
+    run_with(shop, inserts(1, 1), event(2, 1))
+    shutil.rmtree(shop.state)
+    script, shop.source = shop.source, ScriptedSource("shop", [ORDERS, EVENTS], [SourceStopped("not yet")])
+    with pytest.raises(SourceStopped):
+        shop.run_once()
+    shop.source = script
+    shop.run_once()
+    assert (ids(shop), [row["n"] for row in shop.rows("events")]) == ([1], [1])
+
+
+class TwoSources(Shop):
+    """`orders` from one source, `events` from another."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        (folder / "headwater.yml").write_text(PLAIN.replace("run:", OTHER + "run:"))
+        self.source = ScriptedSource("shop", [ORDERS])
+        self.other = ScriptedSource("other", [EVENTS])
+
+    def supervisor(self, *, once=False):
+        """A supervisor over both."""
+        sources = {source.name: source for source in (self.source, self.other) if source is not None}
+        return Supervisor(self.project, Journal(self.log, as_json=True), once=once, sources=sources)
+
+
+@pytest.fixture
+def two(tmp_path):
+    return TwoSources(tmp_path / "two")
+
+
+def test_a_source_that_speaks_for_the_first_time_after_a_crash_is_taken_in(two):
+    two.source.add(inserts(1, 1))
+    two.other.add(SourceStopped("nothing to say yet"))
+    with pytest.raises(SourceStopped):
+        two.run_once()
+    store = StateStore(two.state)
+    with store.transaction():
+        store._connection.execute("DELETE FROM checkpoints")
+    store.close()
+    two.other.add(event(1, 1))
+    two.run_once()
+    two.run_once()
+    assert (ids(two), [row["n"] for row in two.rows("events")]) == ([1], [1])
+
+
+def test_a_source_added_before_a_crash_is_cleared_up_is_taken_in(two):
+    both = (two.folder / "headwater.yml").read_text()
+    (two.folder / "headwater.yml").write_text(both.replace(OTHER, ""))
+    other, two.other = two.other, None
+    run_with(two, inserts(1, 1))
+    run_with(two, inserts(2, 2))
+    lose_newest_checkpoint(two)
+    (two.folder / "headwater.yml").write_text(both)
+    two.other = other
+    two.other.add(event(1, 1))
+    run_with(two, inserts(3, 3))
+    assert (ids(two), [row["n"] for row in two.rows("events")]) == ([1, 2, 3], [1])
+
+
+def test_a_source_taken_away_before_a_crash_is_cleared_up_does_not_stop_the_rest(two):
+    two.other.add(event(1, 1))
+    run_with(two, inserts(1, 1))
+    run_with(two, inserts(2, 2))
+    lose_newest_checkpoint(two)
+    text = (two.folder / "headwater.yml").read_text()
+    (two.folder / "headwater.yml").write_text(text.replace(OTHER, ""))
+    two.other = None
+    run_with(two, inserts(3, 3))
+    assert ids(two) == [1, 2, 3]
+
+
+def test_two_sources_with_a_stream_of_one_name_are_refused(two):
+    two.other = ScriptedSource("other", [ORDERS], [inserts(1, 2)])
+    two.source.add(inserts(1, 1))
+    with pytest.raises(ProjectError) as caught:
+        two.run_once()
+    assert "two streams are called 'orders'" in str(caught.value.mistakes[0])

@@ -45,13 +45,13 @@ def names_on_trust(project: Project) -> tuple[str, ...]:
 
 
 def _check_clashes(project: Project, streams: Sequence[StreamSchema], mistakes: Mistakes) -> None:
-    taken: dict[str, str] = {}
+    taken: set[str] = set()
     for stream in streams:
-        other = taken.setdefault(stream.name.casefold(), stream.name)
-        if other is not stream.name:
+        if stream.name.casefold() in taken:
             place = Place(str(project.folder / "headwater.yml"))
             hint = "capture one of the two: see `tables` of the sources"
             mistakes.add(f"two streams are called {stream.name!r}", place=place, hint=hint)
+        taken.add(stream.name.casefold())
     for model in project.models:
         if model.name.casefold() in taken:
             mistakes.add(

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater.change import ChangeBatch, Op
+from headwater.errors import UserError
 from headwater.log.partition import Partition
 from headwater.position import Boundary
 from headwater.runtime.state_store import EpochPlan
@@ -45,7 +46,9 @@ def take_in(plan: EpochPlan, partitions: Mapping[str, Partition]) -> Intake:
     """
     intake = Intake()
     for source, (start, end) in plan.ranges.items():
-        partition = partitions[source]
+        partition = partitions.get(source)
+        if partition is None:  # it is no longer part of the project, nor are its streams
+            continue
         for record in partition.read(start, end):
             if record.stream is None:
                 intake.rejects.append(record.rows)
@@ -53,9 +56,21 @@ def take_in(plan: EpochPlan, partitions: Mapping[str, Partition]) -> Intake:
                 batch = ChangeBatch(record.stream, record.rows)
                 intake.batches.setdefault(record.stream.name, []).append(batch)
                 intake.commit_times.append(_commit_times(record.rows))
-        if partition.boundary is not None:
-            intake.boundaries[source] = partition.boundary_at(end)
+        boundary = boundary_after(partition, end)
+        if boundary is not None:
+            intake.boundaries[source] = boundary
     return intake
+
+
+def boundary_after(partition: Partition, offset: int) -> Boundary | None:
+    """Where a source stands at a log offset; None at offset 0 if its first group had records, for then that offset is
+    the end of none, however long the log has become since."""
+    try:
+        return partition.boundary_at(offset)
+    except UserError:
+        if offset:
+            raise
+        return None
 
 
 def _commit_times(rows: pa.RecordBatch) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from headwater.quality.accounting import Account
 from headwater.runtime.freshness import Freshness
+from headwater.runtime.intake import boundary_after
 from headwater.runtime.pipeline import Pipeline
 
 
@@ -63,8 +64,8 @@ def read_progress(pipeline: Pipeline, freshness: Freshness) -> Progress:
 
 
 def _positions(pipeline: Pipeline) -> dict[str, int]:
-    return {
-        source: partition.boundary_at(pipeline.offsets_of(source)).position.commit
+    reached = {
+        source: boundary_after(partition, pipeline.offsets_of(source))
         for source, partition in pipeline.partitions.items()
-        if partition.boundary is not None and (pipeline.offsets_of(source) > 0 or partition.head == 0)
     }
+    return {source: boundary.position.commit for source, boundary in reached.items() if boundary is not None}

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import cast
 
 import pyarrow as pa
 
@@ -65,9 +66,16 @@ REJECT_SCHEMA = pa.schema(
 """One rejected record.
 
 `stage` is one of decode, evaluate, late; `reason` a code from a fixed list per stage; `key` the row's key as a JSON
-array of the key columns' text values ("" if there is none or it cannot be read); `record` the record whole: the
+array of the key columns' values as `key_text` writes them ("" if there is none); `record` the record whole: the
 source's own bytes, enough for `Source.decode`, at decode; an Arrow IPC stream of one delta row at evaluate and late.
 `stream` names the stream at decode, and at the later stages "model/input"."""
+
+
+def key_text(values: pa.Array) -> list[str | None]:
+    """Values of a key column as a reject's `key` has them, the same for a record and for what it is decoded to."""
+    if pa.types.is_binary(values.type):
+        return [None if value is None else "\\x" + value.hex() for value in values.to_pylist()]
+    return cast("list[str | None]", values.cast(pa.string()).to_pylist())
 
 
 def log_schema(stream: StreamSchema) -> pa.Schema:

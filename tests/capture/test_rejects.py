@@ -6,6 +6,7 @@ import pytest
 from replay import brief, read_changes, read_snapshot, rejects_of, rows_of
 
 from headwater.capture.postgres.source import PostgresSource
+from headwater.change import key_text
 from headwater.errors import UserError
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, d date, n numeric(8,2), s timestamptz, a int[])"
@@ -99,3 +100,18 @@ def test_many_bad_values_among_good(db):
     groups = read_snapshot(db.open(db.source()))
     assert len(rejects_of(groups)) == 1000
     assert [row["id"] for row in rows_of(groups, "m")] == [number for number in range(1, 3001) if number % 3]
+
+
+def test_a_rejects_key_is_written_as_later_changes_of_the_row_show_it(db):
+    key = "at timestamptz, part bytea, yes boolean"
+    db.run(f"CREATE TABLE t ({key}, due date, PRIMARY KEY (at, part, yes))")
+    reader = db.open(db.source())
+    read_snapshot(reader)
+    db.run(
+        "INSERT INTO t VALUES ('2026-01-01 10:00+02', '\\xff00', true, 'infinity')", "UPDATE t SET due = '2026-01-02'"
+    )
+    groups = read_changes(reader, 2)
+    (reject,) = rejects_of(groups)
+    (batch,) = (batch for group in groups for batch in group.batches)
+    shown = [key_text(batch.rows.column(name))[0] for name in batch.stream.key]
+    assert json.loads(reject["key"]) == shown

@@ -134,8 +134,9 @@ class Ledger:
         )
 
     def settle(self, replayed: Iterable[int], failed: Mapping[int, str], now_us: int) -> None:
-        """Notes how a replay ended: went through, or failed again with this message and is open once more."""
-        self._move(replayed, "replayed", ("open", "requested"))
+        """Notes how a replay ended: went through, even if it was given up meanwhile, or failed again with this message
+        and is open once more."""
+        self._move(replayed, "replayed", ("open", "requested", "discarded", "superseded"))
         self._connection.executemany(
             "UPDATE rejects SET state = 'open', attempts = attempts + 1, message = ?, last_seen_us = ? WHERE id = ?",
             [(message, now_us, identifier) for identifier, message in failed.items()],

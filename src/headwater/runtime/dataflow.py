@@ -145,13 +145,11 @@ class Dataflow:
 
     def _step_stream(self, node: StreamNode, plan: EpochPlan, intake: Intake, step: Step) -> pa.Table:
         name = node.stream.name
-        batches = list(intake.batches.get(name, ()))
-        for replay in plan.replays:
-            if replay.stage == "decode" and replay.stream == name:
-                batches.insert(0, ChangeBatch(node.stream, _rows(replay).to_batches()[0]))
-                step.replayed.append(replay.reject)
-                node.landed += 1
-        delta = node.normaliser.apply(batches)
+        replays = [replay for replay in plan.replays if replay.stage == "decode" and replay.stream == name]
+        again = [ChangeBatch(node.stream, _rows(replay).to_batches()[0]) for replay in replays]
+        step.replayed += [replay.reject for replay in replays]
+        node.landed += len(replays)
+        delta = node.normaliser.apply([*again, *intake.batches.get(name, ())])
         node.landed += intake.changes(name)
         node.observe(delta)
         if node.mirror:

@@ -86,7 +86,7 @@ class EpochJob(Job):
 
     def _epoch(self, pipeline: Pipeline) -> bool:
         by_stream = {name: self._sources[node.source] for name, node in pipeline.flow.streams.items()}
-        replays = requested_replays(pipeline.store, by_stream, self.clock.now_us())
+        replays = requested_replays(pipeline.store, by_stream, pipeline.flow.models, self.clock.now_us())
         plan = pipeline.next_plan(replays)
         if plan is None:
             self._report(pipeline)

@@ -171,6 +171,10 @@ class Pipeline:
         return any(not _snapshotting(partition) for _, partition in self.partitions.items())
 
     def _finish(self, plan: EpochPlan, intake: Intake, step: Step) -> None:
+        """Writes the epoch's rejects and that it is done, at once; an epoch that was done before it was run again has
+        them in the ledger, with what was decided about them since."""
+        if self.store.is_done(plan.epoch):
+            return
         now_us, first = self.clock.now_us(), 0
         ledger = self.store.ledger
         with self.store.transaction():

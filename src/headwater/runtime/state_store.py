@@ -160,6 +160,11 @@ class StateStore:
         """Notes, inside a transaction, that every effect of the epoch is committed."""
         self._connection.execute("UPDATE epochs SET done_us = ? WHERE epoch = ?", (now_us, epoch))
 
+    def is_done(self, epoch: int) -> bool:
+        """Whether every effect of the epoch was committed."""
+        query = "SELECT 1 FROM epochs WHERE epoch = ? AND done_us IS NOT NULL"
+        return self._connection.execute(query, (epoch,)).fetchone() is not None
+
     def plans_after(self, epoch: int) -> list[EpochPlan]:
         """The plans of the epochs above `epoch`, in order."""
         rows = self._connection.execute("SELECT epoch, plan FROM epochs WHERE epoch > ? ORDER BY epoch", (epoch,))

@@ -18,7 +18,7 @@ from headwater.capture.postgres import kernels, record
 from headwater.capture.postgres.pgoutput import Message
 from headwater.capture.postgres.table import Layout
 from headwater.capture.postgres.types import Column, binary_array
-from headwater.change import CHANGE_COLUMNS, REJECT_SCHEMA, ChangeBatch, Op, log_schema
+from headwater.change import CHANGE_COLUMNS, REJECT_SCHEMA, ChangeBatch, Op, key_text, log_schema
 from headwater.errors import InvariantBroken
 
 
@@ -213,7 +213,8 @@ def _reject(
     commit, ordinal = int(places.commits[at]), int(places.ordinals[at])
     time_us = None if places.times_us is None else int(places.times_us[at])
     wire = dict(zip((known.name for known in table.columns), layout.wire, strict=True))
-    key = [fields.text(wire[name], row) for name in table.key]
+    columns = {known.name: known for known in table.columns}
+    key = [_key_text(columns[name], fields.text(wire[name], row)) for name in table.key]
     return {
         "stream": table.stream_name,
         "stage": "decode",
@@ -225,6 +226,14 @@ def _reject(
         "record": record.frame(record.Record(layout, form, data, commit, ordinal, time_us)),
         "weight": -1 if form == record.STREAM and data.startswith(b"D") else 1,
     }
+
+
+def _key_text(column: Column, text: str | None) -> str | None:
+    """A key's value as later changes of the row will show it; one that its column cannot hold as it came."""
+    try:
+        return key_text(column.convert(pa.array([text], pa.string()).cast(pa.binary())))[0]
+    except pa.ArrowInvalid:
+        return text
 
 
 def reject_batch(rejects: list[dict[str, object]]) -> pa.RecordBatch | None:

@@ -55,6 +55,7 @@ class Supervisor:
         self._journal = journal or Journal(clock=self._clock)
         self._watch = watch
         self._stop = threading.Event()
+        self._interrupted = False
         self._lock = take_lock(project.state, self._clock)
         self._partitions = Partitions(project.state / "log", self._clock, int(project.run.log_segment))
         made = sources if sources is not None else self._make_sources()
@@ -74,7 +75,7 @@ class Supervisor:
         for job in (*self._captures, self._epochs):
             job.start()
         try:
-            while not self._clock.wait(self._stop, TICK_S) and self._epochs.is_alive():
+            while not self._clock.wait(self._stop, TICK_S) and not self._interrupted and self._epochs.is_alive():
                 self._tell(running=True)
         finally:
             error = self._shut_down()
@@ -86,12 +87,15 @@ class Supervisor:
         self._stop.set()
 
     def stop_on_signals(self) -> None:
-        """SIGINT and SIGTERM stop gracefully; a second one stops at once."""
+        """SIGINT and SIGTERM stop gracefully; a second one stops at once.
+
+        The handler runs in the main thread, which may be inside `wait` and hold the event's lock: it must not set it.
+        """
 
         def on_signal(number: int, frame: FrameType | None) -> None:
-            if self._stop.is_set():
+            if self._interrupted or self._stop.is_set():
                 os._exit(INTERRUPTED)
-            self._stop.set()
+            self._interrupted = True
 
         signal.signal(signal.SIGINT, on_signal)
         signal.signal(signal.SIGTERM, on_signal)

@@ -85,6 +85,7 @@ def run(
 ) -> dict[str, object]:
     """Writes `rate` transactions per second for `seconds` seconds or until told to stop; returns the tally's report."""
     tally = Tally()
+    never = threading.Event()  # `stop` is set by a signal handler in this thread, which must not be waiting on it
     with psycopg.connect(url, autocommit=True, application_name="headwater demo traffic") as connection:
         purchases = Purchases(Shelf.read(connection), clock, seed)
         start = clock.monotonic_s()
@@ -97,7 +98,7 @@ def run(
                 carry_out(connection, [purchases.next() for _ in range(due)], tally)
                 made += due
             if due < BATCH_MAX:
-                clock.wait(stop, TICK_S)
+                clock.wait(never, TICK_S)
     return tally.report(clock.monotonic_s() - start)
 
 

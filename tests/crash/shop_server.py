@@ -23,6 +23,8 @@ _BEGIN, _ROWS = ord("B"), tuple(b"IUD")
 
 CLERK_FIRST = -1_000_000_000
 CLERK_PAUSE_S = 0.02
+CLERK_GAP_S = 0.008
+"""Between two commits; long enough that a group of changes often ends there."""
 _CUSTOMER = "INSERT INTO customers VALUES (%s, %s, 'Clerk', 'Cork', 'IE', '{}', '{}', now())"
 _ORDER = "INSERT INTO orders VALUES (%s, %s, 'placed', now(), NULL)"
 
@@ -90,15 +92,15 @@ class Clerk(threading.Thread):
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
         self._url = url
+        self._clock = SystemClock()
         self._stopping = threading.Event()
         self.complaint = ""
 
     def run(self) -> None:
-        clock = SystemClock()
         try:
             with psycopg.connect(self._url) as one, psycopg.connect(self._url) as other:
                 for customer in itertools.count(CLERK_FIRST, 2):
-                    if clock.wait(self._stopping, CLERK_PAUSE_S):
+                    if self._clock.wait(self._stopping, CLERK_PAUSE_S):
                         return
                     self._overlap(one, other, customer)
         except psycopg.Error as error:
@@ -110,13 +112,16 @@ class Clerk(threading.Thread):
         self.join(RELEASE_DEADLINE_S)
 
     def _overlap(self, one: psycopg.Connection, other: psycopg.Connection, customer: int) -> None:
-        """Two new customers, each with an order; the order before last is gone for good."""
+        """Two new customers, one with an order; the order before goes.
+
+        An order's deferred foreign key writes to the log at its commit, so only the first to commit has one.
+        """
         one.execute(_CUSTOMER, (customer, f"{customer}@example.org"))
         other.execute(_CUSTOMER, (customer + 1, f"{customer + 1}@example.org"))
-        one.execute(_ORDER, (customer, customer))
         other.execute(_ORDER, (customer + 1, customer + 1))
-        other.execute("DELETE FROM orders WHERE order_id = %s", (customer - 2,))
+        other.execute("DELETE FROM orders WHERE order_id = %s", (customer - 1,))
         other.commit()
+        self._clock.wait(self._stopping, CLERK_GAP_S)
         one.commit()
 
 

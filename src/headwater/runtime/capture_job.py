@@ -28,9 +28,10 @@ class Partitions:
         self._lock = threading.Lock()
 
     def open(self, source: str) -> Partition:
-        """(Re-)opens a source's partition, which recovers its tail."""
+        """(Re-)opens a source's partition, which recovers its tail. Until that succeeds the former one, closed, is what
+        the others go on reading."""
         with self._lock:
-            before = self._open.pop(source, None)
+            before = self._open.get(source)
             if before is not None:
                 before.close()
             self._open[source] = Partition.open(

@@ -1,0 +1,50 @@
+"""The loop from a source to the log, and what the others see of the log while it fails."""
+
+import errno
+
+import pytest
+from scripted_project import inserts, wait_until
+
+from headwater.clock import SystemClock
+from headwater.errors import StorageFailed
+from headwater.log.partition import Partition
+from headwater.runtime.capture_job import Partitions
+
+
+def full(*arguments, **options):
+    raise StorageFailed("the disk is full")
+
+
+def test_a_log_that_cannot_be_opened_anew_can_still_be_read(tmp_path, monkeypatch):
+    partitions = Partitions(tmp_path, SystemClock(), 1 << 20)
+    partitions.open("shop").append([inserts(1, 1)])
+    with monkeypatch.context() as broken:
+        broken.setattr(Partition, "open", full)
+        for _ in range(2):
+            with pytest.raises(StorageFailed):
+                partitions.open("shop")
+    assert [name for name, _ in partitions.items()] == ["shop"]
+    assert [record.rows.num_rows for record in partitions["shop"].read(0, 1)] == [1]
+    assert partitions.open("shop").append([inserts(2, 2)]) == 2
+    partitions.close()
+
+
+def test_a_disk_that_stays_full_while_the_log_is_opened_anew_is_waited_out(shop, monkeypatch):
+    shop.source.add(inserts(1, 1))
+    opened, appended = Partition.open, Partition.append
+
+    def no_room(self, groups):
+        with self._storing():
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+    with shop.running() as supervisor:
+        wait_until(lambda: shop.account("orders")["landed"] == 1)
+        monkeypatch.setattr(Partition, "append", no_room)
+        monkeypatch.setattr(Partition, "open", full)
+        shop.source.add(inserts(2, 2))
+        wait_until(lambda: len(shop.events("source.waiting")) >= 3, "the log is opened in vain")
+        monkeypatch.setattr(Partition, "open", opened)
+        monkeypatch.setattr(Partition, "append", appended)
+        wait_until(lambda: shop.account("orders")["landed"] == 2)
+    assert supervisor.error is None
+    assert not shop.events("epochs.stopped")

@@ -1,7 +1,7 @@
 """What can be wrong with a server, role, publication or slot: each has a named error and the command that mends it."""
 
 import pytest
-from replay import read_changes, read_snapshot, rows_of
+from replay import read_changes, read_snapshot, read_until, rows_of
 
 from headwater.capture.postgres.lsn import lsn_text
 from headwater.capture.postgres.resume import lsn_of
@@ -222,3 +222,13 @@ def test_refused_connections_never_show_the_password(db):
     finally:
         hba.write_text(before)
         db.run("SELECT pg_reload_conf()")
+
+
+def test_the_lag_counts_what_the_server_has_not_begun_to_send(db):
+    source, boundary = captured_once(db)
+    db.run("INSERT INTO orders SELECT generate_series(2, 200000)")
+    reader = db.open(source, boundary.resume)
+    assert reader.lag_bytes() > 200_000 * 30
+    groups = read_changes(reader, 199_999)
+    assert len(rows_of(groups, "orders")) == 199_999
+    read_until(reader, lambda _: reader.lag_bytes() == 0)

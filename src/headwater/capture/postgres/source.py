@@ -274,7 +274,12 @@ class PostgresSource:
         replication = connect(self.settings, replication=True)
         settings = self.settings
         try:
-            return Stream(replication, assembler, standing.slot, self.publication, settings.heartbeat_s, self._clock)
+            head = identify_system(replication).wal_end
+            names = standing.slot, self.publication
+            return Stream(replication, assembler, *names, head, settings.heartbeat_s, self._clock)
+        except psycopg.Error as error:
+            replication.close()
+            failed(error, "asking how far the server's log goes")
         except HeadwaterError:
             replication.close()
             raise

@@ -37,6 +37,7 @@ class Stream:
         replication: a replication connection, which the stream takes over.
         assembler: turns messages into groups, from where the log ends on.
         slot, publication: what to read.
+        head: how far the server's log goes now.
         heartbeat_s: seconds between two heartbeats.
         clock: time.
 
@@ -51,6 +52,7 @@ class Stream:
         assembler: Assembler,
         slot: str,
         publication: str,
+        head: int,
         heartbeat_s: float,
         clock: Clock,
     ) -> None:
@@ -59,7 +61,8 @@ class Stream:
         self._assembler = assembler
         self._heartbeat_s = heartbeat_s
         self._clock = clock
-        self._flushed = self._taken = self._head = assembler.lsn
+        self._flushed = self._taken = assembler.lsn
+        self._head = max(head, assembler.lsn)
         self._quiet = 0
         self._asked = False
         self._waiting_since: float | None = None
@@ -208,8 +211,10 @@ class Stream:
             failed(error, "confirming")
 
     def lag_bytes(self) -> int:
-        """Bytes of log between what was handed over and the farthest that the server spoke of."""
-        return max(0, self._head - self._taken)
+        """Bytes of log between what was handed over, or said to hold nothing of ours, and the farthest that the server
+        spoke of; from the first moment on, for it may take the server long to send the first byte."""
+        waiting = self._assembler.complete or self._assembler.inside
+        return max(0, self._head - (self._taken if waiting else max(self._taken, self._quiet, self._assembler.lsn)))
 
     def close(self) -> None:
         """Gives up the connection."""

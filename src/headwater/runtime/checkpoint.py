@@ -69,8 +69,9 @@ class CheckpointFolder:
         fresh = {name for name, node in flow.streams.items() if record.sources.get(name) != node.source}
         for name, node in flow.streams.items():
             if name not in fresh:
-                node.normaliser = restored = Normaliser.restore(folder / "streams" / name)
+                restored = Normaliser.restore(folder / "streams" / name)
                 restored.evolve(node.stream)
+                node.normaliser = restored
                 node.landed = record.landed.get(name, 0)
                 node.watermark_us = record.watermarks.get(name)
         for name, model in flow.models.items():

@@ -102,8 +102,8 @@ class WrongSource:
     def check(self) -> list[str]:
         return self._source.check()
 
-    def discover(self) -> Sequence[StreamSchema]:
-        return self._source.discover()
+    def discover(self, resume: Resume | None = None) -> Sequence[StreamSchema]:
+        return self._source.discover(resume)
 
     def open(self, resume: Resume | None) -> Reader:
         return self._bug(self._source.open(resume))

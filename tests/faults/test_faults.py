@@ -196,3 +196,17 @@ def test_query_status_and_tail_answer_while_running_and_stopped(bank):
     unknown = bank.headwater("query", "SELECT * FROM balnces", str(bank.folder))
     assert unknown.returncode == 3
     assert "did you mean 'balances'" in unknown.stderr
+
+
+def test_a_table_made_after_the_snapshot_is_told_and_does_not_look_empty(bank):
+    bank.start()
+    bank.wait_caught_up()
+    assert bank.stop() == 0
+    bank.connection.execute("CREATE TABLE branches (id int PRIMARY KEY)")
+    bank.connection.execute("INSERT INTO branches SELECT generate_series(1, 7)")
+    bank.transfer(3)
+    bank.start()
+    bank.wait_caught_up()
+    assert bank.stop() == 0
+    assert [event["streams"] for event in bank.events("source.left_out")] == ["branches"]
+    assert not list(bank.folder.glob("lake/*/branches"))

@@ -55,8 +55,9 @@ class Source(Protocol):
             SourceUnavailable: it does not answer.
         """
 
-    def discover(self) -> Sequence[StreamSchema]:
-        """The streams this source feeds, with their types as of now."""
+    def discover(self, resume: Resume | None = None) -> Sequence[StreamSchema]:
+        """The streams this source feeds, with their types as of now; with `resume`, those that reading on from there
+        feeds, without what the settings name and that reading never began with."""
 
     def open(self, resume: Resume | None) -> Reader:
         """Begins to read after `resume` (the last durable group's), or from a snapshot when it is None.

@@ -10,6 +10,7 @@ from headwater.engine.normalise import Normaliser
 from headwater.errors import HeadwaterError, SourceStopped, SourceUnavailable, StorageFailed, UserError
 from headwater.lake.iceberg.lake import IcebergLake
 from headwater.lake.table_format import Lake, TableSpec
+from headwater.position import Boundary
 from headwater.project.check import check
 from headwater.project.definition import Project, SourceDefinition
 from headwater.project.discovery import load_streams, save_streams
@@ -24,6 +25,8 @@ from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, StateStore
 from headwater.runtime.streams import merge_streams
 from headwater.schema import StreamSchema
+
+LEFT_OUT = "they are new since the snapshot and not captured: move the state folder away to begin with a new snapshot"
 
 
 def open_pipeline(
@@ -64,7 +67,7 @@ def _restore(
     folder: CheckpointFolder,
     journal: Journal,
 ) -> tuple[Dataflow, CheckpointRecord | None]:
-    nodes = _stream_nodes(project, sources, partitions)
+    nodes = _stream_nodes(project, sources, partitions, journal)
     damage: HeadwaterError | None = None
     for record in store.checkpoints():
         flow = Dataflow(nodes(), project.models)
@@ -85,7 +88,7 @@ def _restore(
 
 
 def _stream_nodes(
-    project: Project, sources: Mapping[str, Source], partitions: Partitions
+    project: Project, sources: Mapping[str, Source], partitions: Partitions, journal: Journal
 ) -> Callable[[], dict[str, StreamNode]]:
     """Finds out the streams, and returns what makes fresh nodes for them."""
     known = load_streams(project.state)
@@ -93,7 +96,8 @@ def _stream_nodes(
     found: list[StreamSchema] = []
     for definition in project.sources:
         before = [stream for stream in known if _feeds(definition.name, stream, project, partitions)]
-        for stream in merge_streams(before, _discover(sources[definition.name], before)):
+        now = _discover(sources[definition.name], partitions[definition.name].boundary, before, journal)
+        for stream in merge_streams(before, now):
             streams[stream.name] = (stream, definition)
             found.append(stream)
     if len(found) > len(streams) or load_recorded(project.state) != describe(project, found):
@@ -106,10 +110,19 @@ def _feeds(source: str, stream: StreamSchema, project: Project, partitions: Part
     return len(project.sources) == 1 or stream.name in partitions[source].counts
 
 
-def _discover(source: Source, before: Sequence[StreamSchema]) -> Sequence[StreamSchema]:
-    """Asks the source; one that is away may be begun without, if its streams are known from before."""
+def _discover(
+    source: Source, boundary: Boundary | None, before: Sequence[StreamSchema], journal: Journal
+) -> Sequence[StreamSchema]:
+    """Asks the source; one that is away may be begun without, if its streams are known from before.
+
+    What is new since reading began has no stream, and no empty table that looks as if it were all there is.
+    """
     try:
-        return source.discover()
+        fed = source.discover(boundary.resume) if boundary else source.discover()
+        left_out = sorted({stream.name for stream in source.discover()} - {stream.name for stream in fed})
+        if left_out:
+            journal.write("source.left_out", "warning", source=source.name, streams=", ".join(left_out), hint=LEFT_OUT)
+        return fed
     except (SourceUnavailable, SourceStopped):
         if not before:
             raise

@@ -49,7 +49,7 @@ class ScriptedSource:
         """Nothing to check."""
         return [f"reads {len(self._script)} scripted groups"]
 
-    def discover(self) -> Sequence[StreamSchema]:
+    def discover(self, resume: Resume | None = None) -> Sequence[StreamSchema]:
         """The streams given."""
         return self.streams
 

@@ -112,10 +112,14 @@ class PostgresSource:
         """The slot's name; before a state folder's first run the end of a default name is not known yet."""
         return repr(self.slot) if self._slot_is_named else f"'{self.slot}_<id of the state folder>'"
 
-    def discover(self) -> Sequence[StreamSchema]:
+    def discover(self, resume: Resume | None = None) -> Sequence[StreamSchema]:
         """See `Source.discover`."""
         with self._connected() as connection:
-            return [table.stream for table in self._survey(connection, plan=False).tables]
+            tables = self._survey(connection, plan=False).tables
+        if resume is None or resume.get("snapshot") == RUNNING:
+            return [table.stream for table in tables]
+        captured = standing_of(resume).tables
+        return [table.stream for table in tables if table.qualified in captured]
 
     def open(self, resume: Resume | None) -> PostgresReader:
         """See `Source.open`."""

@@ -11,6 +11,7 @@ from headwater.change import REJECT_SCHEMA, Op, log_schema
 from headwater.errors import InvariantBroken, SourceStopped, SourceUnavailable, UserError
 from headwater.runtime.state_store import StateStore
 from headwater.runtime.status import is_running, read_status
+from headwater.schema import StreamSchema
 from headwater.testing.scripted_source import scripted_group
 
 COUNT = "/*\nkey: [status]\n*/\nSELECT status, count(*) AS orders FROM orders GROUP BY status"
@@ -183,6 +184,9 @@ def test_a_record_that_cannot_be_decoded_is_kept_and_counted_and_the_rest_goes_o
     account = shop.account("orders")
     assert (account["read"], account["landed"], account["rejected"], account["holds"]) == (3, 2, 1, True)
     assert ledger(shop, "entry", 1).record == b"not arrow"
+    assert read_status(shop.state)["rejects"] == {"open": 1}
+    ledger(shop, "discard", [1])
+    assert read_status(shop.state)["rejects"] == {"open": 0}
 
 
 def test_a_replayed_record_lands_once_and_moves_in_the_account(shop):
@@ -284,3 +288,20 @@ def test_the_log_lets_go_of_what_checkpoints_no_longer_need(shop):
     assert not any(name.startswith("0" * 20) for name in segments), segments
     assert shop.account("orders")["read"] == 59 * 20 + 3
     assert shop.account("orders")["holds"]
+
+
+def test_a_column_added_while_running_lands_at_once_and_reaches_models_at_the_next_start(shop):
+    wider = StreamSchema("orders", pa.schema([*ORDERS.columns, ("note", pa.string())]), ("id",), "upsert")
+    shop.model("by_status", COUNT)
+    shop.model("everything", "SELECT * FROM orders")
+    shop.source.add(inserts(1, 1))
+    with shop.running() as supervisor:
+        wait_until(lambda: shop.account("orders")["landed"] == 1)
+        shop.source.streams = (wider, EVENTS)
+        shop.source.add(scripted_group(2, [(wider, Op.INSERT, {**order(2), "note": "n"})]))
+        wait_until(lambda: shop.account("orders")["landed"] == 2 or shop.events("epochs.stopped"))
+    assert supervisor.error is None
+    assert shop.rows("everything") == [order(1), order(2)]
+    shop.run_once()
+    assert shop.rows("everything") == shop.rows("orders") == [{**order(1), "note": None}, {**order(2), "note": "n"}]
+    assert shop.rows("by_status") == [{"status": "new", "orders": 2}]

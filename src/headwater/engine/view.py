@@ -81,6 +81,11 @@ class View:
         self._integrate(self._graph.initial())
 
     @property
+    def inputs(self) -> Mapping[str, pa.Schema]:
+        """The columns of each stream that it was made with."""
+        return self._inputs
+
+    @property
     def counts(self) -> Counts:
         """What became of the input rows so far."""
         return self._ledger.counts

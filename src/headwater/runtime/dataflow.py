@@ -169,7 +169,7 @@ class Dataflow:
 
     def _step_model(self, node: ModelNode, deltas: Mapping[str, pa.Table], plan: EpochPlan, step: Step) -> pa.Table:
         view, inputs = node.view, node.model.inputs
-        out = [view.apply({name: _only(deltas[name], self.input_schema(name)) for name in inputs})]
+        out = [view.apply({name: _only(deltas[name], view.inputs[name]) for name in inputs})]
         self._take_rejects(node, step)
         for replay in plan.replays:
             model, _, entry = replay.stream.partition("/")

@@ -127,12 +127,11 @@ def test_streams_come_go_and_change(tmp_path: Path) -> None:
     assert happenings(made) == {
         "stream orders": "changed evolve",
         "stream customers": "changed refuse",
-        "stream extra": "new snapshot",
+        "stream extra": "new leave",
         "stream audit": "removed leave",
         "model lines": "exists rebuild",
         "model people": "exists rebuild",
         "model per_day": "exists rebuild",
-        "table extra": "new create",
         "table lines": "exists replace",
         "table people": "exists replace",
         "table per_day": "exists replace",

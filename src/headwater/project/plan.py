@@ -83,7 +83,13 @@ def plan(project: Project, recorded: Recorded | None, streams: Sequence[StreamSc
     now = describe(project, streams)
     if not streams:
         now = _without_streams(now, before)
+    if before.streams and set(now.sources) <= set(before.sources):
+        left_out = sorted(set(now.streams) - set(before.streams))
+        now = _without(now, left_out)
+    else:
+        left_out = []
     found = [*_sources(before.sources, now.sources), *_streams(before, now)]
+    found += [Item("stream", name, "new", "leave", _LATE_COMER) for name in left_out]
     models = list(_models(before, now, {item.name for item in found if item.kind == "stream" and _moves(item)}))
     rebuilt = {item.name for item in models if item.consequence == "rebuild"}
     return Plan((*found, *models, *_tables(before.tables, now.tables, rebuilt)), streams_known=bool(now.streams))
@@ -93,6 +99,13 @@ def _without_streams(now: Recorded, before: Recorded) -> Recorded:
     """While the sources cannot be asked, the streams are taken to be those that ran last."""
     mirrored = {name: table for name, table in before.tables.items() if table.of == "stream"}
     return now.model_copy(update={"streams": before.streams, "tables": {**mirrored, **now.tables}})
+
+
+def _without(now: Recorded, left_out: Sequence[str]) -> Recorded:
+    """The project without streams that the next run does not capture, and without their tables."""
+    streams = {name: stream for name, stream in now.streams.items() if name not in left_out}
+    tables = {name: table for name, table in now.tables.items() if table.of == "model" or name not in left_out}
+    return now.model_copy(update={"streams": streams, "tables": tables})
 
 
 def _moves(item: Item) -> bool:
@@ -123,6 +136,11 @@ _STREAM: Mapping[State, tuple[Consequence, str]] = {
     "new": ("snapshot", "it was never captured"),
     "removed": ("leave", "its source no longer feeds it"),
 }
+
+
+_LATE_COMER = (
+    "it was made after its source was first read and is not captured; to begin anew with it, move the state folder away"
+)
 
 
 def _sources(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Item]:

@@ -68,11 +68,17 @@ class Reject:
 
 
 class Ledger:
-    """The ledger over the state store's one connection. Writing methods run inside the caller's transaction."""
+    """The ledger over the state store's one connection. Writing methods run inside the caller's transaction.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Args:
+        connection: to the state store.
+        make: make the table if it is not there; not for a connection that only reads.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, make: bool = True) -> None:
         self._connection = connection
-        connection.execute(DDL)
+        if make:
+            connection.execute(DDL)
 
     def record(self, rejects: pa.RecordBatch, *, epoch: int, first: int, project: str, now_us: int) -> None:
         """Enters `rejects` (`REJECT_SCHEMA`), numbered from `first` within `epoch`; those entered before stay as

@@ -8,15 +8,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headwater.clock import Clock
 from headwater.errors import UserError
+from headwater.quality.rejects import Ledger
 from headwater.runtime.capture_job import CaptureJob
 from headwater.runtime.epoch_job import EpochJob
 from headwater.runtime.progress import Progress
+from headwater.runtime.state_store import BUSY_TIMEOUT_S
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 Status = dict[str, JsonValue]
@@ -114,8 +117,20 @@ def read_status(state: Path) -> Status:
         raise UserError(f"this project has not run yet: there is no {path}", hint="headwater run")
     status: Status = json.loads(path.read_text(encoding="utf-8"))
     if not is_running(state):
-        status |= {"running": False, "state": "stopped"}
+        status |= {"running": False, "state": "stopped", "rejects": {"open": open_rejects(state)}}
     return status
+
+
+def open_rejects(state: Path) -> int:
+    """How many rejects wait for a decision, by the ledger: they may be decided while nothing runs."""
+    path = state / "state.db"
+    if not path.exists():
+        return 0
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+    try:
+        return Ledger(connection, make=False).open_count()
+    finally:
+        connection.close()
 
 
 def is_running(state: Path) -> bool:

@@ -1,6 +1,7 @@
 """What comes back after a crash when the project, the tables or the sources have changed in between."""
 
 import shutil
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from scripted_project import EVENTS, ORDERS, PROJECT, Shop, inserts, order
@@ -203,3 +204,28 @@ def test_two_sources_with_a_stream_of_one_name_are_refused(two):
     with pytest.raises(ProjectError) as caught:
         two.run_once()
     assert "two streams are called 'orders'" in str(caught.value.mistakes[0])
+
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+PER_MINUTE = (
+    "/*\nemit: final\n*/\nSELECT window_start, sum(n) AS n"
+    " FROM TUMBLE(events, happened, INTERVAL 1 MINUTE) GROUP BY window_start, window_end"
+)
+
+
+def at_minute(commit, minute, n=1):
+    return scripted_group(commit, [(EVENTS, Op.INSERT, {"happened": START + timedelta(minutes=minute), "n": n})])
+
+
+def test_a_watermark_changed_around_a_crash_closes_no_window_twice(shop):
+    shop.model("per_minute", PER_MINUTE)
+    run_with(shop, at_minute(1, 0))
+    run_with(shop, at_minute(2, 0), at_minute(3, 5))
+    assert [row["n"] for row in shop.rows("per_minute")] == [2]
+    lose_newest_checkpoint(shop)
+    (shop.folder / "headwater.yml").write_text(PROJECT.replace("delay: 1 seconds", "delay: 1 hours"))
+    run_with(shop, at_minute(4, 0, 5))
+    assert shop.rows("per_minute") == []
+    run_with(shop, at_minute(5, 100))
+    run_with(shop, at_minute(6, 101))
+    assert sorted(row["n"] for row in shop.rows("per_minute")) == [1, 7]

@@ -11,7 +11,7 @@ from headwater.project.definition import Model, Project, SourceDefinition
 from headwater.project.document import Document, NodePath, YamlValue, read_yaml
 from headwater.project.interpolation import Interpolator
 from headwater.project.mistakes import Mistakes, did_you_mean
-from headwater.project.models import in_order, model_files, place_of_name, read_models
+from headwater.project.models import in_order, model_files, place_of_name, read_models, with_watermarks
 from headwater.project.settings import LakeSettings, ProjectFile, SourceSection
 from headwater.project.validation import validate
 
@@ -54,7 +54,7 @@ def load(folder: Path, *, environment: Mapping[str, str]) -> Project:
         lake=_resolved(file.lake, folder, file.name),
         run=file.run,
         sources=sources,
-        models=ordered,
+        models=with_watermarks(ordered, sources),
         places={path: document.place(path) for path in document.places},
     )
 

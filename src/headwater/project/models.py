@@ -7,10 +7,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from headwater.errors import Place, SqlError
-from headwater.project.definition import Model
+from headwater.project.definition import Model, SourceDefinition, Watermark
 from headwater.project.document import Document, read_yaml
 from headwater.project.front_matter import ModelText, split
 from headwater.project.mistakes import Mistakes
@@ -105,6 +106,21 @@ def fingerprint(sql: str, settings: ModelSettings) -> str:
     meaning = settings.model_dump(mode="json", exclude={"description", "owner"})
     text = json.dumps({"sql": sql.strip(), "settings": meaning}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def with_watermarks(models: Iterable[Model], sources: Iterable[SourceDefinition]) -> tuple[Model, ...]:
+    """The models with fingerprints that tell the watermarks of the streams they read, which decide when windows close
+    and which rows are late."""
+    streams = {name: settings for source in sources for name, settings in source.streams.items()}
+    marks = {name: settings.watermark for name, settings in streams.items() if settings.watermark}
+    return tuple(_watermarked(model, {name: marks[name] for name in model.inputs if name in marks}) for model in models)
+
+
+def _watermarked(model: Model, marks: Mapping[str, Watermark]) -> Model:
+    if not marks:
+        return model
+    text = json.dumps([model.fingerprint, {name: str(mark) for name, mark in marks.items()}], sort_keys=True)
+    return replace(model, fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
 def in_order(models: Iterable[Model], mistakes: Mistakes) -> tuple[Model, ...]:

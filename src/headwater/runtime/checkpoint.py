@@ -73,7 +73,10 @@ class CheckpointFolder:
                 restored.evolve(node.stream)
                 node.normaliser = restored
                 node.landed = record.landed.get(name, 0)
-                node.watermark_us = record.watermarks.get(name)
+                if record.watermark_settings.get(name) == str(node.watermark):
+                    node.watermark_us = record.watermarks.get(name)
+                else:
+                    node.observe(restored.rows())
         for name, model in flow.models.items():
             known = all(upstream in flow.nodes for upstream in model.inputs if upstream in flow.models)
             known = known and fresh.isdisjoint(model.inputs)

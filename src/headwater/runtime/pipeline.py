@@ -214,6 +214,7 @@ class Pipeline:
             offsets=offsets,
             models={name: node.model.fingerprint for name, node in self.flow.nodes.items()},
             watermarks={name: node.watermark_us for name, node in streams.items() if node.watermark_us is not None},
+            watermark_settings={name: str(node.watermark) for name, node in streams.items()},
             landed={name: node.landed for name, node in streams.items()},
             rows=dict(self.sinks.rows),
             refed={name: node.refed for name, node in self.flow.nodes.items()},

@@ -92,6 +92,7 @@ class CheckpointRecord:
         offsets: by source, the log offset to go on from.
         models: by model, the fingerprint its state was made with.
         watermarks: by stream, latest event time less the delay, in microseconds since 1970 UTC.
+        watermark_settings: by stream, the column and delay that its watermark was made with.
         landed: by stream, changes taken in.
         rows: by table, its number of rows.
         refed: by model, rejects fed to it again.
@@ -103,6 +104,7 @@ class CheckpointRecord:
     offsets: Mapping[str, int]
     models: Mapping[str, str] = field(default_factory=dict)
     watermarks: Mapping[str, int] = field(default_factory=dict)
+    watermark_settings: Mapping[str, str] = field(default_factory=dict)
     landed: Mapping[str, int] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     refed: Mapping[str, int] = field(default_factory=dict)

@@ -229,3 +229,22 @@ def test_a_watermark_changed_around_a_crash_closes_no_window_twice(shop):
     run_with(shop, at_minute(5, 100))
     run_with(shop, at_minute(6, 101))
     assert sorted(row["n"] for row in shop.rows("per_minute")) == [1, 7]
+
+
+def damage_newest_checkpoint(shop):
+    newest = max((shop.state / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    (newest / "streams" / "orders" / "manifest.json").unlink()
+    return int(newest.name)
+
+
+def test_a_damaged_checkpoint_does_not_take_the_place_of_a_whole_one(shop):
+    for number in (1, 2):
+        run_with(shop, inserts(number, number))
+    damaged = damage_newest_checkpoint(shop)
+    run_with(shop, inserts(3, 3))
+    store = StateStore(shop.state)
+    assert damaged not in [record.epoch for record in store.checkpoints()]
+    store.close()
+    damage_newest_checkpoint(shop)
+    run_with(shop, inserts(4, 4))
+    assert ids(shop) == [1, 2, 3, 4]

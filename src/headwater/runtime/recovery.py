@@ -73,6 +73,7 @@ def _restore(
         flow = Dataflow(nodes(), project.models)
         try:
             folder.restore(record, flow)
+            store.forget_checkpoints_after(record.epoch)
             return flow, record
         except StorageFailed:
             raise

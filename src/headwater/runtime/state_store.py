@@ -190,6 +190,11 @@ class StateStore:
             self._connection.execute("DELETE FROM epochs WHERE epoch <= ?", (kept[-1].epoch,))
         return kept
 
+    def forget_checkpoints_after(self, epoch: int) -> None:
+        """Strikes checkpoints that could not be read, so that they are not kept in place of one that can."""
+        with self.transaction():
+            self._connection.execute("DELETE FROM checkpoints WHERE epoch > ?", (epoch,))
+
     def close(self) -> None:
         """Lets go of the file."""
         self._connection.close()

@@ -7,6 +7,8 @@ A `.test` file under tests/sql declares inputs and queries:
     SELECT ...
     query emit=final late=drop plan=aggregate,join
     SELECT ...
+    query rejects=a
+    SELECT ...                  -- fails on rows whose `a` is no number; those are to be rejected
 
 Rows are random by seed: values from small domains, so that groups, duplicates and collisions abound, NULL and NaN
 included, and a third of the changes are retractions. A column called `id` is unique among distinct rows.
@@ -37,6 +39,7 @@ DOMAINS = {
     "bigint": (*range(-2, 4), 9_000_000_000_000_000_000, -9_000_000_000_000_000_000),
     "ubigint": (0, 1, 2, 18_000_000_000_000_000_000),
     "varchar": ("x", "y", "z", "", "it's", "ü"),
+    "mixed": ("1", "2", "30", "bad", ""),
     "digits": ("1", "2", "30"),
     "double": (0.0, 1.5, -2.5, 1e17, math.nan, math.inf),
     "plain": (0.0, 0.5, 1.5, -2.5, 4.0),
@@ -49,7 +52,7 @@ DOMAINS = {
 }
 TYPES = {
     "small": pa.int64(), "int": pa.int32(),
-    "bigint": pa.int64(), "ubigint": pa.uint64(), "varchar": pa.string(), "digits": pa.string(),
+    "bigint": pa.int64(), "ubigint": pa.uint64(), "varchar": pa.string(), "digits": pa.string(), "mixed": pa.string(),
     "double": pa.float64(), "plain": pa.float64(), "boolean": pa.bool_(), "date": pa.date32(),
     "decimal(10,2)": pa.decimal128(10, 2), "int[]": pa.list_(pa.int32()), "timestamp": pa.timestamp("us"),
     "timestamptz": pa.timestamp("us", "UTC"),
@@ -133,10 +136,17 @@ def net(counts: Mapping[str, Counter[int]], pool: Mapping[str, list[Row]]) -> di
     return {name: [pool[name][i] for i, n in held.items() for _ in range(n)] for name, held in counts.items()}
 
 
+def failing(case: Case, name: str, row: Row) -> bool:
+    """Whether the query fails on a row of this input."""
+    columns = [column for column, _ in case.inputs[name].columns]
+    value = row[columns.index(case.settings["rejects"])] if case.settings.get("rejects") in columns else None
+    return value is not None and not str(value).isdigit()
+
+
 def answer(case: Case, rows: Mapping[str, list[Row]], oracle: duckdb.DuckDBPyConnection) -> pa.Table:
-    """DuckDB's answer over the whole input."""
+    """DuckDB's answer over the whole input, rows on which it fails left out."""
     for name, given in case.inputs.items():
-        oracle.register("_given", given.table(rows.get(name, [])))
+        oracle.register("_given", given.table([row for row in rows.get(name, []) if not failing(case, name, row)]))
         oracle.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS FROM _given')
     return oracle.sql(case.sql).to_arrow_table()
 
@@ -148,6 +158,7 @@ class History:
         self.case, self.rng, self._oracle = case, random.Random(seed), connect()
         self.pool: dict[str, list[Row]] = {name: [] for name in case.inputs}
         self.held: dict[str, Counter[int]] = {name: Counter() for name in case.inputs}
+        self.rejected: Counter[Row] = Counter()
 
     def step(self) -> dict[str, pa.Table]:
         """The next changes: any of the inputs, any number of rows."""
@@ -183,6 +194,17 @@ class History:
 
     def rows(self) -> dict[str, list[Row]]:
         return net(self.held, self.pool)
+
+    def check_rejects(self, view: View, context: str) -> None:
+        """The rejects so far, those of retractions subtracted, are the failing rows that are there, each whole."""
+        if "rejects" not in self.case.settings:
+            return
+        rejects = view.take_rejects()
+        for reject in rejects.to_pylist() if rejects is not None else ():
+            self.rejected.update(multiset(pa.ipc.open_stream(reject["record"]).read_all()))
+        bad = (tuple(map(canonical, row)) for name, given in self.rows().items() for row in given
+               if failing(self.case, name, row))  # fmt: skip
+        assert Counter({row: count for row, count in self.rejected.items() if count}) == Counter(bad), context
 
     def answer(self) -> Counter[Row]:
         """DuckDB's answer over what is there."""
@@ -220,6 +242,7 @@ def keep_going(
     assert multiset(view.result()) == expected, context + "result"
     assert Counter({row: count for row, count in total.items() if count}) == expected, context + "sum of changes"
     assert view.counts.holds, f"{context}{view.counts}"
+    history.check_rejects(view, context)
 
 
 def options(case: Case) -> dict[str, object]:

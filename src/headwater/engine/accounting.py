@@ -71,9 +71,11 @@ class Ledger:
         """The input rows of these numbers, as they came."""
         return self._inputs[stream].take(pa.array(origins))
 
-    def reject(self, source: str, rows: pa.Table, stage: str, reason: str, messages: Sequence[str]) -> None:
-        """Keeps rows whole, each with its message; `source` is the input's name, or the node's for derived rows."""
-        for i, (message, weight) in enumerate(zip(messages, weights(rows).tolist(), strict=True)):
+    def reject(self, source: str, rows: pa.Table, stage: str, reasons: Sequence[str], messages: Sequence[str]) -> None:
+        """Keeps rows whole, each with its reason and message; `source` is the input's name, or the node's for derived
+        rows."""
+        given = zip(reasons, messages, weights(rows).tolist(), strict=True)
+        for i, (reason, message, weight) in enumerate(given):
             self.rejects.append({
                 "stream": f"{self.view}/{source}", "stage": stage, "reason": reason, "message": message,
                 "position": "", "key": "", "record": _record(rows.slice(i, 1)), "weight": weight,

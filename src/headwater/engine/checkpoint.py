@@ -22,7 +22,7 @@ from headwater.engine.state.checkpoint_files import (
 )
 from headwater.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 
 
 def fingerprint(

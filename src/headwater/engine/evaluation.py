@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -9,12 +12,46 @@ import pyarrow.compute as pc
 
 from headwater.change import WEIGHT
 from headwater.engine.accounting import Ledger
-from headwater.engine.delta import ORIGIN, absolute
+from headwater.engine.delta import ORIGIN, absolute, mask, rows_at
 from headwater.engine.session import ROW_ERRORS, Session
+from headwater.index.kernels import Longs
 from headwater.sql.plan import Node
 
-Failure = tuple[int, str, str]
-"""A row's number in the delta, the reason's code, and DuckDB's message."""
+_FEW = 32
+"""So many rows are bisected without a probe."""
+
+_ASKED_ONE_BY_ONE = 200
+"""Of so many failing rows of a batch DuckDB is asked for the message of each, which costs half a millisecond."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why SQL cannot be run over a row or a key.
+
+    Attributes:
+        at: its number in the table given.
+        reason: the code in the ledger.
+        message: DuckDB's, first line.
+    """
+
+    at: int
+    reason: str
+    message: str
+
+
+def failure(at: int, error: duckdb.Error) -> Failure:
+    """Reads DuckDB's error."""
+    return Failure(at, _reason(error), str(error).splitlines()[0])
+
+
+def probe_of(where: str, expressions: list[str]) -> str:
+    """SQL that is true for the rows on which a condition, or where it holds an expression, fails."""
+    # NULL is wrapped in a list, so that it is TRY's answer only where something fails.
+    row = f"row({', '.join(expressions)})" if expressions else "true"
+    return f"TRY([CASE WHEN {where or 'true'} THEN {row} END]) IS NULL"
+
+
+_Find = Callable[[str, pa.Table, duckdb.Error], list[Failure]]
 
 
 class Evaluator:
@@ -24,56 +61,90 @@ class Evaluator:
         source: the node whose rows are read.
         direct: the input that the rows come from one by one, else "".
         name: who evaluates, for the rejects of rows that are not an input's.
+        probe: SQL over a row that is true where evaluating it fails; "" if there is none.
     """
 
-    def __init__(self, session: Session, ledger: Ledger, source: Node, direct: str, name: str) -> None:
+    def __init__(self, session: Session, ledger: Ledger, source: Node, direct: str, name: str, probe: str = "") -> None:
         self._session, self._ledger, self._source, self._direct, self._name = session, ledger, source, direct, name
+        self._probe = probe
 
     def run(self, sql: str, delta: pa.Table) -> pa.Table:
         """The result over the rows that do not fail. A failing row is rejected in both directions: what it would have
         added was never there to be retracted."""
-        try:
-            return self._session.run(sql, {self._source: delta})
-        except ROW_ERRORS as error:
-            failures = self._failures(sql, delta, 0, error)
-        good = np.ones(delta.num_rows, np.bool_)
-        good[[row for row, _, _ in failures]] = False
-        rest = delta.filter(pa.array(good))
-        self._reject(delta, failures)
-        if self._direct:
-            gone = delta.filter(pa.array(~good)).column(ORIGIN)
-            rest = rest.filter(pc.invert(pc.is_in(rest.column(ORIGIN), gone.combine_chunks())))
+        finders: list[_Find] = (
+            [self._probed, self._bisected] if self._probe and delta.num_rows > _FEW else [self._bisected]
+        )
+        rest = delta
+        for find in finders:
+            try:
+                return self._session.run(sql, {self._source: rest})
+            except ROW_ERRORS as error:
+                failures = find(sql, rest, error)
+            self._reject(rest, failures)
+            rest = self._without(rest, failures)
         return self._session.run(sql, {self._source: rest})
 
-    def _failures(self, sql: str, delta: pa.Table, first: int, error: duckdb.Error) -> list[Failure]:
-        """Bisects: `sql` fails over `delta`, whose first row has the number `first`."""
+    def _without(self, delta: pa.Table, failures: list[Failure]) -> pa.Table:
+        """The rows that have not failed; of an input's row that became several, none."""
+        bad = np.zeros(delta.num_rows, np.bool_)
+        bad[[found.at for found in failures]] = True
+        if self._direct:
+            gone = mask(delta, bad).column(ORIGIN).combine_chunks()
+            return mask(delta, pc.invert(pc.is_in(delta.column(ORIGIN), gone)))
+        return mask(delta, ~bad)
+
+    def _probed(self, sql: str, delta: pa.Table, _: duckdb.Error) -> list[Failure]:
+        """Asks the probe, vectorised, and then DuckDB for the messages; finds nothing where TRY is not allowed."""
+        try:
+            suspects = np.flatnonzero(self._session.evaluate(self._probe, self._source, delta).to_numpy())
+        except duckdb.BinderException:
+            return []
+        asked = suspects[:_ASKED_ONE_BY_ONE]
+        failures = [found for at in asked.tolist() if (found := self._alone(sql, delta, at)) is not None]
+        if not failures:
+            return []
+        told = f"one of {len(suspects)} rows of a batch on which it fails; the first says: {failures[0].message}"
+        return [*failures, *(Failure(at, failures[0].reason, told) for at in suspects[len(asked) :].tolist())]
+
+    def _alone(self, sql: str, delta: pa.Table, at: int) -> Failure | None:
+        """The failure of one row, None if it does not fail."""
+        try:
+            self._session.run(sql, {self._source: delta.slice(at, 1)})
+        except ROW_ERRORS as error:
+            return failure(at, error)
+        return None
+
+    def _bisected(self, sql: str, delta: pa.Table, error: duckdb.Error, first: int = 0) -> list[Failure]:
+        """Halves the delta, over which `sql` fails, down to the rows; its first row has the number `first`."""
         if delta.num_rows == 1:
-            return [(first, _reason(error), str(error).splitlines()[0])]
+            return [failure(first, error)]
         half = delta.num_rows // 2
         found: list[Failure] = []
         for start, part in ((0, delta.slice(0, half)), (half, delta.slice(half))):
             try:
                 self._session.run(sql, {self._source: part})
             except ROW_ERRORS as again:
-                found += self._failures(sql, part, first + start, again)
+                found += self._bisected(sql, part, again, first + start)
         if not found:
             raise error
         return found
 
     def _reject(self, delta: pa.Table, failures: list[Failure]) -> None:
-        """Puts each failing input row into the ledger once."""
+        """Puts each failing row into the ledger once: the input's row where there is one."""
         if self._direct:
             origins = delta.column(ORIGIN).to_numpy()
-            by_origin = {int(origins[row]): (reason, message) for row, reason, message in failures}
+            by_origin = {int(origins[found.at]): found for found in failures}
             rows = self._ledger.originals(self._direct, np.array(list(by_origin), np.int64))
             self._ledger.counts.rejected += absolute(rows)
-            whys = list(by_origin.values())
+            failures = list(by_origin.values())
         else:
-            kept = delta.select([*self._source.names, WEIGHT])
-            rows = kept.take(pa.array([row for row, _, _ in failures], pa.int64()))
-            whys = [(reason, message) for _, reason, message in failures]
-        for i, (reason, message) in enumerate(whys):
-            self._ledger.reject(self._direct or self._name, rows.slice(i, 1), "evaluate", reason, [message])
+            rows = rows_at(delta.select([*self._source.names, WEIGHT]), _numbers(failures))
+        reasons, messages = [found.reason for found in failures], [found.message for found in failures]
+        self._ledger.reject(self._direct or self._name, rows, "evaluate", reasons, messages)
+
+
+def _numbers(failures: list[Failure]) -> Longs:
+    return np.array([found.at for found in failures], np.int64)
 
 
 def _reason(error: duckdb.Error) -> str:

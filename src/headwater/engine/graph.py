@@ -53,9 +53,9 @@ class Graph:
             case Aggregate():
                 return AggregateOperator(node, self._session, free)
             case Join():
-                return JoinOperator(node, self._session)
+                return JoinOperator(node, self._session, self._ledger)
             case Recompute():
-                return RecomputeOperator(node, self._session, free)
+                return RecomputeOperator(node, self._session, self._ledger, free)
             case Gate():
                 return GateOperator(node, self._session)
         raise TypeError(f"no operator for {type(node).__name__}")

@@ -90,9 +90,14 @@ def has_subquery(expression: exp.Expr) -> bool:
 
 def unnests(expression: exp.Expr) -> bool:
     """Whether the expression gives several rows."""
-    return expression.find(exp.Explode, exp.Unnest, exp.ExplodeOuter, exp.Posexplode) is not None or any(
-        call.name.lower() in {"unnest", "generate_subscripts"} for call in expression.find_all(exp.Anonymous)
-    )
+    return any(unnesting(part) for part in expression.walk())
+
+
+def unnesting(call: exp.Expr) -> bool:
+    """Whether this is a call that makes several rows of one."""
+    if isinstance(call, exp.Anonymous):
+        return call.name.lower() in {"unnest", "generate_subscripts"}
+    return isinstance(call, exp.Explode | exp.Unnest | exp.ExplodeOuter | exp.Posexplode)
 
 
 def function_name(expression: exp.Expr) -> str:

@@ -63,10 +63,12 @@ class Node:
 
     @property
     def names(self) -> list[str]:
+        """The columns' names."""
         return [column.name for column in self.columns]
 
     @property
     def schema(self) -> pa.Schema:
+        """The columns as Arrow has them."""
         return pa.schema([pa.field(column.name, column.arrow) for column in self.columns])
 
 
@@ -153,12 +155,16 @@ class Join(Node):
         left_keys: columns of the first input; () joins every row with every row.
         right_keys: as many columns of the second.
         condition: the ON clause, equalities included, over both relation names.
+        matching: the equality of the keys alone, "" without keys.
+        residual: the rest of the condition over this node's own columns, for pairs that match.
         select: (expression, column name) pairs.
     """
 
     left_keys: tuple[str, ...] = ()
     right_keys: tuple[str, ...] = ()
     condition: str = "true"
+    matching: str = ""
+    residual: str = "true"
     select: tuple[tuple[str, str], ...] = ()
 
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from sqlglot import exp
 
 from headwater.sql.bind import Binder, BindError, quote
-from headwater.sql.expressions import AggregateFinder, CannotDecompose, column, conjunction, internal, text, unnests
+from headwater.sql.expressions import (
+    AggregateFinder,
+    CannotDecompose,
+    column,
+    columns,
+    conjunction,
+    internal,
+    substitute,
+    tables,
+    text,
+    unnesting,
+    unnests,
+)
 from headwater.sql.plan import Aggregate, Column, Columns, Gate, Linear, Node, Recompute, Scan, WindowColumn
 
 Emit = Literal["changes", "final"]
 Selected = Sequence[tuple[exp.Expr, str]]
+_READ_FROM_TEXT = re.compile(
+    r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DECIMAL\(.*\)|DOUBLE|FLOAT|BOOLEAN|DATE|TIME|TIMESTAMP( WITH TIME ZONE)?"
+)
 SomeNode = TypeVar("SomeNode", bound=Node)
 
 
@@ -66,6 +82,8 @@ class Planner:
     def linear(self, node: Node, selected: Selected, where: Sequence[exp.Expr] = (), lateral: str = "") -> Node:
         """A filter and projection over `node`, or `node` itself where it would change nothing."""
         selected = selected or [(exp.true(), internal("any", 0))]
+        if not lateral and any(unnests(expression) for expression, _ in selected):
+            node, selected, where = *self._before_unnest(node, selected, where), ()
         condition = conjunction(where)
         select = tuple((text(expression), name) for expression, name in selected)
         multiplies = bool(lateral) or any(unnests(expression) for expression, _ in selected)
@@ -80,6 +98,19 @@ class Planner:
                 select=select, where=condition, lateral=lateral, multiplies=multiplies,
             )
         )  # fmt: skip
+
+    def _before_unnest(self, node: Node, selected: Selected, where: Sequence[exp.Expr]) -> tuple[Node, Selected]:
+        """A node that computes what `selected` unnests, so that rows on which that fails are told apart before they
+        become several; and `selected` over it."""
+        parts = [
+            part for expression, _ in selected for part in _unnested(expression) if not isinstance(part, exp.Column)
+        ]
+        made = {text(part): (part, internal("u", i)) for i, part in enumerate(parts) if node.name in tables(part)}
+        used = [(c, c.name) for c in columns(expression for expression, _ in selected) if c.table == node.name]
+        first = self.linear(node, [*used, *made.values()], where)
+        moved: dict[str, exp.Expr] = {key: column(first.name, name) for key, (_, name) in made.items()}
+        moved |= {text(c): column(first.name, name) for c, name in used}
+        return first, [(substitute(expression, moved), name) for expression, name in selected]
 
     def _linear_columns(self, node: Node, select: tuple[tuple[str, str], ...], where: str, lateral: str) -> Columns:
         """Binds a linear SELECT together with a plain column, which fails if an aggregate is hidden in it."""
@@ -121,17 +152,32 @@ class Planner:
         """The type in which DuckDB compares two expressions, and whether both have it already.
 
         Raises:
-            CannotDecompose: a text is compared with something else, or the types do not compare.
+            CannotDecompose: a text is compared with a type that has no one way to be read, or the types do not
+                compare.
         """
         try:
             ours, theirs = (self.binder.type_of(text(side), relations) for side in (left, right))
             if ours == theirs:
                 return ours, True
             if "VARCHAR" in (ours, theirs):
-                raise CannotDecompose(f"{ours} is compared with {theirs}")
+                return _text_compared_with(theirs if ours == "VARCHAR" else ours), False
             return self.binder.type_of(f"([{text(left)}, {text(right)}])[1]", relations), False
         except BindError as error:
             raise CannotDecompose(str(error).splitlines()[0]) from error
+
+
+def _text_compared_with(type_: str) -> str:
+    """The type in which DuckDB compares a text with this one: the other type."""
+    if not _READ_FROM_TEXT.fullmatch(type_):
+        raise CannotDecompose(f"a text is compared with {type_}")
+    return type_
+
+
+def _unnested(expression: exp.Expr) -> Iterator[exp.Expr]:
+    """The arguments of the UNNESTs in an expression."""
+    for call in expression.walk(prune=unnesting):
+        if unnesting(call):
+            yield from call.iter_expressions()
 
 
 def carried_windows(node: Node, selected: Selected) -> dict[str, WindowColumn]:

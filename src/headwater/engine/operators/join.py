@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
+from headwater.engine.accounting import Ledger
 from headwater.engine.delta import concat, conform
-from headwater.engine.session import Session
+from headwater.engine.evaluation import Evaluator, probe_of
+from headwater.engine.session import ROW_ERRORS, Session
 from headwater.engine.state.row_store import RowStore
 from headwater.sql.bind import quote
 from headwater.sql.plan import Join, Node
 
+_MOST_PAIRS = 1 << 20
+
 
 class JoinOperator:
-    """Runs a `Join` node: changes of A join B as it was, then changes of B join A as it is."""
+    """Runs a `Join` node: changes of A join B as it was, then changes of B join A as it is.
 
-    def __init__(self, node: Join, session: Session) -> None:
+    If the condition fails, the pairs of each key are made first and the rest of the condition is evaluated pair by
+    pair, so that only the pairs on which it fails are rejected.
+    """
+
+    def __init__(self, node: Join, session: Session, ledger: Ledger) -> None:
         self._node, self._session = node, session
         self._keys = (node.left_keys, node.right_keys)
         self._stores = [RowStore(side.schema, keys) for side, keys in zip(node.inputs, self._keys, strict=True)]
         left, right = (quote(side.name) for side in node.inputs)
         listed = "".join(f"{expression} AS {quote(name)}, " for expression, name in node.select)
-        self._sql = (
-            f"SELECT {listed}{left}._weight * {right}._weight AS _weight FROM {left} JOIN {right} ON {node.condition}"
-        )
+        sql = f"SELECT {listed}{left}._weight * {right}._weight AS _weight FROM {left} JOIN {right} ON "
+        self._sql, self._pairs_sql = sql + node.condition, sql + (node.matching or "true")
+        self._evaluator = Evaluator(session, ledger, node, "", node.name, probe_of("", [node.residual]))
 
     def initial(self) -> pa.Table | None:
         return None
@@ -51,7 +59,20 @@ class JoinOperator:
         if not rows.num_rows:
             return None
         relations: dict[Node, pa.Table] = {self._node.inputs[own]: delta, self._node.inputs[other]: rows}
-        return conform(self._session.run(self._sql, relations), self._node.schema)
+        try:
+            return conform(self._session.run(self._sql, relations), self._node.schema)
+        except ROW_ERRORS:
+            return concat(self._pair_by_pair(own, delta, rows))
+
+    def _pair_by_pair(self, own: int, delta: pa.Table, rows: pa.Table) -> Iterator[pa.Table]:
+        """The join with the residual condition as a filter, some rows of the delta at a time."""
+        step = delta.num_rows if self._keys[own] else max(1, _MOST_PAIRS // rows.num_rows)
+        residual = f"SELECT * FROM {quote(self._node.name)} WHERE {self._node.residual}"
+        for start in range(0, delta.num_rows, step):
+            part = delta.slice(start, step)
+            relations: dict[Node, pa.Table] = {self._node.inputs[own]: part, self._node.inputs[1 - own]: rows}
+            pairs = conform(self._session.run(self._pairs_sql, relations), self._node.schema)
+            yield conform(self._evaluator.run(residual, pairs), self._node.schema)
 
     def advance(self, closed_us: int) -> pa.Table | None:
         return None

@@ -9,7 +9,7 @@ import pyarrow as pa
 from headwater.change import WEIGHT
 from headwater.engine.accounting import Ledger
 from headwater.engine.delta import ORIGIN
-from headwater.engine.evaluation import Evaluator
+from headwater.engine.evaluation import Evaluator, probe_of
 from headwater.engine.operator import Stateless
 from headwater.engine.session import Session
 from headwater.sql.bind import quote
@@ -26,7 +26,7 @@ class LinearOperator(Stateless):
     def __init__(self, node: Linear, session: Session, ledger: Ledger, direct: str) -> None:
         self._node, self._ledger, self._direct = node, ledger, direct
         self._renames = _renames(node)
-        self._evaluator = Evaluator(session, ledger, node.inputs[0], direct, node.name)
+        self._evaluator = Evaluator(session, ledger, node.inputs[0], direct, node.name, _probe(node))
         self._sql = _sql(node, [WEIGHT, ORIGIN] if direct else [WEIGHT])
 
     def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:
@@ -63,3 +63,11 @@ def _sql(node: Linear, carried: list[str]) -> str:
     listed += [f"{quote(source.name)}.{name}" for name in carried]
     where = f" WHERE {node.where}" if node.where else ""
     return f"SELECT {', '.join(listed)} FROM {quote(source.name)}{node.lateral}{where}"
+
+
+def _probe(node: Linear) -> str:
+    """Where a row gives several, no single expression tells whether it fails."""
+    (source,) = node.inputs
+    plain = {f"{quote(source.name)}.{quote(name)}" for name in source.names}
+    computed = [expression for expression, _ in node.select if expression not in plain]
+    return "" if node.multiplies else probe_of(node.where, computed)

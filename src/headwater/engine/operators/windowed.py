@@ -68,8 +68,8 @@ class WindowedOperator(Stateless):
         if self._direct:
             self._count_late(timely, gone, gone_ends, closed_us)
         elif self._late == "reject":
-            rows = gone.select([*self._node.inputs[0].names, WEIGHT])
-            self._ledger.reject(self._node.name, rows, "late", "late", _messages(gone_ends, closed_us))
+            rows, whys = gone.select([*self._node.inputs[0].names, WEIGHT]), ["late"] * gone.num_rows
+            self._ledger.reject(self._node.name, rows, "late", whys, _messages(gone_ends, closed_us))
         return timely
 
     def _count_late(self, timely: pa.Table, gone: pa.Table, gone_ends: Longs, closed_us: int) -> None:
@@ -82,7 +82,7 @@ class WindowedOperator(Stateless):
         self._ledger.counts.missed_windows += int(sum(int(o) in still for o in origins))
         if self._late == "reject":
             ends = np.array(list(last_end.values()), np.int64)
-            self._ledger.reject(self._direct, rows, "late", "late", _messages(ends, closed_us))
+            self._ledger.reject(self._direct, rows, "late", ["late"] * len(ends), _messages(ends, closed_us))
 
 
 def _messages(ends: Longs, closed_us: int) -> list[str]:

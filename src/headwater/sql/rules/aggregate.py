@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from headwater.sql.arguments import Arguments
 from headwater.sql.bind import quote
 from headwater.sql.block import Block
-from headwater.sql.expressions import CannotDecompose, column, has_subquery, internal, substitute, text
+from headwater.sql.expressions import CannotDecompose, column, columns, has_subquery, internal, substitute, text
 from headwater.sql.parse import DIALECT
 from headwater.sql.plan import Accumulator, Aggregate, Node
 from headwater.sql.planner import Planner, carried_windows, closing
@@ -158,24 +159,22 @@ def _exact_type(type_: str) -> str | None:
 def recomputed(grouping: Grouping) -> Node | None:
     """Any aggregate: the rows of each group that changed are aggregated again."""
     block = grouping.block
-    selected = [*grouping.keys, *((e, n) for e, n in block.needed(*grouping.calls) if _used(e, grouping.calls))]
     old = block.node
-    source = block.project(selected)
-    inner = {text(column(old.name, name)): column(source.name, name) for name in old.names}
+    arguments = Arguments(block.planner, old, {text(key): name for key, name in grouping.keys})
+    calls = [arguments.rewritten(call) for call in grouping.calls]
+    plain = [c for c in columns(calls) if c.table == old.name and c.name in old.names]
+    made = [*grouping.keys, *arguments.columns]
+    source = block.project([*made, *((c, c.name) for c in plain)])
+    inner = {text(column(old.name, name)): column(source.name, name) for name in source.names}
     keys = [text(column(source.name, name)) for _, name in grouping.keys]
     listed = [f"{key} AS {quote(name)}" for key, (_, name) in zip(keys, grouping.keys, strict=True)]
-    listed += [f"{text(substitute(call, inner))} AS {quote(internal('a', i))}" for i, call in enumerate(grouping.calls)]
+    listed += [f"{text(substitute(call, inner))} AS {quote(internal('a', i))}" for i, call in enumerate(calls)]
     by = f" GROUP BY {', '.join(keys)}" if keys else ""
     why = ", ".join(text(call)[:40] for call in grouping.calls)
     windows = carried_windows(old, grouping.keys)
     names = tuple(name for _, name in grouping.keys)
     sql = f"SELECT {', '.join(listed)} FROM {quote(source.name)}{by}"
     return block.planner.gated(block.planner.recompute((source,), (names,), sql, why, windows))
-
-
-def _used(expression: exp.Expr, calls: Sequence[exp.Expr]) -> bool:
-    wanted = text(expression)
-    return any(text(found) == wanted for call in calls for found in call.find_all(exp.Column))
 
 
 AGGREGATE_RULES: tuple[Callable[[Grouping], Node | None], ...] = (algebraic, recomputed)

@@ -9,13 +9,14 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 
-from headwater.sql.block import Block
+from headwater.sql.block import Block, passed
 from headwater.sql.expressions import (
     CannotDecompose,
     column,
     columns,
     conjuncts,
     has_subquery,
+    internal,
     substitute,
     substitute_order,
     tables,
@@ -24,7 +25,7 @@ from headwater.sql.expressions import (
 from headwater.sql.parse import DIALECT
 from headwater.sql.plan import Node
 from headwater.sql.planner import Planner
-from headwater.sql.rules.join import JoinKind, JoinParts, condition_of, join, kind_of, split_equalities
+from headwater.sql.rules.join import JoinKind, JoinParts, join, kind_of, split_equalities
 from headwater.sql.rules.source import Compile, Environment, constant, localise, renamed, resolve_table
 from headwater.sql.rules.subquery import restrict
 
@@ -199,8 +200,8 @@ def _join_one(
     if any(has_subquery(part) for part in rest):
         raise CannotDecompose("a subquery in ON")
     pairs = [(substitute(left, mapping), substitute(right_, mapping)) for left, right_ in pairs]
-    condition = condition_of(pairs, [substitute(part, mapping) for part in rest])
-    joined = join(clause.planner, JoinParts(kind, node, right, tuple(pairs), condition))
+    parts = JoinParts(kind, node, right, tuple(pairs), tuple(substitute(part, mapping) for part in rest))
+    joined = join(clause.planner, parts)
     clause.mapping = {key: column(joined.name, ref.name) for key, ref in mapping.items() if ref.name in joined.names}
     return joined
 
@@ -213,15 +214,31 @@ def _unnest(clause: FromClause, node: Node, found: exp.Join, kind: JoinKind, on:
     item = found.this
     alias = item.alias.lower()
     names = [identifier.name.lower() for identifier in item.args["alias"].args["columns"]]
-    selected: list[tuple[exp.Expr, str]] = [(column(node.name, n), n) for n in node.names]
+    given, argument = _argument_first(clause, node, item)
+    selected: list[tuple[exp.Expr, str]] = [(column(given.name, n), n) for n in node.names]
     selected += [(column(alias, name), f"{alias}.{name}") for name in names]
     word = "LEFT JOIN" if kind.word == "LEFT" else "CROSS JOIN"
     after = " ON true" if kind.word == "LEFT" else ""
-    lateral = f" {word} {text(substitute(item, clause.mapping))}{after}"
-    wider = clause.planner.linear(node, selected, [substitute(part, clause.mapping) for part in on], lateral)
+    lateral = f" {word} {text(argument)}{after}"
+    wider = clause.planner.linear(given, selected, [substitute(part, clause.mapping) for part in on], lateral)
     clause.mapping = {key: column(wider.name, ref.name) for key, ref in clause.mapping.items()}
     clause.mapping |= {text(column(alias, name)): column(wider.name, f"{alias}.{name}") for name in names}
     return wider
+
+
+def _argument_first(clause: FromClause, node: Node, item: exp.Expr) -> tuple[Node, exp.Expr]:
+    """The node with what UNNEST is given as columns, so that rows on which that fails are told apart before they
+    become several, and the UNNEST over them."""
+    moved = substitute(item, clause.mapping)
+    call = moved.this if isinstance(moved, exp.Lateral) else moved
+    arguments = [e for e in call.expressions if not isinstance(e, exp.Column) and tables(e) == {node.name}]
+    named = {text(e): internal("u", i) for i, e in enumerate(arguments)}
+    plain = [(column(node.name, n), n) for n in node.names]
+    given = clause.planner.linear(node, [*plain, *((e, named[text(e)]) for e in arguments)])
+    for e in arguments:
+        e.replace(column(given.name, named[text(e)]))
+    _follow(clause, given)
+    return given, substitute(moved, passed(node, given, node.names))
 
 
 def _prepare(clause: FromClause, alias: str, where: list[exp.Expr]) -> Node:

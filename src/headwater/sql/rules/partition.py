@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlglot import exp
 
+from headwater.sql.arguments import Arguments, can_fail
 from headwater.sql.bind import quote
 from headwater.sql.block import Block
 from headwater.sql.expressions import (
     PEER_FUNCTIONS,
     CannotDecompose,
     column,
+    columns,
+    conjunction,
+    conjuncts,
     function_name,
     has_subquery,
     internal,
@@ -51,12 +56,30 @@ def partition(block: Block) -> None:
     if any(has_subquery(e) for e in block.remaining()):
         raise CannotDecompose("a subquery beside window functions")
     keys = [(key, internal("p", i)) for i, key in enumerate(_common_partition(calls))]
-    source = block.project([*keys, *block.needed()])
-    node = _recompute(block, source, keys, calls)
+    arguments = Arguments(block.planner, block.node, {text(key): name for key, name in keys})
+    rewritten = [arguments.rewritten(call) for call in calls]
+    source = block.project([*keys, *arguments.columns, *_carried(block, found, rewritten)])
+    node, later = _recompute(block, source, keys, Calls(calls, rewritten))
     mapping = {text(call): column(node.name, internal("w", i)) for i, call in enumerate(calls)}
     mapping |= {text(column(block.node.name, n)): column(node.name, n) for n in source.names if n in node.names}
     block.qualify = None
+    block.filters = later
     block.move(node, mapping)
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Window function calls as they are written, and with their arguments taken out."""
+
+    given: Sequence[exp.Window]
+    rewritten: Sequence[exp.Expr]
+
+
+def _carried(block: Block, found: Mapping[str, exp.Expr], rewritten: Sequence[exp.Expr]) -> list[tuple[exp.Expr, str]]:
+    """The columns that the calls name, and that is used besides them."""
+    without: dict[str, exp.Expr] = {call: exp.null() for call in found}
+    used = columns([*(substitute(e, without) for e in block.remaining()), *rewritten])
+    return [(c, c.name) for c in used if c.table == block.node.name and c.name in block.node.names]
 
 
 def _common_partition(calls: Sequence[exp.Window]) -> list[exp.Expr]:
@@ -65,21 +88,26 @@ def _common_partition(calls: Sequence[exp.Window]) -> list[exp.Expr]:
     return [e for key, e in partitions[0].items() if all(key in other for other in partitions)]
 
 
-def _recompute(block: Block, source: Node, keys: Sequence[tuple[exp.Expr, str]], calls: Sequence[exp.Window]) -> Node:
+def _recompute(
+    block: Block, source: Node, keys: Sequence[tuple[exp.Expr, str]], calls: Calls
+) -> tuple[Node, list[exp.Expr]]:
+    """The recompute, and what of QUALIFY is to be applied to its rows."""
     inner: dict[str, exp.Expr] = {text(column(block.node.name, n)): column(source.name, n) for n in source.names}
-    settled = [_break_ties(substitute(call, inner), source) for call in calls]
+    settled = [_break_ties(substitute(call, inner), source) for call in calls.rewritten]
     listed = [text(column(source.name, name)) for name in source.names]
     listed += [f"{text(call)} AS {quote(internal('w', i))}" for i, call in enumerate(settled)]
     sql = f"SELECT {', '.join(listed)} FROM {quote(source.name)}"
-    if block.qualify is not None:
-        outer = {text(call): exp.column(internal("w", i), quoted=True) for i, call in enumerate(calls)}
-        outer |= {text(column(block.node.name, n)): exp.column(n, quoted=True) for n in source.names}
-        sql = f"SELECT * FROM ({sql}) WHERE {text(substitute(block.qualify, outer))}"
+    types = {c.name: c.type for c in block.planner.describe(sql)}
+    outer = {text(call): exp.column(internal("w", i), quoted=True) for i, call in enumerate(calls.given)}
+    outer |= {text(column(block.node.name, n)): exp.column(n, quoted=True) for n in source.names}
+    qualify = [(part, substitute(part, outer)) for part in conjuncts(block.qualify)]
+    sure = conjunction(moved for _, moved in qualify if not can_fail(moved, types))
+    if sure:
+        sql = f"SELECT * FROM ({sql}) WHERE {sure}"
     windows = carried_windows(block.node, [*keys, *block.needed()])
-    why = ", ".join(function_name(call.this) or text(call.this)[:40] for call in calls) + " OVER (...)"
-    return block.planner.gated(
-        block.planner.recompute((source,), (tuple(name for _, name in keys),), sql, why, windows, "p")
-    )
+    why = ", ".join(function_name(call.this) or text(call.this)[:40] for call in calls.given) + " OVER (...)"
+    node = block.planner.recompute((source,), (tuple(name for _, name in keys),), sql, why, windows, "p")
+    return block.planner.gated(node), [part for part, moved in qualify if can_fail(moved, types)]
 
 
 def _break_ties(call: exp.Expr, source: Node) -> exp.Expr:

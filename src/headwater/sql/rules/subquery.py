@@ -10,7 +10,7 @@ from sqlglot import exp
 from headwater.sql.expressions import CannotDecompose, column, columns, conjuncts, substitute, tables, text
 from headwater.sql.plan import Node
 from headwater.sql.planner import Planner
-from headwater.sql.rules.join import JoinKind, JoinParts, condition_of, join, split_equalities
+from headwater.sql.rules.join import JoinKind, JoinParts, join, split_equalities
 from headwater.sql.rules.source import Compile, Environment
 
 _PLAIN_ONLY = ("group", "having", "qualify", "limit", "offset", "windows", "with_", "distinct")
@@ -72,7 +72,7 @@ def _semi(restriction: Restriction, inner: exp.Select, word: str) -> Node | None
     mapping = {text(c): column(right.name, name) for c, name in zip(wanted, right.names, strict=False)}
     parts = [substitute(part, mapping) for part in correlated]
     pairs, rest = split_equalities(parts, {outer.name}, {right.name})
-    return join(planner, JoinParts(JoinKind(word), outer, right, tuple(pairs), condition_of(pairs, rest)))
+    return join(planner, JoinParts(JoinKind(word), outer, right, tuple(pairs), tuple(rest)))
 
 
 def within(restriction: Restriction) -> Node | None:
@@ -86,7 +86,7 @@ def within(restriction: Restriction) -> Node | None:
     inner = query.this if isinstance(query, exp.Subquery) else query
     right = _fresh(planner, restriction.compile(planner, inner, restriction.environment))
     pairs = ((condition.this, column(right.name, right.names[0])),)
-    return join(planner, JoinParts(JoinKind("SEMI"), outer, right, pairs, condition_of(pairs, ())))
+    return join(planner, JoinParts(JoinKind("SEMI"), outer, right, pairs))
 
 
 def _fresh(planner: Planner, node: Node) -> Node:

@@ -125,15 +125,16 @@ class Campaign:
         kills = (Kill(seconds=TRACED_S),)
         plan = Plan("undisturbed", kills, settings_for(chance, retire=True), RATES[1], self.choice.seed)
         outcome = self._one(plan, servers, top, trace=True)
-        self._tell(outcome, 0)
+        self._tell(outcome, 1)
         return outcome.passings
 
     def _run_all(self, plans: Sequence[Plan], servers: queue.SimpleQueue[ShopServer], top: Path) -> None:
+        before = len(self.outcomes)
         with ThreadPoolExecutor(self.choice.workers) as pool:
             waiting: list[Future[Outcome]] = [pool.submit(self._one, plan, servers, top) for plan in plans]
             try:
                 for done in as_completed(waiting):
-                    self._tell(done.result(), len(plans))
+                    self._tell(done.result(), before + len(plans))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise

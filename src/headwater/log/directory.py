@@ -1,49 +1,14 @@
-"""A partition's folder as such: making data and directory entries durable, and letting one writer in at a time."""
+"""A partition's folder as such: letting one writer in at a time, and what is said when the disk fails."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import sys
 from pathlib import Path
 
 from headwater.errors import StorageFailed, UserError
 
 LOCK_NAME = "lock"
-
-
-def fsync_data(descriptor: int) -> None:
-    """Makes a file's data, and as much of its metadata as reading it back needs, durable.
-
-    Raises:
-        OSError: it failed; do not try it again.
-    """
-    if sys.platform == "darwin":
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    else:
-        os.fdatasync(descriptor)
-
-
-def fsync_directory(folder: Path) -> None:
-    """Makes files created in and removed from `folder` so for good.
-
-    Raises:
-        OSError: the fsync failed; do not try it again.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def make_directory(folder: Path) -> None:
-    """Makes `folder` and its missing parents, durably."""
-    if folder.is_dir():
-        return
-    make_directory(folder.parent)
-    folder.mkdir(exist_ok=True)
-    fsync_directory(folder.parent)
 
 
 def storage_failed(folder: Path, error: OSError) -> StorageFailed:

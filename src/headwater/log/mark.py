@@ -15,7 +15,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.log.directory import fsync_directory
+from headwater.durable import fsync_path
 
 NAME = "durable"
 MAGIC = b"HWMK"
@@ -89,7 +89,7 @@ class MarkFile:
         if not existed:
             os.ftruncate(self._descriptor, 2 * SLOT_BYTES)
             self.sync()
-            fsync_directory(folder)
+            fsync_path(folder)
 
     def write(self, base: int, length: int, head: int, crc: int) -> None:
         """Moves the mark; not durable before `sync`."""

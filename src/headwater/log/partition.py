@@ -13,10 +13,11 @@ from pathlib import Path
 
 from headwater.change import Group
 from headwater.clock import Clock, SystemClock
+from headwater.durable import make_folder
 from headwater.errors import StorageFailed
 from headwater.failpoint import reach
 from headwater.log.cursor import LogRecord, SegmentChain
-from headwater.log.directory import WriterLock, make_directory, storage_failed
+from headwater.log.directory import WriterLock, storage_failed
 from headwater.log.mark import MarkFile, read_mark
 from headwater.log.payload import Counts, StreamCounts, check_group
 from headwater.log.recovery import Recovery, read_headers, recover, remove_torn_roll
@@ -65,7 +66,7 @@ class Partition:
             StorageFailed: reading or writing failed.
         """
         try:
-            make_directory(folder)
+            make_folder(folder)
             lock = WriterLock(folder)
         except OSError as error:
             raise storage_failed(folder, error) from error

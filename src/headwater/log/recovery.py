@@ -16,8 +16,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from headwater.durable import fsync_path
 from headwater.errors import CorruptLog
-from headwater.log.directory import fsync_directory
 from headwater.log.mark import Mark
 from headwater.log.scan import Damage, Scan, scan
 from headwater.log.segment import SegmentHeader, corrupt_log, decode_header, map_file, segment_path, segment_paths
@@ -97,7 +97,7 @@ def remove_torn_roll(folder: Path, mark: Mark | None) -> Recovery:
     if not is_unfinished(base, mark):
         raise corrupt_log(path, 0, size, base, None, BAD_HEADER)
     path.unlink()
-    fsync_directory(folder)
+    fsync_path(folder)
     return Recovery(path.name, size, "the process died while making the segment, before anything was put in it")
 
 

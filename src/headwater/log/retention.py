@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from headwater.durable import fsync_path
 from headwater.failpoint import reach
 from headwater.log.cursor import SegmentChain
-from headwater.log.directory import fsync_directory
 from headwater.log.segment import Segment
 
 
@@ -30,7 +30,7 @@ def retire(
         reach("log.retire.before_unlink")
         chain.drop(segment)
         segment.path.unlink()
-        fsync_directory(chain.folder)
+        fsync_path(chain.folder)
         gone.append(segment.path)
     return gone
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from headwater.change import Group
 from headwater.clock import Clock
+from headwater.durable import fsync_data, fsync_path
 from headwater.failpoint import reach
 from headwater.log.cursor import SegmentChain
-from headwater.log.directory import fsync_data, fsync_directory
 from headwater.log.frame import HEADER_BYTES, Bytes, Frame, Kind, crc_of, pack, padded
 from headwater.log.mark import MarkFile
 from headwater.log.payload import Commit, Counts, advance, encode_commit, encode_rows, encode_stream
@@ -52,7 +52,7 @@ def create_segment(folder: Path, header: SegmentHeader) -> Segment:
         write_all(file.fileno(), [encoded], 0)
         os.fsync(file.fileno())
     reach("log.roll.after_create")
-    fsync_directory(folder)
+    fsync_path(folder)
     reach("log.roll.after_directory_fsync")
     whole = decode_header(memoryview(encoded)) or header
     return Segment(path, whole, whole.length, SegmentIndex())

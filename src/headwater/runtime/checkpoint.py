@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from headwater import failpoint
+from headwater.durable import fsync_path
 from headwater.engine.normalise import Normaliser
 from headwater.errors import StorageFailed, UserError
 from headwater.project.definition import Model
@@ -49,7 +50,7 @@ class CheckpointFolder:
             failpoint.reach("checkpoint.after_fsync")
             shutil.rmtree(self._folder / str(epoch), ignore_errors=True)
             making.rename(self._folder / str(epoch))
-            _sync(self._folder)
+            fsync_path(self._folder)
         except OSError as error:
             raise StorageFailed(
                 f"cannot write checkpoint {epoch}: {error}", hint="free some space on the disk of the state folder"
@@ -114,12 +115,4 @@ def _part(folder: Path | None, kind: str, name: str) -> Path | None:
 
 def _sync_folders(top: Path) -> None:
     for folder, _, _ in os.walk(top, topdown=False):
-        _sync(Path(folder))
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        fsync_path(Path(folder))

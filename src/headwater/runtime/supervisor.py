@@ -16,6 +16,7 @@ from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError
 from headwater.project.connectors import make_source
 from headwater.project.definition import Project
+from headwater.project.state_file import write_atomically
 from headwater.runtime.capture_job import CaptureJob, Partitions
 from headwater.runtime.epoch_job import EpochJob
 from headwater.runtime.journal import Journal
@@ -145,13 +146,5 @@ def state_identity(state: Path) -> str:
     """Eight hex digits that tell this state folder from others; made on first use, durable when this returns."""
     path = state / "identity"
     if not path.exists():
-        state.mkdir(parents=True, exist_ok=True)
-        with open(path.with_suffix(".tmp"), "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(4))
-            file.flush()
-            os.fsync(file.fileno())
-        path.with_suffix(".tmp").rename(path)
-        folder = os.open(state, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        write_atomically(path, secrets.token_hex(4))
     return path.read_text(encoding="ascii").strip()

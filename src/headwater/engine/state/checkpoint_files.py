@@ -19,6 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from headwater import failpoint
+from headwater.durable import fsync_path
 from headwater.errors import CorruptCheckpoint, StorageFailed
 
 Json = dict[str, "str | int | list[Json] | list[str] | Json"]
@@ -93,7 +94,7 @@ def share(previous: Path, folder: Path, file: StateFile) -> None:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
             raise
         shutil.copyfile(previous / file.name, target)
-        _fsync(target)
+        fsync_path(target)
 
 
 def write_manifest(folder: Path, body: Json) -> None:
@@ -104,7 +105,7 @@ def write_manifest(folder: Path, body: Json) -> None:
     """
     text = json.dumps(body, indent=1).encode()
     _write(folder / _MANIFEST, memoryview(hashlib.sha256(text).hexdigest().encode() + b"\n" + text + b"\n"))
-    _fsync(folder)
+    fsync_path(folder)
 
 
 def read_manifest(folder: Path) -> Json:
@@ -142,11 +143,3 @@ def _write(path: Path, content: memoryview) -> None:
             written += file.write(content[written:])
         os.fsync(file.fileno())
     failpoint.reach("checkpoint.after_state_file")
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,9 +21,10 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 
+from headwater.durable import make_folder
 from headwater.errors import StorageFailed
 from headwater.index.kernels import Longs
-from headwater.lake.iceberg.durable_io import local_path, make_folder, sync_file
+from headwater.lake.iceberg.durable_io import local_path, sync_file
 from headwater.lake.iceberg.schema import FIELD_ID, file_schema, fill_columns
 
 PATH_FIELD_ID, POSITION_FIELD_ID = 2147483546, 2147483545

@@ -7,13 +7,14 @@ pointer after that. Reading, and storage that is not a local disk (where a finis
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import TracebackType
 
 from pyiceberg.io import FileIO, InputFile, OutputFile, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
+
+from headwater.durable import fsync_path, make_folder
 
 
 def local_path(location: str) -> Path | None:
@@ -28,24 +29,8 @@ def sync_file(path: Path) -> None:
     Raises:
         OSError: as the system says; the file cannot be relied upon then.
     """
-    _sync(path)
-    _sync(path.parent)
-
-
-def make_folder(path: Path) -> None:
-    """Makes a folder and those above it that are missing, durably."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for folder in missing:
-        _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    fsync_path(path)
+    fsync_path(path.parent)
 
 
 class DurableFileIO(FileIO):

@@ -14,10 +14,11 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
 from pyiceberg.table import Table as PyIcebergTable
 
 from headwater.clock import Clock, SystemClock
+from headwater.durable import make_folder
 from headwater.errors import UserError
 from headwater.lake.columns import lake_columns
 from headwater.lake.iceberg.catalog import open_catalog
-from headwater.lake.iceberg.durable_io import local_path, make_folder
+from headwater.lake.iceberg.durable_io import local_path
 from headwater.lake.iceberg.handle import TableHandle, storage_errors
 from headwater.lake.iceberg.schema import columns_of
 from headwater.lake.iceberg.table import IcebergTable

@@ -157,6 +157,14 @@ def test_many_rows_of_a_batch_fail(sql: str) -> None:
     assert view.result().num_rows <= 2
 
 
+def test_of_many_rows_that_fail_the_first_are_told_with_their_own_message() -> None:
+    view = View("SELECT CAST(note AS INT) AS v FROM t", {"t": T})
+    view.apply({"t": t(*[("k", f"x{n}", n, 1) for n in range(300)], ("k", "1", 1, 1))})
+    messages = view.take_rejects().column("message").to_pylist()
+    assert "'x7'" in messages[7] and len(set(messages)) > 100
+    assert messages[-1].startswith("one of 300 rows of a batch on which it fails; the first says: Conversion Error")
+
+
 def test_without_a_key_the_view_stops_and_says_what_to_do() -> None:
     view = View("SELECT k, max(CAST(note AS INT)) AS m FROM t GROUP BY ROLLUP (k)", {"t": T})
     with pytest.raises(SqlError, match="no key to tell the rows at fault by") as caught:

@@ -25,6 +25,7 @@ class Binder:
         self.connection = connect()
         self.inputs = {name.lower(): name for name in inputs}
         self.columns: dict[str, Columns] = {}
+        self._read_back: dict[pa.DataType, str] = {}
         for name, schema in inputs.items():
             self.connection.register("_given", schema.empty_table())
             self.connection.execute(f"CREATE TEMP TABLE {quote(name)} AS FROM _given")
@@ -40,13 +41,18 @@ class Binder:
         whole = f"SELECT * FROM (\n{sql}\n)"
         described = self.connection.execute(f"DESCRIBE {whole}").fetchall()
         arrow = cast(pa.Schema, self.connection.sql(f"{whole} LIMIT 0").to_arrow_table().schema)
-        self.connection.register("_back", arrow.empty_table())
-        back = self.connection.execute("DESCRIBE FROM _back").fetchall()
-        self.connection.unregister("_back")
         return tuple(
-            Column(row[0], row[1], field.type, row[1] == again[1])
-            for row, field, again in zip(described, arrow, back, strict=True)
+            Column(row[0], row[1], field.type, row[1] == self._type_read_from(field.type))
+            for row, field in zip(described, arrow, strict=True)
         )
+
+    def _type_read_from(self, arrow: pa.DataType) -> str:
+        """As what DuckDB reads an Arrow type."""
+        if arrow not in self._read_back:
+            self.connection.register("_back", pa.schema([("value", arrow)]).empty_table())
+            self._read_back[arrow] = str(self.connection.execute("DESCRIBE FROM _back").fetchall()[0][1])
+            self.connection.unregister("_back")
+        return self._read_back[arrow]
 
     def names(self, sql: str) -> list[str]:
         """The column names of a SELECT as DuckDB gives them, repeated ones included."""

@@ -145,3 +145,12 @@ def test_a_row_computed_inside_a_model_cannot_be_replayed_and_stops_nothing(shop
     shop.source.add(inserts(2, 2, status="paid"))
     shop.run_once()
     assert state_of(shop, 1) == "open"
+
+
+def test_a_later_change_that_leaves_columns_out_does_not_hide_a_reject(shop):
+    """The column it did not send may be the one that was rejected: the lake's value is the older one, and says so."""
+    row = {**order(7, amount=None), "_unchanged": bytes([0b100])}
+    shop.source.add(inserts(1, 7), rejected(2, 7, amount="20"), scripted_group(3, [(ORDERS, Op.UPDATE, row)]))
+    shop.run_once()
+    assert shop.rows("orders") == [order(7)]
+    assert state_of(shop, 1) == "open"

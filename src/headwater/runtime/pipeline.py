@@ -11,7 +11,7 @@ The order of writes is the exactly-once protocol (`docs/decisions/2026-11-21-epo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headwater import failpoint
@@ -20,15 +20,17 @@ from headwater.errors import InvariantBroken
 from headwater.lake.table_format import TableSpec
 from headwater.log.partition import Partition
 from headwater.project.definition import Project
+from headwater.project.discovery import load_streams, save_streams
 from headwater.quality.accounting import Account
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
-from headwater.runtime.dataflow import Dataflow, Step
+from headwater.runtime.dataflow import Dataflow, Step, StreamNode
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.intake import Intake, take_in
 from headwater.runtime.replay import superseded
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, Replay, StateStore
+from headwater.runtime.streams import with_new_columns
 
 CHECKPOINTS_KEPT = 2
 
@@ -91,9 +93,7 @@ class Pipeline:
         intake = take_in(plan, self.partitions.as_mapping())
         columns = {name: node.stream.columns for name, node in self.flow.streams.items()}
         step = self.flow.step(plan, intake)
-        for name, node in self.flow.streams.items():
-            if node.mirror and node.stream.columns != columns[name]:
-                self.sinks.evolve(name, node.stream.columns)
+        self._follow_columns([node for name, node in self.flow.streams.items() if node.stream.columns != columns[name]])
         self.sinks.commit(plan.epoch, step.outputs, self._properties(plan, intake))
         visible_us = self.clock.now_us()
         failpoint.reach("epoch.done.before")
@@ -165,6 +165,15 @@ class Pipeline:
         """Lets go of tables and state store; the log stays open."""
         self.sinks.close()
         self.store.close()
+
+    def _follow_columns(self, evolved: Sequence[StreamNode]) -> None:
+        """Gives the tables of streams the columns that have come, and remembers those for the next start."""
+        for node in evolved:
+            if node.mirror:
+                self.sinks.evolve(node.stream.name, node.stream.columns)
+        if evolved:
+            state = self.project.state
+            save_streams(state, with_new_columns(load_streams(state), [node.stream for node in evolved]))
 
     def _has_begun(self) -> bool:
         """Whether some source is past its initial snapshot: before, there is nothing worth building from."""

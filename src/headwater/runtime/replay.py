@@ -42,7 +42,8 @@ def requested_replays(
 
 
 def superseded(ledger: Ledger, intake: Intake) -> list[int]:
-    """Open decode rejects whose key has changed since, in what this epoch took in: the later change says it all."""
+    """Open decode rejects whose key has changed since, in what this epoch took in: the later change says it all, unless
+    it left columns out as unchanged, which may be just those that were rejected."""
     moot: list[int] = []
     for stream, keys in ledger.open_keys().items():
         for batch in intake.batches.get(stream, ()):
@@ -73,9 +74,10 @@ def _require_reader(reject: Reject, models: Mapping[str, Model]) -> None:
 
 
 def _keys(batch: ChangeBatch) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Key as in `REJECT_SCHEMA` and position of each change; only called while there are open rejects."""
-    columns = [key_text(batch.rows.column(name)) for name in batch.stream.key]
-    places = zip(*(batch.rows.column(name).to_pylist() for name in ("_commit", "_ordinal")), strict=True)
+    """Key as in `REJECT_SCHEMA` and position of each whole change; only called while there are open rejects."""
+    rows = batch.rows.filter(batch.rows.column("_unchanged").is_null())
+    columns = [key_text(rows.column(name)) for name in batch.stream.key]
+    places = zip(*(rows.column(name).to_pylist() for name in ("_commit", "_ordinal")), strict=True)
     for values, position in zip(zip(*columns, strict=True), places, strict=False):
         yield json.dumps(list(values)), position
 

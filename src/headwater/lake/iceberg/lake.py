@@ -162,5 +162,5 @@ def _check_key(spec: TableSpec, held: tuple[str, ...]) -> None:
     if spec.key != held:
         raise UserError(
             f"table {spec.name!r} is there with key {list(held)}, not {list(spec.key)}",
-            hint=f"land it under another name, or drop it: headwater tables drop {spec.name}",
+            hint="land it under another name, or remove the table with a tool that knows the catalog",
         )

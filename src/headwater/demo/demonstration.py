@@ -26,6 +26,7 @@ from headwater.testing.postgres import PostgresServer
 LIVE_DEADLINE_S = 120.0
 DRAIN_DEADLINE_S = 120.0
 TICK_S = 0.25
+STARTING: Status = {"project": "shop", "state": "starting"}
 
 
 class Audience(Protocol):
@@ -119,12 +120,14 @@ class Demonstration:
             traffic, restart_s = self._play(stack, project, url)
             written = rows_before + changes(traffic) + self._drain(project, url)
             self._audience.say("Traffic has ended and every change is in the lake. Comparing it all, row by row …")
+            self._audience.show(last_status(self._folder) or {}, "comparing every table and model with its source")
             self._remember_freshness()
             if code := project.stop():
                 raise HeadwaterError(f"headwater run did not stop cleanly: exit code {code}")
             return self._outcome(url, traffic, written, restart_s)
 
     def _open_shop(self, stack: ExitStack) -> str:
+        self._audience.say("Starting a PostgreSQL in a temporary folder …")
         server = PostgresServer()
         stack.callback(server.stop, immediate=True)
         server.start()
@@ -137,6 +140,9 @@ class Demonstration:
     def _is_live(self, project: ProjectProcess) -> bool:
         status = project.status()
         if status is None:
+            self._audience.show(
+                STARTING, "starting headwater; the first start after installing compiles, for a few seconds"
+            )
             return False
         self._audience.show(status, "reading the shop's tables …")
         return bool(status.get("tables")) and all(source["state"] == "running" for source in entries(status, "sources"))
@@ -150,15 +156,17 @@ class Demonstration:
             self._show(project, f"kill -9 in {max(0.0, half - self._clock.monotonic_s()):.0f} s")
         restart_s = self._kill_and_restart(project)
         while traffic.alive:
-            self._show(project, "restarted; nothing lost, nothing doubled")
+            self._show(project, f"back after {restart_s:.1f} s; whether anything was lost is compared at the end")
         return traffic.report(), restart_s
 
     def _kill_and_restart(self, project: ProjectProcess) -> float:
         self._remember_freshness()
         project.kill()
         killed = self._clock.monotonic_s()
-        epoch = _number((last_status(self._folder) or {}).get("epoch"))
+        last = last_status(self._folder) or {}
+        epoch = _number(last.get("epoch"))
         self._audience.say(f"Killed it with kill -9 in epoch {epoch:,.0f}, under traffic, and started it again.")
+        self._audience.show(_killed(last), "killed; the shop goes on while headwater starts again")
         project.start()
 
         def commits_again() -> bool:
@@ -278,6 +286,12 @@ def _rows(url: str) -> int:
     with psycopg.connect(url) as connection:
         row = connection.execute(f"SELECT {total}".encode()).fetchone()
     return int(row[0]) if row else 0
+
+
+def _killed(status: Status) -> Status:
+    """The last status of a process that could not write that it is gone."""
+    sources = [{**source, "state": "killed", "rows_per_s": 0.0} for source in entries(status, "sources")]
+    return {**status, "state": "killed", "sources": sources}
 
 
 def _number(value: object) -> float:

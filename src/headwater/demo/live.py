@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,10 +23,12 @@ BARS = "▁▂▃▄▅▆▇█"
 HISTORY = 60
 """How many rates the sparkline remembers."""
 PLAIN_EVERY_S = 2.0
+_INDENT = 2
 
 _ACCENT, _QUIET, _GOOD, _WARN, _BAD = "cyan", "bright_black", "green", "yellow", "red"
 _STATE_STYLES = {
     "running": _GOOD, "done": _GOOD, "snapshotting": _ACCENT, "starting": _ACCENT, "waiting": _WARN, "stopped": _BAD,
+    "killed": _BAD,
 }  # fmt: skip
 
 
@@ -107,13 +110,13 @@ def picture(
     parts += [_sources(status, rates, wide), Text(), _streams(status, wide)]
     if _entries(status, "models"):
         parts += [Text(), _models(status, wide)]
-    parts += [Text(), _footer(status, wide)]
+    parts += [Text(), _footer(status, width - 2 * _INDENT)]
     error = _mapping(status, "error")
     if error:
         parts += [Text(), Text(str(error.get("message")), style=_BAD), Text(str(error.get("hint")), style=_QUIET)]
     if note:
         parts += [Text(), Text(note, style=_QUIET)]
-    return Padding(Group(*parts), (1, 2))
+    return Padding(Group(*parts), (1, _INDENT))
 
 
 def plain_line(status: Status, note: str = "") -> str:
@@ -131,11 +134,15 @@ def plain_line(status: Status, note: str = "") -> str:
     return "  ".join([*parts, note] if note else parts)
 
 
+_FONT_FACE = re.compile(r"\s*@font-face \{.*?\}", re.S)
+"""rich names a font to be fetched from elsewhere; the picture takes the reader's own monospace font instead."""
+
+
 def svg(status: Status, rates: Sequence[float], *, title: str = "headwater", note: str = "", width: int = 100) -> str:
     """The picture as an SVG document, for a README."""
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(picture(status, rates, title=title, note=note, width=width))
-    return console.export_svg(title="headwater demo")
+    return _FONT_FACE.sub("", console.export_svg(title="headwater demo"))
 
 
 def rate(status: Status) -> float:
@@ -259,7 +266,8 @@ def _models(status: Status, wide: bool) -> RenderableType:
     return grid
 
 
-def _footer(status: Status, wide: bool) -> RenderableType:
+def _footer(status: Status, room: int) -> RenderableType:
+    """Freshness, rejects, the newest checkpoint where there is room for it, and whether the accounts add up."""
     fresh, checkpoint = _mapping(status, "freshness_ms"), _mapping(status, "checkpoint")
     rejects = _number(_mapping(status, "rejects"), "open") or 0
     line = Text.assemble(
@@ -268,13 +276,14 @@ def _footer(status: Status, wide: bool) -> RenderableType:
         ("     rejects  ", _QUIET), (count(rejects), _WARN if rejects else ""),
     )  # fmt: skip
     at = checkpoint.get("epoch")
-    if at is not None and wide:
-        line.append("     checkpoint  ", style=_QUIET).append(f"epoch {count(at)}")
+    kept = Text() if at is None else Text.assemble(("     checkpoint  ", _QUIET), f"epoch {count(at)}")
+    accounts = Text()
     if "accounting" in status:
-        adds_up = bool(status["accounting"])
-        line.append("     accounts  ", style=_QUIET).append(
-            "add up" if adds_up else "do not add up", "" if adds_up else _BAD
-        )
+        said, style = ("add up", "") if status["accounting"] else ("do not add up", _BAD)
+        accounts = Text.assemble(("     accounts  ", _QUIET), (said, style))
+    if line.cell_len + kept.cell_len + accounts.cell_len <= room:
+        line.append_text(kept)
+    line.append_text(accounts)
     line.no_wrap = True
     line.overflow = "ellipsis"
     return line

@@ -1,6 +1,7 @@
 """The loop from a source to the log, and what the others see of the log while it fails."""
 
 import errno
+import io
 
 import pytest
 from scripted_project import inserts, wait_until
@@ -9,6 +10,7 @@ from headwater.clock import SystemClock
 from headwater.errors import StorageFailed
 from headwater.log.partition import Partition
 from headwater.runtime.capture_job import Partitions
+from headwater.runtime.journal import Journal
 
 
 def full(*arguments, **options):
@@ -16,7 +18,7 @@ def full(*arguments, **options):
 
 
 def test_a_log_that_cannot_be_opened_anew_can_still_be_read(tmp_path, monkeypatch):
-    partitions = Partitions(tmp_path, SystemClock(), 1 << 20)
+    partitions = Partitions(tmp_path, Journal(io.StringIO()), SystemClock(), 1 << 20)
     partitions.open("shop").append([inserts(1, 1)])
     with monkeypatch.context() as broken:
         broken.setattr(Partition, "open", full)

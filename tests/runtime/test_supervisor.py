@@ -229,7 +229,11 @@ def test_a_row_whose_expression_fails_is_rejected_by_the_model_alone(shop):
     assert ledger(shop, "entry", 1).state == "superseded"
 
 
-def test_watermarks_wait_for_the_snapshot_and_close_windows_after_it(shop):
+@pytest.mark.parametrize("most", [100_000, 1])
+def test_watermarks_wait_for_the_snapshot_and_close_windows_after_it(shop, most):
+    """Also when the snapshot is long in the log while epochs still take it in, a row at a time."""
+    text = (shop.folder / "headwater.yml").read_text()
+    (shop.folder / "headwater.yml").write_text(text.replace("run: {", f"run: {{epoch_max_records: {most}, "))
     shop.model(
         "per_minute",
         "/*\nkey: [window_start]\nemit: final\n*/\nSELECT window_start, sum(n) AS n"

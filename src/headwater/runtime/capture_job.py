@@ -9,7 +9,7 @@ from headwater.capture.source import Reader, Source
 from headwater.change import Group
 from headwater.clock import Clock
 from headwater.errors import HeadwaterError, StorageFailed
-from headwater.log.partition import Partition
+from headwater.log.partition import Partition, Recovery
 from headwater.runtime.job import Job
 from headwater.runtime.journal import Journal
 
@@ -20,8 +20,9 @@ GATHER_RECORDS = 20_000
 class Partitions:
     """The open log partitions by source; a partition that failed to write is opened anew here, for all its users."""
 
-    def __init__(self, folder: Path, clock: Clock, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, journal: Journal, clock: Clock, segment_bytes: int) -> None:
         self._folder = folder
+        self._journal = journal
         self._clock = clock
         self._segment_bytes = segment_bytes
         self._open: dict[str, Partition] = {}
@@ -37,7 +38,20 @@ class Partitions:
             self._open[source] = Partition.open(
                 self._folder / source, segment_bytes=self._segment_bytes, clock=self._clock
             )
+            self._tell(source, self._open[source].recovered)
             return self._open[source]
+
+    def _tell(self, source: str, recovered: Recovery) -> None:
+        if recovered.reason:
+            self._journal.write(
+                "log.recovered",
+                "warning" if recovered.doubtful else "info",
+                source=source,
+                segment=recovered.segment,
+                cut_bytes=recovered.cut_bytes,
+                reason=recovered.reason,
+                hint="headwater log verify" if recovered.doubtful else "",
+            )
 
     def __getitem__(self, source: str) -> Partition:
         return self._open[source]
@@ -64,7 +78,6 @@ class CaptureJob(Job):
     Args:
         source: what to read.
         partitions: the log.
-        arrived: set when something was appended, to wake the epoch job.
         once: end when what the source held when it was first idle is in the log.
     """
 
@@ -72,7 +85,6 @@ class CaptureJob(Job):
         self,
         source: Source,
         partitions: Partitions,
-        arrived: threading.Event,
         journal: Journal,
         clock: Clock,
         *,
@@ -83,7 +95,6 @@ class CaptureJob(Job):
         self.lag_bytes: int | None = None
         self.taken = 0
         self._partitions = partitions
-        self._arrived = arrived
         self._once = once
         self._must_reopen = False
         self._deferred: HeadwaterError | None = None
@@ -120,7 +131,6 @@ class CaptureJob(Job):
                 partition.append(groups)
                 reader.confirm(groups[-1].boundary)
                 self.taken += sum(len(group) for group in groups)
-                self._arrived.set()
                 self.healthy("snapshotting" if groups[-1].boundary.snapshot else "running")
             elif self._once and self.lag_bytes == 0 and partition.boundary and not partition.boundary.snapshot:
                 return

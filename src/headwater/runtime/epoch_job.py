@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 
 from headwater.capture.source import Source
@@ -26,7 +25,6 @@ class EpochJob(Job):
         project: what to run.
         sources: by name.
         partitions: the log, open.
-        arrived: set by capture when something is in the log.
         captured: says whether no more will arrive, for `--once`.
 
     Attributes:
@@ -38,7 +36,6 @@ class EpochJob(Job):
         project: Project,
         sources: Mapping[str, Source],
         partitions: Partitions,
-        arrived: threading.Event,
         captured: Callable[[], bool],
         journal: Journal,
         clock: Clock,
@@ -48,7 +45,6 @@ class EpochJob(Job):
         self._project = project
         self._sources = sources
         self._partitions = partitions
-        self._arrived = arrived
         self._captured = captured
         self._freshness = Freshness()
 

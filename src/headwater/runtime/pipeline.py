@@ -18,7 +18,6 @@ from headwater import failpoint
 from headwater.clock import Clock
 from headwater.errors import InvariantBroken
 from headwater.lake.table_format import TableSpec
-from headwater.log.partition import Partition
 from headwater.project.definition import Project
 from headwater.project.discovery import load_streams, save_streams
 from headwater.quality.accounting import Account
@@ -26,7 +25,7 @@ from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
 from headwater.runtime.dataflow import Dataflow, Step, StreamNode
 from headwater.runtime.freshness import Freshness
-from headwater.runtime.intake import Intake, take_in
+from headwater.runtime.intake import Intake, boundary_after, take_in
 from headwater.runtime.replay import superseded
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, Replay, StateStore
@@ -74,7 +73,7 @@ class Pipeline:
             ranges,
             models={name: model.fingerprint for name, model in self.flow.models.items()},
             rebuild=self.rebuild,
-            snapshotting=tuple(source for source, partition in self.partitions.items() if _snapshotting(partition)),
+            snapshotting=tuple(source for source, (_, end) in ranges.items() if self._in_snapshot(source, end)),
             replays=replays,
         )
         failpoint.reach("epoch.plan.before")
@@ -177,7 +176,12 @@ class Pipeline:
 
     def _has_begun(self) -> bool:
         """Whether some source is past its initial snapshot: before, there is nothing worth building from."""
-        return any(not _snapshotting(partition) for _, partition in self.partitions.items())
+        return any(not self._in_snapshot(source, partition.head) for source, partition in self.partitions.items())
+
+    def _in_snapshot(self, source: str, offset: int) -> bool:
+        """Whether more of the initial snapshot lies beyond the offset."""
+        boundary = boundary_after(self.partitions[source], offset)
+        return boundary is None or boundary.snapshot
 
     def _finish(self, plan: EpochPlan, intake: Intake, step: Step) -> None:
         """Writes the epoch's rejects and that it is done, at once; an epoch that was done before it was run again has
@@ -230,10 +234,6 @@ class Pipeline:
             sources={name: node.source for name, node in streams.items()},
             tables={name: epoch for name, epoch in self.sinks.committed.items() if name not in self.rebuild},
         )
-
-
-def _snapshotting(partition: Partition) -> bool:
-    return partition.boundary is None or partition.boundary.snapshot
 
 
 def mirror_spec(name: str, flow: Dataflow) -> TableSpec:

@@ -58,16 +58,14 @@ class Supervisor:
         self._stop = threading.Event()
         self._interrupted = False
         self._lock = take_lock(project.state, self._clock)
-        self._partitions = Partitions(project.state / "log", self._clock, int(project.run.log_segment))
+        self._partitions = Partitions(project.state / "log", self._journal, self._clock, int(project.run.log_segment))
         made = sources if sources is not None else self._make_sources()
-        arrived = threading.Event()
         for name in made:
             self._partitions.open(name)
         self._captures = [
-            CaptureJob(source, self._partitions, arrived, self._journal, self._clock, once=once)
-            for source in made.values()
+            CaptureJob(source, self._partitions, self._journal, self._clock, once=once) for source in made.values()
         ]
-        self._epochs = EpochJob(project, made, self._partitions, arrived, self._captured, self._journal, self._clock)
+        self._epochs = EpochJob(project, made, self._partitions, self._captured, self._journal, self._clock)
         self._status = StatusWriter(project.name, project.state, self._clock)
 
     def run(self) -> HeadwaterError | None:

@@ -55,6 +55,21 @@ def test_a_source_that_does_not_answer(folder: Path, run: Callable[..., object])
     assert (asked["v"], asked["ok"], asked["depth"], list(asked["unreachable"])) == (1, False, "syntax", ["shop"])
 
 
+def test_mistakes_of_every_kind_are_reported_at_once(folder: Path, run: Callable[..., object]) -> None:
+    columns = pa.schema([("id", pa.int64()), ("amount", pa.float64()), ("paid_at", pa.timestamp("us", tz="UTC"))])
+    save_streams(folder / ".headwater", [StreamSchema("payments", columns, ("id",), "full")])
+    models = folder / "models"
+    (models / "setting.sql").write_text("/*\nemitt: final\n*/\nSELECT id FROM payments")
+    (models / "column.sql").write_text("SELECT amout FROM payments")
+    (models / "above.sql").write_text("/*\nemit: final\n*/\nSELECT * FROM setting")
+    done = run("check", folder, "--no-connect")
+    assert done.code == 3
+    assert "unknown key 'emitt'" in done.err and "amout" in done.err
+    assert "2 mistakes in the project" in done.err
+    (folder / "headwater.yml").write_text(PROJECT.replace("streams:", "streems:"))
+    assert "streems" in (alone := run("check", folder, "--no-connect")).err and "amout" not in alone.err
+
+
 def test_types_are_checked_against_what_was_discovered_last(folder: Path, run: Callable[..., object]) -> None:
     columns = pa.schema([("id", pa.int64()), ("amount", pa.float64()), ("paid_at", pa.timestamp("us", tz="UTC"))])
     save_streams(folder / ".headwater", [StreamSchema("payments", columns, ("id",), "full")])

@@ -12,6 +12,7 @@ from headwater.errors import ProjectError
 if TYPE_CHECKING:
     from headwater.project import Project
     from headwater.project.discovery import Answers
+    from headwater.project.mistakes import Mistakes
     from headwater.schema import StreamSchema
 
 
@@ -27,12 +28,13 @@ def check(directory: Path = Path(), /, *, connect: bool = True, json: bool = Fal
         connect: Ask the sources; without it only what they had when last asked is known.
         json: Print one JSON object to stdout.
     """
-    from headwater.project import load
+    from headwater.project.mistakes import Mistakes
 
+    mistakes = Mistakes()
     try:
-        project = load(directory, environment=os.environ)
+        project = _read(directory, mistakes)
         answers = _ask(project) if connect else None
-        depth = _check(project, answers)
+        depth = _check(project, answers, mistakes)
     except ProjectError as error:
         if not json:
             raise
@@ -54,14 +56,31 @@ def _ask(project: Project) -> Answers:
     return ask_sources(project, SystemClock())
 
 
-def _check(project: Project, answers: Answers | None) -> str:
+def _read(directory: Path, mistakes: Mistakes) -> Project:
+    """The project as far as it is sound, for its models to be held against the sources all the same.
+
+    Raises:
+        ProjectError: headwater.yml itself has mistakes, so that it is not known what to hold the models against.
+    """
+    from headwater.errors import InvariantBroken
+    from headwater.project.folder import read
+
+    project = read(directory, environment=os.environ, mistakes=mistakes)
+    if project is None:
+        mistakes.raise_any()
+        raise InvariantBroken("a project file is not valid and no mistake was noted")
+    return project
+
+
+def _check(project: Project, answers: Answers | None, mistakes: Mistakes) -> str:
     """Checks as deep as can be: "types" when the streams are known, "syntax" when not."""
     from headwater.project.check import check as check_types
 
     streams = known_streams(project, answers)
     if not streams and project.sources and not (answers is not None and answers.complete):
+        mistakes.raise_any()
         return "syntax"
-    check_types(project, streams)
+    check_types(project, streams, mistakes)
     return "types"
 
 

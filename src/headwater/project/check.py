@@ -9,13 +9,18 @@ import pyarrow as pa
 from headwater.errors import Place
 from headwater.project.definition import Model, Project, SourceDefinition
 from headwater.project.mistakes import Mistakes, did_you_mean
-from headwater.project.models import place_of_name
+from headwater.project.models import model_files, place_of_name
 from headwater.schema import StreamSchema
 from headwater.sql import check as sql_check
 
 
-def check(project: Project, streams: Sequence[StreamSchema]) -> dict[str, pa.Schema]:
+def check(project: Project, streams: Sequence[StreamSchema], before: Mistakes | None = None) -> dict[str, pa.Schema]:
     """Checks all models and stream settings against `streams`, which are all that the sources feed.
+
+    Args:
+        project: the project, perhaps without the models that have mistakes already.
+        streams: what the sources feed.
+        before: mistakes found already, to be reported with those found here.
 
     Returns:
         The columns of every model.
@@ -23,17 +28,19 @@ def check(project: Project, streams: Sequence[StreamSchema]) -> dict[str, pa.Sch
     Raises:
         ProjectError: with every mistake found, each with its place.
     """
-    mistakes = Mistakes()
+    mistakes = before or Mistakes()
     known = {stream.name: stream.columns for stream in streams}
     _check_clashes(project, streams, mistakes)
     for source in project.sources:
         _check_stream_settings(project, source, known, mistakes)
-    names = {*known, *(model.name for model in project.models)}
+    models = {model.name for model in project.models}
+    left_out = {path.stem for path in model_files(project.folder)} - models
+    names = {*known, *models, *left_out}
     schemas: dict[str, pa.Schema] = {}
     for model in project.models:
         if _check_inputs(model, names, mistakes):
             _check_sql(model, {**known, **schemas}, schemas, mistakes)
-    _check_final(project, mistakes)
+    _check_final(project, left_out, mistakes)
     mistakes.raise_any()
     return schemas
 
@@ -68,6 +75,8 @@ def _check_stream_settings(
         path = ("sources", source.name, "streams", name)
         if name not in known:
             hint = did_you_mean(name, known)
+            if not hint.startswith("did"):
+                hint = f"{hint or 'it has none'}; if its table was dropped or is left out, take this entry out"
             mistakes.add(f"the source has no stream {name!r}", place=project.place(*path), hint=hint)
         elif settings.watermark is not None:
             place = project.place(*path, "watermark", "column")
@@ -118,9 +127,10 @@ def _check_key(model: Model, columns: Sequence[str], mistakes: Mistakes) -> None
             mistakes.add(f"the model has no column {name!r}", place=place, hint=did_you_mean(name, columns))
 
 
-def _check_final(project: Project, mistakes: Mistakes) -> None:
-    """A model that speaks only when a window is over must have a stream that says so somewhere above it."""
-    marked = {
+def _check_final(project: Project, left_out: set[str], mistakes: Mistakes) -> None:
+    """A model that speaks only when a window is over must have a stream that says so somewhere above it. What reads a
+    model that was left out for its mistakes cannot be judged and passes."""
+    marked = left_out | {
         name
         for source in project.sources
         for name, settings in source.streams.items()

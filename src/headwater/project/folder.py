@@ -33,20 +33,32 @@ def load(folder: Path, *, environment: Mapping[str, str]) -> Project:
         ProjectError: with every mistake found, each with its place.
     """
     mistakes = Mistakes()
+    project = read(folder, environment=environment, mistakes=mistakes)
+    mistakes.raise_any()
+    if project is None:
+        raise InvariantBroken("a project file is not valid and no mistake was noted")
+    return project
+
+
+def read(folder: Path, *, environment: Mapping[str, str], mistakes: Mistakes) -> Project | None:
+    """Reads the project as `load` does, notes what is wrong, and goes on with what is sound.
+
+    Returns:
+        The project without the models that have mistakes; None if `headwater.yml` itself has one.
+    """
     document, substituted = _read_file(folder, environment, mistakes)
+    reader = None if document is None else _Reader(document, substituted, mistakes)
+    file, sources = (None, ()) if reader is None else (reader.file(), reader.sources())
+    sound = not mistakes.found
     models = read_models(folder, mistakes)
     ordered = in_order(models, mistakes)
     if document is None:
-        mistakes.raise_any()
-        raise InvariantBroken("a project file could not be read and no mistake was noted")
-    reader = _Reader(document, substituted, mistakes)
-    file, sources = reader.file(), reader.sources()
+        return None
     _check_names(sources, models, document, mistakes)
     if not document.data.get("sources"):
         _check_without_sources(models, {path.stem for path in model_files(folder)}, mistakes)
-    mistakes.raise_any()
-    if file is None:
-        raise InvariantBroken("a project file is not valid and no mistake was noted")
+    if file is None or not sound:
+        return None
     return Project(
         name=file.name,
         folder=folder,
@@ -71,12 +83,19 @@ def _read_file(
         return None, frozenset()
     except OSError as error:
         other = path.with_suffix(".yaml")
-        hint = f"rename {other} to {FILE}" if other.exists() else f"headwater init {folder}"
+        hint = f"rename {other} to {FILE}" if other.exists() else _how_to_have_one(folder)
         mistakes.add(f"there is no project here: {error.strerror}", place=Place(str(path)), hint=hint)
         return None, frozenset()
     interpolator = Interpolator(environment, folder, mistakes)
     document = read_yaml(text, file=str(path), mistakes=mistakes, expand=interpolator.expand)
     return document, frozenset(interpolator.substituted)
+
+
+def _how_to_have_one(folder: Path) -> str:
+    """Names a project below or above `folder` if there is one, else how to write one."""
+    around = [*sorted(folder.glob(f"*/{FILE}")), *(parent / FILE for parent in folder.absolute().parents)]
+    found = next((file.parent for file in around if file.is_file()), None)
+    return f"headwater init {folder}" if found is None else f"there is one in {found}: cd {found}"
 
 
 class _Reader:

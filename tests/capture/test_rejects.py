@@ -8,6 +8,7 @@ from replay import brief, read_changes, read_snapshot, rejects_of, rows_of
 from headwater.capture.postgres.source import PostgresSource
 from headwater.change import key_text
 from headwater.errors import UserError
+from headwater.project.connectors import rows_of_record
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, d date, n numeric(8,2), s timestamptz, a int[])"
 BAD = {
@@ -82,6 +83,20 @@ def test_update_with_a_bad_half_is_rejected_whole(db):
     groups = read_changes(reader, 4)
     assert brief(rows_of(groups, "t"), "id") == [("UPDATE", -1, 2), ("UPDATE", 1, 2)]
     assert [(reject["weight"], reject["key"]) for reject in rejects_of(groups)] == [(1, '["1"]'), (-1, '["1"]')]
+
+
+def test_a_record_is_shown_as_the_source_wrote_it(db):
+    db.run(TABLE, "ALTER TABLE t REPLICA IDENTITY FULL", "INSERT INTO t VALUES (1, 'infinity', 2, NULL, NULL)")
+    reader = db.open(db.source())
+    (snapshot,) = rejects_of(read_snapshot(reader))
+    row = {"id": "1", "d": "infinity", "n": "2.00", "s": None, "a": None}
+    assert rows_of_record(snapshot["record"]) == [{**row, "_weight": 1}]
+    db.run("UPDATE t SET n = 3, a = '{4}'")
+    (update,) = rejects_of(read_changes(reader, 1))
+    new = {**row, "n": "3.00", "a": "{4}"}
+    assert rows_of_record(update["record"]) == [{**row, "_weight": -1}, {**new, "_weight": 1}]
+    with pytest.raises(UserError, match="no connector"):
+        rows_of_record(b"something else")
 
 
 def test_a_record_that_is_none():

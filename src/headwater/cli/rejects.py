@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,19 +43,24 @@ def ls(folder: Path = Path(), /, *, settled: bool = False, json: bool = False) -
 
 
 @app.command
-def show(number: int, folder: Path = Path(), /) -> int:
-    """Show one reject whole.
+def show(number: int, folder: Path = Path(), /, *, json: bool = False) -> int:
+    """Show one reject whole, with its record: the rows that it would have been, values as the source wrote them.
 
     Args:
         number: Its number in `headwater rejects ls`.
         folder: The project's folder.
+        json: Print one JSON object.
     """
     store = _open(folder)
     entry = store.ledger.entry(number)
     store.close()
-    for name, value in _json(entry).items():
+    rows = _rows(entry)
+    if json:
+        output.print_json({**_json(entry), "record": rows})
+        return output.OK
+    told = [(name, str(value)) for name, value in _json(entry).items() if value != ""]
+    for name, value in [*told, *(("record", dumps(row, ensure_ascii=False)) for row in rows)]:
         output.print_data(f"{name:12} {value}")
-    output.print_data(f"{'record':12} {_record(entry)}")
     return output.OK
 
 
@@ -116,10 +122,17 @@ def _time(us: int) -> str:
     return datetime.fromtimestamp(us / 1e6, UTC).isoformat()
 
 
-def _record(entry: Reject) -> str:
-    """The record for a reader: a row where it is one, else its bytes."""
+def _rows(entry: Reject) -> list[dict[str, object]]:
+    """The rows of the record, as JSON can hold them."""
     if entry.stage == "decode":
-        return repr(entry.record)
+        from headwater.project.connectors import rows_of_record
+
+        return rows_of_record(entry.record)
     import pyarrow as pa
 
-    return str(pa.ipc.open_stream(entry.record).read_all().to_pylist())
+    rows = pa.ipc.open_stream(entry.record).read_all().to_pylist()
+    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

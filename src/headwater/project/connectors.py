@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -22,12 +24,15 @@ class Connector:
         type: what `type:` says in `headwater.yml`.
         settings: "module:class" of its settings, a pydantic model.
         source: "module:class" of the source; called with (name, settings, project, identity, clock).
+        record: "module:function" that reads a rejected record for people: bytes to rows; raises UserError if
+            the bytes are not its own.
         extra: the extra of the package that brings what it needs; empty if it always works.
     """
 
     type: str
     settings: str
     source: str
+    record: str
     extra: str = ""
 
 
@@ -36,6 +41,7 @@ CONNECTORS: tuple[Connector, ...] = (
         "postgres",
         settings="headwater.capture.postgres.settings:PostgresSettings",
         source="headwater.capture.postgres.source:PostgresSource",
+        record="headwater.capture.postgres.rows:as_text",
     ),
 )
 
@@ -72,6 +78,18 @@ def make_source(definition: SourceDefinition, project: str, identity: str, clock
         raise UserError(f"there is no connector {definition.type!r}", place=definition.place)
     make = cast(_MakesSource, _named(known, known.source))
     return make(definition.name, definition.settings, project=project, identity=identity, clock=clock)
+
+
+def rows_of_record(record: bytes) -> list[dict[str, object]]:
+    """The rows of a record that could not be decoded, for people: values by column, as the source wrote them.
+
+    Raises:
+        UserError: no connector knows these bytes.
+    """
+    for known in CONNECTORS:
+        with suppress(UserError):
+            return cast(Callable[[bytes], list[dict[str, object]]], _named(known, known.record))(record)
+    raise UserError("no connector knows this record")
 
 
 def _named(known: Connector, path: str) -> object:

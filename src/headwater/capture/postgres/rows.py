@@ -18,7 +18,7 @@ from headwater.capture.postgres import kernels, record
 from headwater.capture.postgres.pgoutput import Message
 from headwater.capture.postgres.table import Layout
 from headwater.capture.postgres.types import Column, binary_array
-from headwater.change import CHANGE_COLUMNS, REJECT_SCHEMA, ChangeBatch, Op, key_text, log_schema
+from headwater.change import CHANGE_COLUMNS, REJECT_SCHEMA, WEIGHT, ChangeBatch, Op, key_text, log_schema
 from headwater.errors import InvariantBroken
 
 
@@ -91,6 +91,30 @@ def decode_copy(layout: Layout, rows: Sequence[Message], places: Places) -> Deco
         InvariantBroken: a row does not have the right number of fields.
     """
     return _assemble(layout, _copy_fields(layout.width, rows), places, lambda i: (record.COPY, bytes(rows[i])))
+
+
+def as_text(data: bytes) -> list[dict[str, object]]:
+    """The rows of a rejected record for people: every value as PostgreSQL wrote it, null if it is null or was not sent.
+
+    Args:
+        data: as `record.frame` made it.
+
+    Returns:
+        One dict for each row, old and new, with the values by column and the row's `_weight`.
+
+    Raises:
+        UserError: these bytes are not a record of a PostgreSQL source.
+    """
+    found = record.unframe(data)
+    width, columns = found.layout.width, found.layout.table.columns
+    fields = (
+        _stream_fields(width, [found.data], 0) if found.form == record.STREAM else _copy_fields(width, [found.data])
+    )
+    places = [(column.name, field) for column, field in zip(columns, found.layout.wire, strict=True)]
+    return [
+        {**{name: fields.text(field, row) for name, field in places}, WEIGHT: int(weight)}
+        for row, weight in enumerate(fields.weights)
+    ]
 
 
 def truncation(layout: Layout, commit: int, ordinal: int) -> ChangeBatch:

@@ -60,14 +60,19 @@ def test_a_command_shows_its_docstring(run: Callable[..., object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [(["chek"], 'Did you mean "check"'), (["check", "--jsn"], "--json"), (["plan", "a", "b"], "b")],
+    ("arguments", "words", "see"),
+    [
+        (["chek"], 'Did you mean "check"', "headwater --help"),
+        (["check", "--jsn"], "--json", "headwater check --help"),
+        (["plan", "a", "b"], "b", "headwater plan --help"),
+        (["log", "peek"], "SOURCE", "headwater log peek --help"),
+    ],
 )
-def test_wrong_usage(arguments: list[str], words: str, run: Callable[..., object]) -> None:
+def test_wrong_usage(arguments: list[str], words: str, see: str, run: Callable[..., object]) -> None:
     done = run(*arguments)
     assert (done.code, done.out) == (2, "")
     assert words in done.err
-    assert "hint: headwater --help" in done.err
+    assert f"hint: {see}\n" in done.err
 
 
 @pytest.mark.parametrize(

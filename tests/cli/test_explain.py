@@ -43,7 +43,7 @@ def test_what_cannot_be_explained(folder: Path, run: Callable[..., object], monk
     unknown = run("explain", "totals", folder)
     assert unknown.code == output.FAILED
     assert "there is no model 'totals'" in unknown.err
-    assert "models: total, largest" in unknown.err
+    assert "did you mean 'total'?" in unknown.err
     away = run("explain", "total", folder)
     assert away.code == output.UNREACHABLE
     assert "hunter2" not in away.err

@@ -107,7 +107,7 @@ def _run(arguments: list[str]) -> int:
     try:
         code = build(*arguments[:1])(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        output.print_usage_error(str(error))
+        output.print_usage_error(str(error), " ".join(error.command_chain or ()))
         return output.USAGE
     return code if isinstance(code, int) else output.OK
 

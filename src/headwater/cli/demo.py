@@ -84,8 +84,10 @@ def _tell(outcome: Outcome) -> None:
 
 def _suggest(folder: Path, kept: bool) -> None:
     if not kept:
-        output.note("  Keep the project and its lake to look around in them:  headwater demo --dir shop")
-        output.note("  On a database of your own, with no project at all:     headwater mirror postgresql://...")
+        output.note("  To keep the project and its lake, and look around in them:")
+        output.note("    headwater demo --dir shop")
+        output.note("  On a database of your own, with no project at all:")
+        output.note("    headwater mirror postgresql://...")
         return
     output.note("  The project and its lake stay. Try:")
     output.note(f"    cd {folder}")

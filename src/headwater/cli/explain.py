@@ -28,12 +28,13 @@ def explain(model: str, folder: Path = Path(), /, *, connect: bool = True) -> in
     """
     from headwater.errors import UserError
     from headwater.project import load
+    from headwater.project.mistakes import did_you_mean
 
     project = load(folder, environment=os.environ)
     found = next((one for one in project.models if one.name == model), None)
     if found is None:
-        names = ", ".join(one.name for one in project.models) or "none"
-        raise UserError(f"there is no model {model!r}", hint=f"models: {names}")
+        hint = did_you_mean(model, [one.name for one in project.models])
+        raise UserError(f"there is no model {model!r}", hint=hint or "the project has no models")
     output.print_data(_explained(found, _schemas(project, connect)))
     return output.OK
 

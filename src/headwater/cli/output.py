@@ -31,7 +31,7 @@ _CODES: tuple[tuple[tuple[type[HeadwaterError], ...], int], ...] = (
     ((SourceUnavailable, SourceStopped), UNREACHABLE),
     ((CorruptLog,), WRONG_DATA),
 )
-_URL_PASSWORD = re.compile(r"(://[^:@/\s]*:)[^@\s]+@")
+_URL_PASSWORD = re.compile(r"(://[^:@/\s]*:)(?!\$\{\w+\}@)[^@\s]+@")
 _SECRET_KEY = re.compile(
     r"(?P<key>\b\w*(?:url|dsn|passw\w*|secret\w*|token\w*|credential\w*|api_?key|conninfo)\s*:\s*)(?P<value>[^\s#].*)",
     re.I,
@@ -90,10 +90,10 @@ def print_error(error: HeadwaterError) -> None:
         note(error.message)
 
 
-def print_usage_error(message: str) -> None:
-    """Says on stderr what was wrong with the command as typed."""
+def print_usage_error(message: str, command: str = "") -> None:
+    """Says on stderr what was wrong with the command as typed, and where the help of that `command` is."""
     _write(sys.stderr, [("error: ", "bold red"), (redacted(message.strip()), "bold")])
-    _write(sys.stderr, [("  hint: ", "cyan"), ("headwater --help", "")])
+    _write(sys.stderr, [("  hint: ", "cyan"), (" ".join(("headwater", *command.split(), "--help")), "")])
 
 
 def error_json(error: HeadwaterError) -> list[dict[str, object]]:
@@ -165,7 +165,7 @@ def _masked_from(line: str) -> int:
 
 
 def redacted(text: str) -> str:
-    """`text` without the passwords of URLs."""
+    """`text` without the passwords of URLs; a reference such as `${PASSWORD}` in their place stays."""
     return _URL_PASSWORD.sub(r"\1***@", text)
 
 

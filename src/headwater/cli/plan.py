@@ -37,10 +37,13 @@ def plan(directory: Path = Path(), /, *, connect: bool = True, json: bool = Fals
         output.print_json({**made.to_json(), "unreachable": sorted(errors)})
     else:
         shown = made.items if all else made.changes
-        output.print_table(
-            ("WHAT", "NAME", "STATE", "NEXT RUN", "WHY"),
-            [(item.kind, item.name, item.state, item.consequence, item.reason) for item in shown],
-        )
+        if shown or not made.streams_known:
+            output.print_table(
+                ("WHAT", "NAME", "STATE", "NEXT RUN", "WHY"),
+                [(item.kind, item.name, item.state, item.consequence, item.reason) for item in shown],
+            )
+        else:
+            output.note("nothing has changed: the next run goes on where the last one stopped")
         _say(len(made.items) - len(made.changes), made.streams_known)
     return next((output.exit_code(error) for error in errors.values()), output.OK)
 

@@ -9,6 +9,7 @@ from typing import Literal
 from headwater.cli import output
 
 Format = Literal["table", "csv", "ndjson"]
+_SHOWN_BYTES = 16
 
 
 def query(sql: str, folder: Path = Path(), /, *, format: Format = "table", limit: int = 100) -> int:
@@ -47,5 +48,7 @@ def _print(answer: object, form: Format, limit: int) -> None:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, bytes) and len(value) > _SHOWN_BYTES:
+        return f"{repr(value[:_SHOWN_BYTES])[2:-1]}... ({len(value):,} bytes)"
     text = "NULL" if value is None else str(value)
     return text if text.isprintable() else repr(text)[1:-1]

@@ -46,7 +46,7 @@ def _print(current: Mapping[str, object]) -> None:
     lines += [_account("model", entry) for entry in models]
     output.print_table(["", "name", *_PARTS, "adds up"], lines)
     for source in sources:
-        output.print_data(f"source {source['name']}: {source['state']}, lag {source['lag_bytes']} bytes")
+        output.print_data(f"source {source['name']}: {source['state']}, lag {_bytes(source['lag_bytes'])}")
 
 
 def _account(kind: str, entry: Mapping[str, object]) -> list[str]:
@@ -55,6 +55,10 @@ def _account(kind: str, entry: Mapping[str, object]) -> list[str]:
 
 def _entries(value: object) -> Sequence[Mapping[str, object]]:
     return cast(Sequence[Mapping[str, object]], value)
+
+
+def _bytes(value: object) -> str:
+    return "unknown" if value is None else f"{value:,} bytes"
 
 
 def _ms(value: object) -> str:

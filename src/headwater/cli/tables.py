@@ -27,11 +27,15 @@ def tables(folder: Path = Path(), /, *, json: bool = False) -> int:
         output.print_json({"tables": [_as_json(table) for table in found]})
     else:
         for table in found:
-            output.print_data(f"{table.spec.name}  key {list(table.spec.key)}, epoch {_epoch(table)}")
+            output.print_data(f"{table.spec.name}  {_key(table)}, epoch {_epoch(table)}")
             for field in table.spec.columns:
                 output.print_data(f"    {field.name}  {field.type}")
     lake.close()
     return output.OK
+
+
+def _key(table: Table) -> str:
+    return f"key {', '.join(table.spec.key)}" if table.spec.key else "no key"
 
 
 def _as_json(table: Table) -> dict[str, object]:

@@ -81,7 +81,7 @@ class Interpolator:
         if default is not None:
             return default
         state = "empty" if name in self._environment else "not set"
-        near = did_you_mean(name, self._environment)
+        near = did_you_mean(name, self._environment) if state == "not set" else ""
         hint = f"export {name}=..., or give a default: ${{{name}:-default}}"
         if near.startswith("did you mean"):
             hint = f"{near} Or {hint}"

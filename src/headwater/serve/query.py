@@ -19,6 +19,7 @@ from headwater.sql.parse import tables_of
 from headwater.sql.prelude import install
 
 REJECTS = "_rejects"
+_NAMES = (duckdb.BinderException, duckdb.CatalogException)
 
 
 def query(project: Project, sql: str) -> pa.Table:
@@ -42,7 +43,8 @@ def query(project: Project, sql: str) -> pa.Table:
         try:
             return connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
-            raise SqlError(str(error), hint="headwater tables lists the tables and their columns") from error
+            hint = "headwater tables lists the tables and their columns" if isinstance(error, _NAMES) else ""
+            raise SqlError(str(error).replace("\n\n", "\n"), hint=hint) from error
 
 
 def open_lake(project: Project) -> Lake:

@@ -320,7 +320,7 @@ def _gone(name: str, oid: int, existing: dict[str, TableRow]) -> SourceStopped:
     elif name in existing:
         what, near = "was dropped and made again", ""
     else:
-        what, near = "is gone", did_you_mean(name, list(existing))
+        what, near = "is gone", f"{did_you_mean(name, list(existing))} If it was dropped,".strip()
     return SourceStopped(
         f"captured table {name} {what}",
         hint=f"{near} leave it out: tables: [..., '!{name}'], or begin again with an empty state folder".strip(),

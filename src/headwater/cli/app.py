@@ -31,7 +31,7 @@ class Command:
     Attributes:
         name: what is typed.
         function: "module:function" (or "module:app"), imported when the command is used.
-        summary: one line for `headwater --help`.
+        summary: one line for `headwater --help`. That of a `cyclopts.App` is its own help too: cyclopts writes it there.
     """
 
     name: str
@@ -53,8 +53,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("query", "headwater.cli.query:query", "Answer SQL over tables and models, running or stopped."),
     Command("tables", "headwater.cli.tables:tables", "List the tables in the lake."),
     Command("tail", "headwater.cli.tail:tail", "Follow the changes of a model or table."),
-    Command("rejects", "headwater.cli.rejects:app", "List, show, replay or discard what could not go on."),
-    Command("log", "headwater.cli.log:app", "Look into the durable log."),
+    Command("rejects", "headwater.cli.rejects:app", "List, show, replay or discard the records that could not go on."),
+    Command("log", "headwater.cli.log:app", "Look into the durable log, where every change comes first."),
     Command("bench", "headwater.cli.bench:app", "Measure parts of Headwater on this machine."),
 )
 

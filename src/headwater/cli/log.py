@@ -14,7 +14,7 @@ from headwater.cli import output
 if TYPE_CHECKING:
     from headwater.log.cursor import LogRecord
 
-app = App(name="log", help="Look into the durable log: every change, before any model or table takes it.")
+app = App(name="log", help="Look into the durable log, where every change comes first.")
 
 
 @app.command

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from headwater.quality.rejects import Reject
     from headwater.runtime.state_store import StateStore
 
-app = App(name="rejects", help="Records that a stage could not take: kept whole, to be replayed or discarded.")
+app = App(name="rejects", help="List, show, replay or discard the records that could not go on.")
 
 
 @app.command

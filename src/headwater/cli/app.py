@@ -31,7 +31,7 @@ class Command:
     Attributes:
         name: what is typed.
         function: "module:function" (or "module:app"), imported when the command is used.
-        summary: one line for `headwater --help`. That of a `cyclopts.App` is its own help too: cyclopts writes it there.
+        summary: one line for `headwater --help`. A `cyclopts.App` has the same help: cyclopts writes it there.
     """
 
     name: str

@@ -60,7 +60,7 @@ run: {epoch_interval: 250 ms, epoch_max_records: 5000, log_retention: {max_age: 
     assert (project.lake.warehouse, project.lake.namespace) == (str(tmp_path / "tables"), "shop")
     assert project.run.epoch_interval == timedelta(milliseconds=250)
     assert project.run.epoch_max_records == 5000
-    assert project.run.checkpoint_interval == timedelta(seconds=5)
+    assert project.run.checkpoint_interval == timedelta(seconds=2)
     assert project.run.log_retention.max_bytes == 2**30
     assert source.settings.model_dump()["tables"] == ("public.orders", "sales.*")
     assert source.streams["payments"].watermark is not None

@@ -184,6 +184,7 @@ def test_a_record_that_cannot_be_decoded_is_kept_and_counted_and_the_rest_goes_o
     account = shop.account("orders")
     assert (account["read"], account["landed"], account["rejected"], account["holds"]) == (3, 2, 1, True)
     assert ledger(shop, "entry", 1).record == b"not arrow"
+    assert [event["open"] for event in shop.events("rejects.open")] == [1]
     assert read_status(shop.state)["rejects"] == {"open": 1}
     ledger(shop, "discard", [1])
     assert read_status(shop.state)["rejects"] == {"open": 0}

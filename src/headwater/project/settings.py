@@ -108,8 +108,8 @@ class RunSettings(Settings):
     )
     epoch_max_records: int = Field(default=100_000, gt=0, description="Most records that one epoch takes.")
     checkpoint_interval: PositiveDuration = Field(
-        default=timedelta(seconds=5),
-        description="Time between two checkpoints: how much a restart repeats.",
+        default=timedelta(seconds=2),
+        description="Time between two checkpoints: how much a restart repeats. Longer if they take long.",
         examples=["1 m"],
     )
     log_segment: Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(ge=4096)] = Field(

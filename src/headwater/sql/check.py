@@ -202,6 +202,10 @@ def _hint(first: str, more: str, detail: Mapping[str, str], rest: str) -> str:
     candidates = re.findall(r'"([^"]+)"', listed) or [c for c in str(detail.get("candidates") or "").split(",") if c]
     quoted = re.findall(r'"([^"]+)"', first)
     name = str(detail.get("name") or (quoted[-1] if quoted else "") or (re.findall(r"\w+", rest) or [""])[0])
+    if re.search(r'[Ss]chema( with name)? "?\w+"? does not exist', first):
+        return "name the stream alone, without a schema: streams and models have none"
+    if first.startswith("No function matches"):
+        return "cast the arguments to types that go together: CAST(x AS ...)"
     if candidates:
         return did_you_mean(name, [c.rpartition(".")[2] for c in candidates])
     return more.strip().replace("\n", " ")[:300]

@@ -134,7 +134,10 @@ _SOURCE: Mapping[State, tuple[Consequence, str]] = {
 _STREAM: Mapping[State, tuple[Consequence, str]] = {
     "exists": ("nothing", ""),
     "new": ("snapshot", "it was never captured"),
-    "removed": ("leave", "its source no longer feeds it"),
+    "removed": (
+        "leave",
+        "its source no longer feeds it; if its table was dropped, the run stops until `tables` leaves it out",
+    ),
 }
 
 

@@ -59,20 +59,9 @@ def _schemas(project: Project, connect: bool) -> Mapping[str, pa.Schema]:
 
 
 def _explained(model: Model, schemas: Mapping[str, pa.Schema]) -> str:
-    from headwater.engine.view import View
+    from headwater.runtime.dataflow import view_of
 
-    settings = model.settings
-    view = View(
-        model.sql,
-        {name: schemas[name] for name in model.inputs},
-        key=settings.key,
-        emit=settings.emit,
-        lateness=settings.lateness,
-        late=settings.late,
-        name=model.name,
-        file=model.file,
-        first_line=model.first_line,
-    )
+    view = view_of(model, {name: schemas[name] for name in model.inputs})
     key = f"key: {', '.join(view.key)}" if view.key else "no key: equal rows are kept as often as they occur"
     text = f"{key}\n{view.explain()}"
     view.close()

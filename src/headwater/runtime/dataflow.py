@@ -115,19 +115,7 @@ class Dataflow:
 
     def view_of(self, model: Model, state: Path | None = None) -> View:
         """A view of `model` over the inputs' schemas as they are now: with no rows, or with those of a checkpoint."""
-        settings = model.settings
-        make = View if state is None else partial(View.restore, state)
-        return make(
-            model.sql,
-            {name: self.input_schema(name) for name in model.inputs},
-            key=settings.key,
-            emit=settings.emit,
-            lateness=settings.lateness,
-            late=settings.late,
-            name=model.name,
-            file=model.file,
-            first_line=model.first_line,
-        )
+        return view_of(model, {name: self.input_schema(name) for name in model.inputs}, state)
 
     def input_schema(self, name: str) -> pa.Schema:
         """Columns of a stream or model."""
@@ -212,6 +200,23 @@ class Dataflow:
             if mark is not None:
                 marks[name] = mark
         return marks
+
+
+def view_of(model: Model, inputs: Mapping[str, pa.Schema], state: Path | None = None) -> View:
+    """A view of `model` with its settings over inputs of these schemas: without rows, or with a checkpoint's."""
+    settings = model.settings
+    make = View if state is None else partial(View.restore, state)
+    return make(
+        model.sql,
+        inputs,
+        key=settings.key,
+        emit=settings.emit,
+        lateness=settings.lateness,
+        late=settings.late,
+        name=model.name,
+        file=model.file,
+        first_line=model.first_line,
+    )
 
 
 def _rows(replay: Replay) -> pa.Table:

@@ -33,8 +33,3 @@ class Freshness:
             return {"p50": None, "p99": None}
         p50, p99 = np.percentile(np.concatenate(self._delays), [50, 99])
         return {"p50": round(float(p50), 1), "p99": round(float(p99), 1)}
-
-    @property
-    def last_ms(self) -> float | None:
-        """The worst delay of the last epoch's last batch."""
-        return round(float(self._delays[-1].max()), 1) if self._delays else None

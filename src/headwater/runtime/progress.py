@@ -18,7 +18,6 @@ class Progress:
     Attributes:
         epoch: the last epoch committed.
         checkpoint_epoch: the epoch of the last checkpoint; None before the first.
-        checkpoint_us: when it was seen made, microseconds since 1970 UTC.
         positions: by source, the commit position up to which every table is complete.
         streams, models: accounts.
         stream_sources: by stream, its source.
@@ -38,7 +37,6 @@ class Progress:
     rows: Mapping[str, int] = field(default_factory=dict)
     rejects_open: int = 0
     freshness_ms: Mapping[str, float | None] = field(default_factory=dict)
-    last_ms: float | None = None
 
 
 def read_progress(pipeline: Pipeline, freshness: Freshness) -> Progress:
@@ -59,7 +57,6 @@ def read_progress(pipeline: Pipeline, freshness: Freshness) -> Progress:
         rows=dict(pipeline.sinks.rows),
         rejects_open=pipeline.store.ledger.open_count(),
         freshness_ms=freshness.percentiles(),
-        last_ms=freshness.last_ms,
     )
 
 

@@ -38,11 +38,6 @@ class JoinKind:
     asof: bool = False
 
     @property
-    def keeps_left(self) -> bool:
-        """Rows of the left side without a match appear, or rows of the left may appear at most once."""
-        return self.word in ("LEFT", "FULL", "ANTI", "SEMI")
-
-    @property
     def left_only(self) -> bool:
         """The result has the columns of the left side alone."""
         return self.word in ("SEMI", "ANTI")

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from headwater.sql.check import Analysis, check
+from headwater.sql.fast_paths import Options
 
 INPUTS = {
     "orders": pa.schema([("order_id", pa.int64()), ("amount", pa.decimal128(10, 2)), ("at_", pa.timestamp("us"))]),
@@ -67,7 +68,7 @@ def test_all_unknown_tables_and_unstable_functions_are_told_at_once() -> None:
     ],
 )
 def test_final_needs_a_grouped_window(sql: str, message: str) -> None:
-    ((text, hint),) = found(sql, emit="final")
+    ((text, hint),) = found(sql, options=Options("final"))
     assert message in text
     assert "window_start" in hint
 

@@ -85,14 +85,16 @@ def _undocumented_in(path: Path, body: list[ast.stmt], foreign: set[str]) -> Ite
 
 
 def implements_a_contract(node: ast.stmt) -> bool:
-    """A method with the name of one in a contract (a Protocol) need not say again what it does."""
+    """A method with the name of one in a contract (a Protocol, `Node`) need not say again what it does."""
     return isinstance(node, Function) and node.name in CONTRACT_METHODS
 
 
 def contract_methods() -> Iterator[str]:
     for tree in TREES.values():
         for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef) and any("Protocol" in ast.unparse(base) for base in node.bases):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            if node.name == "Node" or any("Protocol" in ast.unparse(base) for base in node.bases):
                 yield from (method.name for method in functions(node) if ast.get_docstring(method))
 
 

@@ -21,17 +21,23 @@ from headwater.engine.state.checkpoint_files import (
     write_manifest,
 )
 from headwater.errors import UserError
+from headwater.sql.fast_paths import Options
 
 FORMAT = 2
 
 
 def fingerprint(
-    sql: str, inputs: Mapping[str, pa.Schema], key: Sequence[str], emit: str, lateness: timedelta, late: str | None
+    sql: str,
+    inputs: Mapping[str, pa.Schema],
+    key: Sequence[str],
+    options: Options,
+    lateness: timedelta,
+    late: str | None,
 ) -> str:
     """Says whether state belongs to this SELECT: a hash over all that gives it its meaning, and the format's
     version."""
     schemas = [f"{name}:{[(f.name, str(f.type)) for f in schema]}" for name, schema in sorted(inputs.items())]
-    parts = [str(FORMAT), sql, *schemas, ",".join(key), emit, str(lateness), str(late)]
+    parts = [str(FORMAT), sql, *schemas, ",".join(key), options.text, str(lateness), str(late)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from headwater.engine.accounting import Ledger
 from headwater.engine.delta import ORIGIN, concat
 from headwater.engine.operator import Operator, Stateless
 from headwater.engine.operators.aggregate import AggregateOperator
@@ -16,8 +15,8 @@ from headwater.engine.operators.join import JoinOperator
 from headwater.engine.operators.linear import LinearOperator
 from headwater.engine.operators.recompute import RecomputeOperator
 from headwater.engine.operators.union import UnionOperator
-from headwater.engine.operators.windowed import Late, WindowedOperator
-from headwater.engine.session import Session
+from headwater.engine.operators.windowed import WindowedOperator
+from headwater.engine.worker import Worker
 from headwater.sql.plan import Aggregate, Gate, Join, Linear, Node, Plan, Recompute, Scan, Union, Windowed
 
 _Also = Callable[[Operator], pa.Table | None]
@@ -27,11 +26,11 @@ class Graph:
     """The operators of one plan, inputs before their readers.
 
     Args:
-        late: what happens to rows whose windows are closed; state of closed windows is kept only for `update`.
+        worker: what the operators work with.
     """
 
-    def __init__(self, plan: Plan, session: Session, ledger: Ledger, late: Late) -> None:
-        self._plan, self._session, self._ledger, self._late = plan, session, ledger, late
+    def __init__(self, plan: Plan, worker: Worker) -> None:
+        self._plan, self._worker, self._ledger = plan, worker, worker.ledger
         self.nodes = plan.nodes()
         self._direct = _direct_paths(self.nodes)
         inner = {source for node in self._direct for source in node.inputs}
@@ -41,23 +40,22 @@ class Graph:
         }
 
     def _operator(self, node: Node) -> Operator:
-        direct = self._direct.get(node, "")
-        free = self._late != "update"
+        direct, worker = self._direct.get(node, ""), self._worker
         match node:
             case Linear():
-                return LinearOperator(node, self._session, self._ledger, direct)
+                return LinearOperator(node, worker, direct)
             case Windowed():
-                return WindowedOperator(node, self._session, self._ledger, direct, self._late)
+                return WindowedOperator(node, worker, direct)
             case Union():
                 return UnionOperator(node)
             case Aggregate():
-                return AggregateOperator(node, self._session, free)
+                return AggregateOperator(node, worker)
             case Join():
-                return JoinOperator(node, self._session, self._ledger)
+                return JoinOperator(node, worker)
             case Recompute():
-                return RecomputeOperator(node, self._session, self._ledger, free)
+                return RecomputeOperator(node, worker)
             case Gate():
-                return GateOperator(node, self._session)
+                return GateOperator(node, worker)
         raise TypeError(f"no operator for {type(node).__name__}")
 
     def initial(self) -> pa.Table | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -16,13 +16,14 @@ from headwater.engine.accounting import Counts, Ledger
 from headwater.engine.delta import conform, expanded, mask, settled, weighted, weights
 from headwater.engine.explain import explain
 from headwater.engine.graph import Graph
-from headwater.engine.operators.windowed import Late
 from headwater.engine.session import Session
 from headwater.engine.state.row_store import RowStore
 from headwater.engine.watermark import Watermarks, microseconds
+from headwater.engine.worker import Late, Worker
 from headwater.errors import InvariantBroken, UserError
 from headwater.index.kernels import Longs
 from headwater.sql.check import Analysis, check
+from headwater.sql.fast_paths import Options
 from headwater.sql.plan import Plan
 
 
@@ -40,6 +41,8 @@ class View:
         late: what becomes of rows whose windows are all closed: `update` the result (default of `changes`; state is
             kept
             for ever), `reject` into the ledger (default of `final`), or `drop`, counted.
+        append_only: inputs that never have retractions; nothing is kept for those then.
+        without: fast paths (`headwater.sql.fast_paths.FAST_PATHS`) that are not to be used.
         name: what rejects are filed under.
         file: file to name in errors.
         first_line: line of `file` on which the SQL begins.
@@ -58,12 +61,15 @@ class View:
         emit: Literal["changes", "final"] = "changes",
         lateness: timedelta = timedelta(0),
         late: Late | None = None,
+        append_only: Collection[str] = (),
+        without: Collection[str] = (),
         name: str = "view",
         file: str | None = None,
         first_line: int = 1,
         threads: int = 1,
     ) -> None:
-        analysis = check(sql, inputs, key=key, emit=emit, file=file or f"<{name}>", first_line=first_line)
+        options = Options(emit, frozenset(append_only), frozenset(without))
+        analysis = check(sql, inputs, key=key, options=options, file=file or f"<{name}>", first_line=first_line)
         self._plan = _plan(analysis)
         self.schema: pa.Schema = self._plan.root.schema
         self.key: tuple[str, ...] = analysis.key
@@ -71,12 +77,11 @@ class View:
         self._read_as = {stream: scan.schema for stream, scan in self._plan.scans().items()}
         self._ledger = Ledger(name)
         self._session = Session(threads)
-        self._graph = Graph(
-            self._plan, self._session, self._ledger, late or ("reject" if emit == "final" else "update")
-        )
+        policy: Late = late or ("reject" if emit == "final" else "update")
+        self._graph = Graph(self._plan, Worker(self._session, self._ledger, policy))
         self._result = RowStore(self.schema, ())
         self._watermarks = Watermarks(self._plan, inputs, lateness)
-        self._fingerprint = files.fingerprint(sql, inputs, self.key, emit, lateness, late)
+        self._fingerprint = files.fingerprint(sql, inputs, self.key, options, lateness, late)
         self._usable = True
         self._integrate(self._graph.initial())
 
@@ -177,6 +182,8 @@ class View:
         emit: Literal["changes", "final"] = "changes",
         lateness: timedelta = timedelta(0),
         late: Late | None = None,
+        append_only: Collection[str] = (),
+        without: Collection[str] = (),
         name: str = "view",
         file: str | None = None,
         first_line: int = 1,
@@ -189,8 +196,8 @@ class View:
             CorruptCheckpoint: a file is missing, or is not as it was written.
         """
         view = cls(
-            sql, inputs, key=key, emit=emit, lateness=lateness, late=late, name=name, file=file, first_line=first_line,
-            threads=threads,
+            sql, inputs, key=key, emit=emit, lateness=lateness, late=late, append_only=append_only, without=without,
+            name=name, file=file, first_line=first_line, threads=threads,
         )  # fmt: skip
         by_stream = files.load(folder, view._fingerprint, view._ledger)
         view._graph.restore(folder, view._watermarks.advance(by_stream))

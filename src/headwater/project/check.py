@@ -12,6 +12,7 @@ from headwater.project.mistakes import Mistakes, did_you_mean
 from headwater.project.models import model_files, place_of_name
 from headwater.schema import StreamSchema
 from headwater.sql import check as sql_check
+from headwater.sql.fast_paths import Options
 
 
 def check(project: Project, streams: Sequence[StreamSchema], before: Mistakes | None = None) -> dict[str, pa.Schema]:
@@ -109,7 +110,7 @@ def _check_sql(model: Model, known: Mapping[str, pa.Schema], schemas: dict[str, 
     analysis = sql_check.check(
         model.sql,
         {name: known[name] for name in model.inputs},
-        emit=model.settings.emit,
+        options=Options(model.settings.emit),
         file=model.file,
         first_line=model.first_line,
     )

@@ -16,9 +16,9 @@ from headwater.errors import Place, SqlError
 from headwater.sql.bind import Binder
 from headwater.sql.compile import compile_plan
 from headwater.sql.expressions import CannotDecompose
+from headwater.sql.fast_paths import DEFAULT, Options
 from headwater.sql.parse import parse, stream_name, without_end
 from headwater.sql.plan import Gate, Plan, Windowed
-from headwater.sql.planner import Emit
 from headwater.sql.refuse import Refusal, refusals
 
 RESERVED = frozenset({"_weight", "_origin"})
@@ -66,7 +66,7 @@ def check(
     inputs: Mapping[str, pa.Schema],
     *,
     key: Sequence[str] = (),
-    emit: Emit = "changes",
+    options: Options = DEFAULT,
     file: str = "<sql>",
     first_line: int = 1,
 ) -> Analysis:
@@ -76,7 +76,7 @@ def check(
         sql: one SELECT in DuckDB's dialect.
         inputs: what it may read, by name.
         key: columns said to identify a row of the result.
-        emit: `final` needs a time window to wait for.
+        options: what the planner may do; emit `final` needs a time window to wait for.
         file: what to call the text in errors.
         first_line: the line of `file` on which `sql` begins.
     """
@@ -92,19 +92,19 @@ def check(
         found += _bound(binder, source)
     if found:
         return Analysis(tuple(found))
-    return _planned(query, binder, source, key, emit)
+    return _planned(query, binder, source, key, options)
 
 
-def _planned(query: exp.Query, binder: Binder, source: SourceText, key: Sequence[str], emit: Emit) -> Analysis:
+def _planned(query: exp.Query, binder: Binder, source: SourceText, key: Sequence[str], options: Options) -> Analysis:
     try:
         names = binder.names(without_end(source.sql))
         found = [*_repeated(names, source), *_missing_key(key, names, source)]
         if found:
             return Analysis(tuple(found))
-        plan = compile_plan(query, names, binder, emit)
+        plan = compile_plan(query, names, binder, options)
     except CannotDecompose as why:
         return Analysis((SqlError(f"this query cannot be maintained: {why}", place=source.place()),))
-    found = list(_not_final(plan, source)) if emit == "final" else []
+    found = list(_not_final(plan, source)) if options.emit == "final" else []
     return Analysis(tuple(found), None if found else plan, plan.root.schema, tuple(key) or plan.key)
 
 

@@ -8,8 +8,9 @@ from sqlglot import exp
 
 from headwater.sql.bind import Binder, BindError
 from headwater.sql.expressions import CannotDecompose, column, text
+from headwater.sql.fast_paths import Options
 from headwater.sql.plan import Node, Plan, Recompute
-from headwater.sql.planner import Emit, Planner
+from headwater.sql.planner import Planner
 from headwater.sql.rules.aggregate import aggregate
 from headwater.sql.rules.finish import finish
 from headwater.sql.rules.from_clause import begin, block_of, build
@@ -18,16 +19,17 @@ from headwater.sql.rules.set_operation import set_operation
 from headwater.sql.rules.source import Environment, constant, localise, renamed
 
 
-def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, emit: Emit = "changes") -> Plan:
+def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options: Options) -> Plan:
     """Plans a SELECT that DuckDB has bound.
 
     Args:
         names: the result's column names.
+        options: what the planner may do.
 
     Raises:
         CannotDecompose: not even the whole recompute can run it.
     """
-    planner = Planner(binder, emit)
+    planner = Planner(binder, options)
     inner = compile_query(planner, query, {})
     root = planner.linear(inner, [(column(inner.name, old), new) for old, new in zip(inner.names, names, strict=True)])
     renamed_to = dict(zip(inner.names, names, strict=True))

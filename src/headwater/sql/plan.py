@@ -52,6 +52,8 @@ class Node:
         title: what a person would call this step.
         windows: columns that bound a time window.
         open: rows may still belong to windows that are not closed.
+        fast: name of the fast path (`headwater.sql.fast_paths`) by whose rule the node was chosen; "" for the general
+            way.
     """
 
     name: str
@@ -60,6 +62,18 @@ class Node:
     title: str
     windows: dict[str, WindowColumn] = field(default_factory=dict)
     open: bool = False
+    fast: str = ""
+
+    @property
+    def appends(self) -> bool:
+        """Whether its rows only ever come: no change of it is a retraction."""
+        return bool(self.inputs) and all(source.appends for source in self.inputs)
+
+    @property
+    def spread(self) -> tuple[tuple[str, ...] | None, ...]:
+        """How the rows of each input must be spread over workers: by the values of these columns, () all to one worker,
+        None anyhow."""
+        return (None,) * len(self.inputs)
 
     @property
     def names(self) -> list[str]:
@@ -74,9 +88,19 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Scan(Node):
-    """Reads an input of the view. Keeps nothing."""
+    """Reads an input of the view. Keeps nothing.
+
+    Attributes:
+        stream: the input.
+        append_only: it was declared to have no retractions.
+    """
 
     stream: str = ""
+    append_only: bool = False
+
+    @property
+    def appends(self) -> bool:
+        return self.append_only
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +170,14 @@ class Aggregate(Node):
     accumulators: tuple[Accumulator, ...] = ()
     closes: str = ""
 
+    @property
+    def appends(self) -> bool:
+        return not self.accumulators and bool(self.keys) and self.inputs[0].appends
+
+    @property
+    def spread(self) -> tuple[tuple[str, ...] | None, ...]:
+        return (self.keys,)
+
 
 @dataclass(frozen=True, eq=False)
 class Join(Node):
@@ -167,6 +199,10 @@ class Join(Node):
     residual: str = "true"
     select: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def spread(self) -> tuple[tuple[str, ...] | None, ...]:
+        return (self.left_keys, self.right_keys)
+
 
 @dataclass(frozen=True, eq=False)
 class Recompute(Node):
@@ -187,6 +223,14 @@ class Recompute(Node):
     closes: str = ""
 
     @property
+    def appends(self) -> bool:
+        return not self.inputs
+
+    @property
+    def spread(self) -> tuple[tuple[str, ...] | None, ...]:
+        return self.keys
+
+    @property
     def whole(self) -> bool:
         """The last resort: there is no key to work by."""
         return not self.output_keys
@@ -201,6 +245,14 @@ class Gate(Node):
     """
 
     closes: str = ""
+
+    @property
+    def appends(self) -> bool:
+        return False
+
+    @property
+    def spread(self) -> tuple[tuple[str, ...] | None, ...]:
+        return (tuple(self.names),)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from sqlglot import exp
 
@@ -22,9 +22,9 @@ from headwater.sql.expressions import (
     unnesting,
     unnests,
 )
+from headwater.sql.fast_paths import FAST_PATHS, Options
 from headwater.sql.plan import Aggregate, Column, Columns, Gate, Linear, Node, Recompute, Scan, WindowColumn
 
-Emit = Literal["changes", "final"]
 Selected = Sequence[tuple[exp.Expr, str]]
 _READ_FROM_TEXT = re.compile(
     r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DECIMAL\(.*\)|DOUBLE|FLOAT|BOOLEAN|DATE|TIME|TIMESTAMP( WITH TIME ZONE)?"
@@ -40,15 +40,25 @@ class Planner:
         emit: whether windowed groups are held back until their windows close.
         aggregates: tells aggregate calls.
         keys: columns known to identify the rows of a node.
+        append_only: inputs that are declared to have no retractions.
+        without: fast paths that are switched off.
     """
 
-    def __init__(self, binder: Binder, emit: Emit = "changes") -> None:
+    def __init__(self, binder: Binder, options: Options) -> None:
         self.binder = binder
-        self.emit = emit
+        self.emit = options.emit
+        self.append_only = options.append_only
+        self.without = options.without
         self.aggregates = AggregateFinder(binder.functions("aggregate"))
         self.keys: dict[Node, tuple[str, ...]] = {}
         self._count = 0
         self._scans: dict[str, Scan] = {}
+
+    def allows(self, fast_path: str) -> bool:
+        """Whether the rule of a fast path may be used."""
+        if fast_path not in FAST_PATHS:
+            raise KeyError(fast_path)
+        return fast_path not in self.without
 
     def name(self) -> str:
         """A relation name not yet used; in a namespace that no stream's name is likely to meet."""
@@ -76,7 +86,9 @@ class Planner:
         """The one node that reads an input, however often it is named."""
         if stream not in self._scans:
             columns = self.binder.columns[stream]
-            self._scans[stream] = self.add(Scan(self.name(), columns, (), f"scan {stream}", stream=stream))
+            self._scans[stream] = self.add(
+                Scan(self.name(), columns, (), f"scan {stream}", stream=stream, append_only=stream in self.append_only)
+            )
         return self._scans[stream]
 
     def linear(self, node: Node, selected: Selected, where: Sequence[exp.Expr] = (), lateral: str = "") -> Node:

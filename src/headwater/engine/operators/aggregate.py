@@ -13,7 +13,7 @@ from headwater.engine.accumulators import Accumulators, Taken, differing, shown
 from headwater.engine.delta import concat, conform, mask, rows_at, weighted
 from headwater.engine.group_files import GroupFiles
 from headwater.engine.operators.closing import WindowEnds
-from headwater.engine.session import Session
+from headwater.engine.worker import Worker
 from headwater.errors import InvariantBroken
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import KeyIndex, grown
@@ -23,18 +23,17 @@ from headwater.sql.plan import Aggregate
 class AggregateOperator:
     """Runs an `Aggregate` node. A group is there while its rows' weights sum to more than 0; the global one always is.
 
-    Args:
-        free_closed: windows that are closed get no more rows, so their groups need not be kept.
+    Groups of closed windows are kept only if late rows may come.
     """
 
-    def __init__(self, node: Aggregate, session: Session, free_closed: bool) -> None:
+    def __init__(self, node: Aggregate, worker: Worker) -> None:
         self._node = node
         self._keys = pa.schema([pa.field(c.name, c.arrow) for c in node.columns[: len(node.keys)]])
         self._index = KeyIndex(self._keys)
         self._accumulators = Accumulators(node.accumulators)
         self._groups = GroupFiles(self._keys)
         self._seen = np.zeros(0, np.bool_)
-        self._ends = WindowEnds(node, node.closes, session) if free_closed and node.closes else None
+        self._ends = WindowEnds(node, node.closes, worker.session) if worker.frees and node.closes else None
         self._end_of = np.zeros(0, np.int64)
         if not node.keys:
             self._make_room(1)

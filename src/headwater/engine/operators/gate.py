@@ -9,18 +9,18 @@ import pyarrow as pa
 
 from headwater.engine.delta import conform, mask, negated
 from headwater.engine.operators.closing import NEVER, WindowEnds
-from headwater.engine.session import Session
 from headwater.engine.state.row_store import RowStore
+from headwater.engine.worker import Worker
 from headwater.sql.plan import Gate
 
 
 class GateOperator:
     """Runs a `Gate` node. Changes to windows that are closed already (late rows, policy `update`) pass at once."""
 
-    def __init__(self, node: Gate, session: Session) -> None:
+    def __init__(self, node: Gate, worker: Worker) -> None:
         self._node = node
         self._held = RowStore(node.schema, ())
-        self._ends = WindowEnds(node, node.closes, session)
+        self._ends = WindowEnds(node, node.closes, worker.session)
 
     def initial(self) -> pa.Table | None:
         return None

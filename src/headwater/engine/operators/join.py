@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from headwater.engine.accounting import Ledger
 from headwater.engine.delta import concat, conform
 from headwater.engine.evaluation import Evaluator, probe_of
-from headwater.engine.session import ROW_ERRORS, Session
+from headwater.engine.session import ROW_ERRORS
 from headwater.engine.state.row_store import RowStore
+from headwater.engine.worker import Worker
 from headwater.sql.bind import quote
 from headwater.sql.plan import Join, Node
 
@@ -25,15 +25,15 @@ class JoinOperator:
     pair, so that only the pairs on which it fails are rejected.
     """
 
-    def __init__(self, node: Join, session: Session, ledger: Ledger) -> None:
-        self._node, self._session = node, session
+    def __init__(self, node: Join, worker: Worker) -> None:
+        self._node, self._session = node, worker.session
         self._keys = (node.left_keys, node.right_keys)
         self._stores = [RowStore(side.schema, keys) for side, keys in zip(node.inputs, self._keys, strict=True)]
         left, right = (quote(side.name) for side in node.inputs)
         listed = "".join(f"{expression} AS {quote(name)}, " for expression, name in node.select)
         sql = f"SELECT {listed}{left}._weight * {right}._weight AS _weight FROM {left} JOIN {right} ON "
         self._sql, self._pairs_sql = sql + node.condition, sql + (node.matching or "true")
-        self._evaluator = Evaluator(session, ledger, node, "", node.name, probe_of("", [node.residual]))
+        self._evaluator = Evaluator(worker.session, worker.ledger, node, "", node.name, probe_of("", [node.residual]))
 
     def initial(self) -> pa.Table | None:
         return None

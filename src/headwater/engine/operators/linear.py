@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from headwater.change import WEIGHT
-from headwater.engine.accounting import Ledger
 from headwater.engine.delta import ORIGIN
 from headwater.engine.evaluation import Evaluator, probe_of
 from headwater.engine.operator import Stateless
-from headwater.engine.session import Session
+from headwater.engine.worker import Worker
 from headwater.sql.bind import quote
 from headwater.sql.plan import Linear
 
@@ -23,10 +22,10 @@ class LinearOperator(Stateless):
         direct: the input whose rows come here one by one, "" if others have worked on them.
     """
 
-    def __init__(self, node: Linear, session: Session, ledger: Ledger, direct: str) -> None:
-        self._node, self._ledger, self._direct = node, ledger, direct
+    def __init__(self, node: Linear, worker: Worker, direct: str) -> None:
+        self._node, self._ledger, self._direct = node, worker.ledger, direct
         self._renames = _renames(node)
-        self._evaluator = Evaluator(session, ledger, node.inputs[0], direct, node.name, _probe(node))
+        self._evaluator = Evaluator(worker.session, worker.ledger, node.inputs[0], direct, node.name, _probe(node))
         self._sql = _sql(node, [WEIGHT, ORIGIN] if direct else [WEIGHT])
 
     def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:

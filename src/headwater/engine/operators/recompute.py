@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT
-from headwater.engine.accounting import Ledger
 from headwater.engine.delta import concat, conform, expanded, mask, negated, settled, weighted
 from headwater.engine.evaluation import Failure, failure
 from headwater.engine.operators.closing import WindowEnds
-from headwater.engine.session import ROW_ERRORS, Session
+from headwater.engine.session import ROW_ERRORS
 from headwater.engine.state.row_store import RowStore
+from headwater.engine.worker import Worker
 from headwater.errors import SqlError
 from headwater.index.key_index import group
 from headwater.sql.plan import Recompute
@@ -48,16 +48,15 @@ class Outcome:
 class RecomputeOperator:
     """Runs a `Recompute` node; without keys, over everything that there is.
 
-    Args:
-        free_closed: windows that are closed get no more rows, so their keys need not be kept.
+    Keys of closed windows are kept only if late rows may come.
     """
 
-    def __init__(self, node: Recompute, session: Session, ledger: Ledger, free_closed: bool) -> None:
-        self._node, self._session, self._ledger = node, session, ledger
+    def __init__(self, node: Recompute, worker: Worker) -> None:
+        self._node, self._session, self._ledger = node, worker.session, worker.ledger
         self._inputs = [RowStore(side.schema, keys) for side, keys in zip(node.inputs, node.keys, strict=True)]
         self._result = RowStore(node.schema, node.output_keys)
         self._failing = RowStore(_failing_schema(node), node.output_keys)
-        self._ends = WindowEnds(node, node.closes, session) if free_closed and node.closes else None
+        self._ends = WindowEnds(node, node.closes, worker.session) if worker.frees and node.closes else None
 
     def initial(self) -> pa.Table | None:
         result = self._run([side.schema.empty_table() for side in self._node.inputs])

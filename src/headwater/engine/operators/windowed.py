@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT
-from headwater.engine.accounting import Ledger
 from headwater.engine.delta import ORIGIN, absolute, as_us, mask
 from headwater.engine.evaluation import Evaluator
 from headwater.engine.operator import Stateless
-from headwater.engine.session import Session
+from headwater.engine.worker import Worker
 from headwater.index.kernels import Longs
 from headwater.sql.bind import quote
 from headwater.sql.plan import Windowed
-
-Late = Literal["update", "reject", "drop"]
 
 
 class WindowedOperator(Stateless):
@@ -29,13 +25,13 @@ class WindowedOperator(Stateless):
     judged against the watermark before it.
 
     Args:
-        late: what happens to late rows.
         direct: as in `LinearOperator`.
     """
 
-    def __init__(self, node: Windowed, session: Session, ledger: Ledger, direct: str, late: Late) -> None:
-        self._node, self._session, self._ledger, self._direct, self._late = node, session, ledger, direct, late
-        self._evaluator = Evaluator(session, ledger, node.inputs[0], direct, node.name)
+    def __init__(self, node: Windowed, worker: Worker, direct: str) -> None:
+        self._node, self._session, self._ledger, self._late = node, worker.session, worker.ledger, worker.late
+        self._direct = direct
+        self._evaluator = Evaluator(worker.session, worker.ledger, node.inputs[0], direct, node.name)
         source = node.inputs[0].name
         carried = ", ".join([*map(quote, node.names), WEIGHT, *([ORIGIN] if direct else [])])
         self._sql = f"SELECT {carried} FROM ({node.function.format(stream=quote(source))})"

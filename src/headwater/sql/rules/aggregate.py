@@ -71,6 +71,8 @@ def _replace(grouping: Grouping, node: Node) -> None:
 def algebraic(grouping: Grouping) -> Node | None:
     """count, and sum and avg of integers and decimals: one row of accumulators per group."""
     block = grouping.block
+    if not block.planner.allows("accumulators"):
+        return None
     selected = list(grouping.keys)
     accumulators: list[Accumulator] = []
     for i, call in enumerate(grouping.calls):

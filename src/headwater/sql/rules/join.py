@@ -110,7 +110,7 @@ def join(planner: Planner, parts: JoinParts) -> Node:
 
 def inner_join(planner: Planner, parts: JoinParts) -> Node | None:
     """Inner joins, with or without a key: each change meets the other side's rows."""
-    if parts.kind.word != "INNER" or parts.kind.asof:
+    if parts.kind.word != "INNER" or parts.kind.asof or not planner.allows("join_pairs"):
         return None
     keyed = _keyed(planner, parts)
     left, right = keyed.left, keyed.right

@@ -1,0 +1,40 @@
+"""What the planner may do: the fast paths by name, each of which can be switched off, and the other options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Emit = Literal["changes", "final"]
+
+FAST_PATHS: Mapping[str, str] = {
+    "accumulators": "GROUP BY with accumulators per group in place of recomputing the group",
+    "append_only": "nothing is kept for retractions of inputs that are declared to have none",
+    "join_pairs": "join by enumerating the pairs of the rows of each key",
+}
+"""Name and what it does, for `explain` and the docs. A rule asks `Planner.allows(name)` and names itself in
+`Node.fast`."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a SELECT is to be planned.
+
+    Attributes:
+        emit: whether windowed groups are held back until their windows close.
+        append_only: inputs without retractions.
+        without: fast paths that are switched off.
+    """
+
+    emit: Emit = "changes"
+    append_only: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
+
+    @property
+    def text(self) -> str:
+        """The same for equal options, in every process."""
+        return f"{self.emit} {sorted(self.append_only)} {sorted(self.without)}"
+
+
+DEFAULT = Options()

@@ -112,7 +112,7 @@ class Graph:
     def restore(self, folder: Path, closed_us: int | None) -> None:
         """Takes every operator back to where `checkpoint` was called."""
         for name, operator in self.stateful().items():
-            operator.restore(folder / name)
+            operator.restore([folder / name], None)
         if closed_us is not None:
             for operator in self.operators.values():
                 operator.advance(closed_us)

@@ -15,6 +15,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from headwater.engine.share import Share
+
 
 class Operator(Protocol):
     """What the graph may ask of an operator. Stateless ones build on `Stateless`."""
@@ -32,8 +34,14 @@ class Operator(Protocol):
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
         """Writes what the operator keeps into `folder`, fsynced; see `RowStore.checkpoint`."""
 
-    def restore(self, folder: Path) -> None:
-        """Takes back what `checkpoint` wrote, in place of `initial`."""
+    def restore(self, parts: Sequence[Path], share: Share | None) -> None:
+        """Takes back what `checkpoint` wrote, in place of `initial`.
+
+        Args:
+            parts: what the workers of the checkpoint wrote for this operator, one folder each.
+            share: None if there are as many workers as then: `parts` is then this worker's own folder alone. Else the
+                parts of all, of which the rows in `share` are this worker's.
+        """
 
     def keeps(self) -> str:
         """What is kept, for `explain`: "nothing", or rows and groups with their number."""
@@ -51,7 +59,7 @@ class Stateless:
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
         return None
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, parts: Sequence[Path], share: Share | None) -> None:
         return None
 
     def keeps(self) -> str:

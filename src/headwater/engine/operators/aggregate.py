@@ -13,6 +13,7 @@ from headwater.engine.accumulators import Accumulators, Taken, differing, shown
 from headwater.engine.delta import concat, conform, mask, rows_at, weighted
 from headwater.engine.group_files import GroupFiles
 from headwater.engine.operators.closing import WindowEnds
+from headwater.engine.share import Share
 from headwater.engine.worker import Worker
 from headwater.errors import InvariantBroken
 from headwater.index.kernels import Longs, Mask
@@ -128,7 +129,8 @@ class AggregateOperator:
         used = self._used()
         self._groups.save(folder, used, self._accumulators.take(used))
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, parts: Sequence[Path], share: Share | None) -> None:
+        (folder,) = parts
         keys, taken = self._groups.load(folder)
         slots = np.zeros(len(taken["rows"]), np.int64)
         if self._node.keys:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from headwater.engine.delta import conform, mask, negated
 from headwater.engine.operators.closing import NEVER, WindowEnds
+from headwater.engine.share import Share
 from headwater.engine.state.row_store import RowStore
 from headwater.engine.worker import Worker
 from headwater.sql.plan import Gate
@@ -47,7 +48,8 @@ class GateOperator:
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
         self._held.checkpoint(folder / "held", previous / "held" if previous else None)
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, parts: Sequence[Path], share: Share | None) -> None:
+        (folder,) = parts
         self._held = RowStore.restore(folder / "held")
         self._ends.note(self._ends.of(self._held.rows()))
 

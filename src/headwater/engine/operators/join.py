@@ -10,6 +10,7 @@ import pyarrow as pa
 from headwater.engine.delta import concat, conform
 from headwater.engine.evaluation import Evaluator, probe_of
 from headwater.engine.session import ROW_ERRORS
+from headwater.engine.share import Share
 from headwater.engine.state.row_store import RowStore
 from headwater.engine.worker import Worker
 from headwater.sql.bind import quote
@@ -81,7 +82,8 @@ class JoinOperator:
         for side, store in zip(("left", "right"), self._stores, strict=True):
             store.checkpoint(folder / side, previous / side if previous else None)
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, parts: Sequence[Path], share: Share | None) -> None:
+        (folder,) = parts
         self._stores = [RowStore.restore(folder / side) for side in ("left", "right")]
 
     def keeps(self) -> str:

@@ -23,6 +23,7 @@ from headwater.engine.delta import concat, conform, expanded, mask, negated, set
 from headwater.engine.evaluation import Failure, failure
 from headwater.engine.operators.closing import WindowEnds
 from headwater.engine.session import ROW_ERRORS
+from headwater.engine.share import Share
 from headwater.engine.state.row_store import RowStore
 from headwater.engine.worker import Worker
 from headwater.errors import SqlError
@@ -189,7 +190,8 @@ class RecomputeOperator:
         for name, store in self._stores().items():
             store.checkpoint(folder / name, previous / name if previous else None)
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, parts: Sequence[Path], share: Share | None) -> None:
+        (folder,) = parts
         self._inputs = [RowStore.restore(folder / f"input{i}") for i in range(len(self._inputs))]
         self._result = RowStore.restore(folder / "result")
         if self._node.output_keys:

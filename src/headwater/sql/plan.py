@@ -75,6 +75,11 @@ class Node:
         None anyhow."""
         return (None,) * len(self.inputs)
 
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        """(column of that input, own column) pairs: every row of the node that an input's row has a part in holds that
+        row's value there, NULL and all. By it rows are known to be with the right worker already; () is always safe."""
+        return ()
+
     @property
     def names(self) -> list[str]:
         """The columns' names."""
@@ -119,6 +124,9 @@ class Linear(Node):
     lateral: str = ""
     multiplies: bool = False
 
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return _passed(self.inputs[side], self.select)
+
 
 @dataclass(frozen=True, eq=False)
 class Windowed(Node):
@@ -132,10 +140,16 @@ class Windowed(Node):
     function: str = ""
     multiplies: bool = False
 
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return tuple((name, name) for name in self.inputs[side].names)
+
 
 @dataclass(frozen=True, eq=False)
 class Union(Node):
     """UNION ALL: the inputs' changes one after the other. Keeps nothing."""
+
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return tuple(zip(self.inputs[side].names, self.names, strict=True))
 
 
 @dataclass(frozen=True)
@@ -178,6 +192,9 @@ class Aggregate(Node):
     def spread(self) -> tuple[tuple[str, ...] | None, ...]:
         return (self.keys,)
 
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return tuple(zip(self.keys, self.names, strict=False))
+
 
 @dataclass(frozen=True, eq=False)
 class Join(Node):
@@ -202,6 +219,9 @@ class Join(Node):
     @property
     def spread(self) -> tuple[tuple[str, ...] | None, ...]:
         return (self.left_keys, self.right_keys)
+
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return _passed(self.inputs[side], self.select)
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +250,9 @@ class Recompute(Node):
     def spread(self) -> tuple[tuple[str, ...] | None, ...]:
         return self.keys
 
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return tuple(zip(self.keys[side], self.output_keys, strict=True))
+
     @property
     def whole(self) -> bool:
         """The last resort: there is no key to work by."""
@@ -253,6 +276,9 @@ class Gate(Node):
     @property
     def spread(self) -> tuple[tuple[str, ...] | None, ...]:
         return (tuple(self.names),)
+
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return tuple(zip(self.inputs[side].names, self.names, strict=True))
 
 
 @dataclass(frozen=True)
@@ -287,3 +313,13 @@ def _postorder(node: Node, seen: set[Node]) -> Iterator[Node]:
     for child in node.inputs:
         yield from _postorder(child, seen)
     yield node
+
+
+def _passed(source: Node, select: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The columns of `source` that a SELECT list passes on as they are, each with its name there."""
+    plain = {f"{_quoted(source.name)}.{_quoted(name)}": name for name in source.names}
+    return tuple((plain[expression], name) for expression, name in select if expression in plain)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

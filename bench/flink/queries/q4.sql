@@ -1,0 +1,8 @@
+SELECT category, AVG(final) AS average
+FROM (
+    SELECT a.id, a.category, MAX(b.price) AS final
+    FROM auction AS a
+    JOIN bid AS b ON a.id = b.auction AND b.`dateTime` BETWEEN a.`dateTime` AND a.expires
+    GROUP BY a.id, a.category
+)
+GROUP BY category

@@ -1,0 +1,9 @@
+SELECT id, itemName, description, initialBid, reserve, `dateTime`, expires, seller, category, extra,
+       auction, bidder, price, bid_time, bid_extra
+FROM (
+    SELECT a.*, b.auction, b.bidder, b.price, b.`dateTime` AS bid_time, b.extra AS bid_extra,
+           ROW_NUMBER() OVER (PARTITION BY a.id ORDER BY b.price DESC, b.`dateTime` ASC) AS place
+    FROM auction AS a
+    JOIN bid AS b ON a.id = b.auction AND b.`dateTime` BETWEEN a.`dateTime` AND a.expires
+)
+WHERE place <= 1

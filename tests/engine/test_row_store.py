@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from headwater.change import WEIGHT, delta_schema
 from headwater.engine.state.row_store import RowStore
 from headwater.errors import CorruptCheckpoint, InvariantBroken, StorageFailed
+from headwater.index.kernels import Longs
 
 COLUMNS = pa.schema(
     [
@@ -35,8 +36,8 @@ def counted(table: pa.Table) -> Counter[Row]:
     found = Counter[Row]()
     for record in table.to_pylist():
         row = (record["k"], record["s"], None if record["n"] is None else tuple(record["n"]))
-        assert row not in found
-        found[row] = record[WEIGHT]
+        assert record[WEIGHT] > 0
+        found[row] += record[WEIGHT]
     return found
 
 
@@ -60,6 +61,26 @@ def feasible(batch: list[tuple[Row, int]], model: Counter[Row]) -> list[tuple[Ro
     return [*batch, *((row, -weight) for row, weight in net.items() if weight < 0)]
 
 
+def weighted(store: RowStore, slots: Longs) -> pa.Table:
+    """The rows of slots with their weights."""
+    return store.take(slots).append_column(pa.field(WEIGHT, pa.int64(), False), pa.array(store.weights_of(slots)))
+
+
+def paired(store: RowStore, keys: list[int | None]) -> Counter[tuple[int, Row]]:
+    """The pairs of key positions and rows that the store finds."""
+    at, slots = store.pairs(key_table(keys))
+    assert (np.diff(at) >= 0).all()
+    found = Counter[tuple[int, Row]]()
+    for i, slot in zip(at.tolist(), slots, strict=True):
+        ((row, weight),) = counted(weighted(store, np.array([slot]))).items()
+        found[i, row] += weight
+    return found
+
+
+def expected_pairs(model: Counter[Row], keys: list[int | None]) -> Counter[tuple[int, Row]]:
+    return Counter({(i, row): w for i, key in enumerate(keys) for row, w in model.items() if row[0] == key})
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(CHANGES, st.sampled_from([("k",), (), ("k", "s")]), st.sampled_from([2, 4, 64]), st.data())
 def test_it_is_a_counter(
@@ -77,12 +98,13 @@ def test_it_is_a_counter(
             model[row] += weight
         model = +model
         assert counted(store.rows()) == model
-        assert store.num_rows == len(model)
+        assert len(model) <= store.num_rows <= model.total()
         if key == ("k",):
             keys: list[int | None] = [3, None, 3, 9]
             assert counted(store.rows_of(key_table(keys))) == Counter({r: w for r, w in model.items() if r[0] in keys})
+            assert paired(store, keys) == expected_pairs(model, keys)
             assert store.contains(key_table(keys)).tolist() == [any(r[0] == k for r in model) for k in keys]
-        action = data.draw(st.sampled_from(["", "", "checkpoint", "restore", "clear"]))
+        action = data.draw(st.sampled_from(["", "", "checkpoint", "restore", "clear", "discard"]))
         if action in ("checkpoint", "restore"):
             folder = tmp_path_factory.mktemp("checkpoint")
             store.checkpoint(folder, previous)
@@ -91,10 +113,61 @@ def test_it_is_a_counter(
             store = RowStore.restore(folder, hash_bits=bits)
             assert (store.key, store.columns) == (key, COLUMNS)
             assert counted(store.rows()) == model
+        elif action == "discard":
+            slots = np.random.default_rng(len(model)).permutation(store.slots())[: store.num_rows // 2]
+            model -= counted(weighted(store, slots))
+            store.discard(slots)
+            assert counted(store.rows()) == model
         elif action == "clear":
             assert counted(store.clear()) == model
             model = Counter()
             assert store.num_rows == 0
+
+
+def test_an_append_only_store_refuses_retractions_and_may_discard() -> None:
+    store = RowStore(COLUMNS, ("k",), append_only=True)
+    assert store.apply(numbers(0, 100)).tolist() == list(range(100))
+    store.apply(pa.concat_tables([numbers(0, 10, 0), numbers(0, 5, 3)]))
+    with pytest.raises(InvariantBroken, match="retracted"):
+        store.apply(pa.concat_tables([numbers(200, 210), numbers(3, 4, -1)]))
+    assert store.num_rows == 105
+    at, slots = store.pairs(key_table([7, None, 3, 200]))
+    assert (at.tolist(), sorted(slots.tolist())) == ([0, 2, 2], [3, 7, 103])
+    assert store.take(np.array([103, 7]), ["s"]).to_pylist() == [{"s": "row 3"}, {"s": "row 7"}]
+    assert store.weights_of(np.array([103, 7])).tolist() == [3, 1]
+    store.discard(np.array([103, 50]))
+    assert counted(store.rows_of(key_table([3, 50, 51]))) == counted(pa.concat_tables([numbers(3, 4), numbers(51, 52)]))
+    store.apply(numbers(300, 310))
+    assert store.capacity == 113
+    assert store.contains(key_table([50, 309])).tolist() == [False, True]
+
+
+def test_nulls_match_unless_told_otherwise() -> None:
+    store = RowStore(COLUMNS, ("k", "s"))
+    store.apply(delta([((1, None, None), 1), ((None, "a", None), 1), ((1, "a", None), 1)]))
+    keys = pa.table({"k": pa.array([1, None, 1], pa.int64()), "s": pa.array([None, "a", "a"], pa.string())})
+    assert store.pairs(keys)[0].tolist() == [0, 1, 2]
+    assert store.pairs(keys, nulls_match=False)[0].tolist() == [2]
+
+
+def test_a_retraction_takes_rows_that_came_at_several_times() -> None:
+    store = RowStore(COLUMNS, ("k",), hash_bits=4)
+    for weight in (2, 1, 3):
+        store.apply(pa.concat_tables([numbers(7, 8, weight), numbers(100, 120)]))
+    store.apply(numbers(7, 8, -5))
+    assert counted(store.rows_of(key_table([7]))) == counted(numbers(7, 8))
+    with pytest.raises(InvariantBroken):
+        store.apply(numbers(7, 8, -2))
+
+
+def test_many_equal_rows_do_not_slow_each_other_down() -> None:
+    store, one = RowStore(COLUMNS, ()), numbers(1, 2)
+    many = pa.concat_tables([one] * 100_000)
+    store.apply(many)
+    for _ in range(200):
+        store.apply(numbers(1, 2, -1))
+    store.apply(pa.concat_tables([numbers(1, 2, -1)] * 99_700))
+    assert counted(store.rows()) == Counter({(1, "row 1", None): 100})
 
 
 def test_the_global_key_has_all_rows() -> None:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema
 from headwater.engine.state.checkpoint_files import Json, read_manifest, storage, write_manifest
-from headwater.engine.state.row_bag import RowBag
 from headwater.engine.state.row_store import RowStore
 from headwater.errors import InvariantBroken, UserError
 from headwater.index.consolidate import consolidate
@@ -148,13 +147,13 @@ class Normaliser:
         key = tuple(cast("list[str]", body["key"]))
         restored = cls(StreamSchema(cast(str, body["name"]), columns, key, cast(Changelog, body["changelog"])))
         restored.ignored = cast(int, body["ignored"])
-        restored._state = type(restored._state).restore(folder / "rows")
+        restored._state = RowStore.restore(folder / "rows", append_only=restored._state.append_only)
         return restored
 
     def _adopt(self, stream: StreamSchema) -> None:
         """Makes `stream` the schema in force, and puts the state into its shape."""
         state = _empty_state(stream)
-        if type(state) is not type(self._state) or state.key != self._state.key or state.columns != self._state.columns:
+        if _shape(state) != _shape(self._state):
             content = self._state.rows()
             state.apply(_weighted(_with_columns(content, stream.columns), content.column(WEIGHT).to_numpy()))
             self._state = state
@@ -188,7 +187,7 @@ class Normaliser:
             raise self._no_previous(changes, name, int(np.argmax(changes.unchanged[name])))
         index = KeyIndex(pa.schema([self.stream.columns.field(name) for name in self.stream.key]))
         keys, _ = index.find_or_insert(changes.rows)
-        old = cast(RowStore, self._state).rows_of(changes.rows).select(self.stream.columns.names)
+        old = self._state.rows_of(changes.rows).select(self.stream.columns.names)
         deleted = changes.weight < 0
         rows = changes.rows
         if deleted.any() or changes.unchanged:
@@ -238,11 +237,14 @@ def _runs(batches: Sequence[ChangeBatch]) -> Iterator[list[ChangeBatch]]:
         yield list(run)
 
 
-def _empty_state(stream: StreamSchema) -> RowStore | RowBag:
+def _empty_state(stream: StreamSchema) -> RowStore:
     """What remembers such a stream: only an upsert stream asks for old rows by key, an append stream for none."""
-    if stream.changelog == "append":
-        return RowBag(stream.columns)
-    return RowStore(stream.columns, stream.key if stream.changelog == "upsert" else ())
+    key = stream.key if stream.changelog == "upsert" else ()
+    return RowStore(stream.columns, key, append_only=stream.changelog == "append")
+
+
+def _shape(state: RowStore) -> tuple[bool, tuple[str, ...], pa.Schema]:
+    return state.append_only, state.key, state.columns
 
 
 def _evolved(old: StreamSchema, new: StreamSchema) -> pa.Schema:

@@ -6,8 +6,6 @@ a time may use an index; the loops release the GIL.
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -15,13 +13,12 @@ from numpy.typing import NDArray
 from headwater.errors import InvariantBroken
 from headwater.index import kernels
 from headwater.index.kernels import FREED, FRESH, USED_WORDS, Longs, Mask, Words
+from headwater.index.memory import Arrays, Value
 from headwater.index.row_encoding import EncodedRows, RowEncoder, encode_table
 
 _LEAST_BUCKETS = 16
 _LEAST_DEAD_WORDS = 1 << 12
 _MOST_SLOTS = 0xFFFFFFFE
-
-Value = TypeVar("Value", bound=np.generic)
 
 
 class KeyIndex:
@@ -192,9 +189,5 @@ def group(keys: pa.Table | pa.RecordBatch, columns: pa.Schema, *, hash_bits: int
 
 
 def grown(array: NDArray[Value], size: int) -> NDArray[Value]:
-    """The array with room for `size` values, at least doubled if it must grow; new values are zero."""
-    if size <= len(array):
-        return array
-    larger = np.zeros(max(size, 2 * len(array)), array.dtype)
-    larger[: len(array)] = array
-    return larger
+    """See `Arrays.grown`."""
+    return Arrays().grown(array, size)

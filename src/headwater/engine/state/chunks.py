@@ -3,23 +3,35 @@
 Each chunk holds at least about twice the living rows of the next, and at least half of a chunk's rows live; so there
 are about log2(rows) chunks, and a row is copied about that many times in its life (O'Neil et al., The LSM-tree, 1996).
 A chunk is never changed, only replaced, so that a checkpoint can keep the file it has of it.
+
+As long as no row has died, slots are the rows' numbers in the order in which they came, and nothing is kept to find
+them by but each chunk's first slot. The first death makes an array of 4 bytes per slot (its row's *place*) and one of
+4 bytes per row (its slot), because from then on slots are used again and rows move.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from headwater.engine.state.memory import Memory
+from headwater.errors import InvariantBroken
 from headwater.index.kernels import Longs, Mask
-from headwater.index.key_index import grown
 
-_MOST_ROWS = 1 << 20
+Slots = NDArray[np.uint32]
+
+DEAD = np.uint32(0xFFFFFFFF)
+"""Stands in `Chunk.slots` for the slot of a dead row."""
+
+_ROW_BITS = 20
+_MOST_ROWS = 1 << _ROW_BITS
+_MOST_CHUNKS = 1 << (32 - _ROW_BITS)
 _MOST_BYTES = 1 << 28
-_NOWHERE = 0
 
 
 def _fresh_name() -> str:
@@ -32,27 +44,44 @@ class Chunk:
 
     Attributes:
         rows: the rows, dead ones included.
-        slots: each row's slot; -1 where the row is dead.
+        first: slot of the first row, the others following, where `slots` is None.
+        slots: each row's slot, `DEAD` where the row is dead; None if all live and their slots are in order.
         living: how many rows live.
         name: unique among all chunks ever; a chunk's rows never change under its name.
-        changed: rows whose weight has changed since the last checkpoint.
+        changed: rows whose weight has changed since the last checkpoint; None if none has.
     """
 
     rows: pa.RecordBatch
-    slots: Longs
+    first: int
+    slots: Slots | None
     living: int
     name: str = field(default_factory=_fresh_name)
-    changed: Mask = field(init=False)
+    changed: Mask | None = None
 
-    def __post_init__(self) -> None:
-        self.changed = np.zeros(len(self.slots), np.bool_)
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held besides the rows, in bytes."""
+        return sum(array.nbytes for array in (self.slots, self.changed) if array is not None)
+
+    def note(self, rows: Longs) -> None:
+        """Marks rows as changed."""
+        if self.changed is None:
+            self.changed = np.zeros(len(self), np.bool_)
+        self.changed[rows] = True
+
+    def all_slots(self) -> Slots:
+        """Each row's slot, `DEAD` where the row is dead."""
+        return np.arange(self.first, self.first + len(self), dtype=np.uint32) if self.slots is None else self.slots
 
     def compacted(self) -> Chunk:
         """The living rows as a chunk of their own; itself if all live."""
-        if self.living == len(self.slots):
+        if self.slots is None or self.living == len(self):
             return self
-        at = np.flatnonzero(self.slots >= 0)
-        return Chunk(self.rows.take(pa.array(at)), self.slots[at], self.living)
+        at = np.flatnonzero(self.slots != DEAD)
+        return Chunk(self.rows.take(pa.array(at)), 0, self.slots[at], self.living)
 
 
 class Chunks:
@@ -60,66 +89,113 @@ class Chunks:
 
     Args:
         columns: schema of the rows.
+        memory: where rows and arrays are kept.
     """
 
-    def __init__(self, columns: pa.Schema) -> None:
+    def __init__(self, columns: pa.Schema, memory: Memory) -> None:
         self.columns = columns
+        self._memory = memory
         self._numbered: dict[int, Chunk] = {}
-        self._next_number = _NOWHERE + 1
-        self._chunk_of = np.zeros(0, np.int64)
-        self._row_of = np.zeros(0, np.int64)
+        self._unused = list(range(_MOST_CHUNKS - 1, -1, -1))
+        self._places: Slots | None = None
+        self._firsts = np.zeros(0, np.int64)
+        self._fresh = 0
+        self._freed: list[Longs] = []
 
     def __iter__(self) -> Iterator[Chunk]:
         return iter(self._numbered.values())
 
     @property
+    def capacity(self) -> int:
+        """Highest slot ever given out, plus one: how long arrays addressed by slot must be."""
+        return self._fresh
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows live."""
+        return sum(chunk.living for chunk in self)
+
+    @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        held = sum(chunk.rows.nbytes + chunk.slots.nbytes + chunk.changed.nbytes for chunk in self)
-        return int(held + self._chunk_of.nbytes + self._row_of.nbytes)
+        held = sum(chunk.rows.nbytes + chunk.nbytes for chunk in self)
+        places = self._places.nbytes if self._places is not None else 0
+        return int(held + places + sum(freed.nbytes for freed in self._freed))
 
-    def reserve(self, capacity: int) -> None:
-        """Makes room for slots below `capacity`; to be called before any other method is given them."""
-        self._chunk_of = grown(self._chunk_of, capacity)
-        self._row_of = grown(self._row_of, capacity)
+    def add(self, rows: pa.Table) -> Longs:
+        """Stores rows and returns the slots that they are given."""
+        slots = self._take_slots(rows.num_rows)
+        whole = rows.combine_chunks()
+        for start in range(0, len(slots), _MOST_ROWS):
+            for batch in whole.slice(start, _MOST_ROWS).to_batches():
+                # A concatenation copies: else the rows would keep all that they were cut from.
+                own = self._memory.kept(pa.concat_batches([batch, batch.slice(0, 0)]))
+                part, slots_left = slots[start : start + len(batch)], len(batch)
+                named = part.astype(np.uint32) if self._places is not None else None
+                self._place(Chunk(own, int(part[0]), named, slots_left))
+        return slots
 
-    def add(self, rows: pa.Table, slots: Longs) -> None:
-        """Stores rows under slots that hold none."""
-        start = 0
-        for batch in rows.combine_chunks().to_batches():
-            self._place(Chunk(batch, slots[start : start + len(batch)].copy(), len(batch)))
-            start += len(batch)
-
-    def adopt(self, chunk: Chunk) -> None:
-        """Takes in a chunk as it was checkpointed."""
-        self._place(chunk)
-
-    def holds(self, slots: Longs) -> Mask:
-        """Which of the slots hold a row."""
-        return np.asarray(self._chunk_of[slots] != _NOWHERE)
+    def adopt(self, rows: pa.RecordBatch, alive: Mask, name: str) -> Longs:
+        """Takes in a chunk as it was checkpointed, and returns the slots of its living rows."""
+        living = int(np.count_nonzero(alive))
+        if living < len(alive):
+            self._move_freely()
+        slots = self._take_slots(living)
+        named = None
+        if self._places is not None:
+            named = np.full(len(alive), DEAD, np.uint32)
+            named[alive] = slots
+        self._place(Chunk(self._memory.kept(rows), int(slots[0]) if living else 0, named, living, name))
+        return slots
 
     def touch(self, slots: Longs) -> None:
         """Notes that the weights of these rows have changed."""
-        for chunk, rows in self._located(slots):
-            chunk.changed[rows] = True
+        for chunk, rows, _ in self._located(slots):
+            chunk.note(rows)
 
     def discard(self, slots: Longs) -> None:
-        """Lets rows die."""
-        for chunk, rows in self._located(slots):
-            chunk.changed[rows] = True
-            chunk.slots[rows] = -1
+        """Lets rows die; their slots are given out again."""
+        if not len(slots):
+            return
+        self._move_freely()
+        for chunk, rows, _ in self._located(slots):
+            chunk.note(rows)
+            if chunk.slots is not None:
+                chunk.slots[rows] = DEAD
             chunk.living -= len(rows)
-        self._chunk_of[slots] = _NOWHERE
+        self._freed.append(np.array(slots))
 
-    def take(self, slots: Longs) -> tuple[pa.Table, Longs]:
-        """The rows of slots that hold one, oldest chunk first, and the slots in the same order."""
-        parts = [(chunk.rows.take(pa.array(rows)), chunk.slots[rows]) for chunk, rows in self._located(slots)]
-        return self._joined(parts)
+    def take(self, slots: Longs, columns: Sequence[str] | None = None) -> pa.Table:
+        """The named columns (None: all) of the rows of slots that hold one, in the order of the slots."""
+        table, order = self.gather(slots, columns)
+        if order is None:
+            return table
+        inverse = np.empty(len(order), np.int64)
+        inverse[order] = np.arange(len(order))
+        return table.combine_chunks().take(pa.array(inverse))
+
+    def gather(self, slots: Longs, columns: Sequence[str] | None = None) -> tuple[pa.Table, Longs | None]:
+        """As `take`, but oldest chunk first, and which of the slots each row is of (None: in the order given)."""
+        wanted = self.columns if columns is None else pa.schema([self.columns.field(name) for name in columns])
+        parts, order = [], []
+        for chunk, rows, at in self._located(slots):
+            batch = chunk.rows if columns is None else chunk.rows.select(list(columns))
+            parts.append(batch.take(pa.array(rows)))
+            order.append(at)
+        table = pa.Table.from_batches(parts, wanted)
+        return table, np.concatenate(order) if len(order) > 1 else None
 
     def living(self) -> tuple[pa.Table, Longs]:
         """All rows, oldest chunk first, and their slots."""
-        compact = (chunk.compacted() for chunk in self)
-        return self._joined([(chunk.rows, chunk.slots) for chunk in compact if chunk.living])
+        found = [chunk.compacted() for chunk in self if chunk.living]
+        rows = pa.Table.from_batches([chunk.rows for chunk in found], self.columns)
+        return rows, _joined(chunk.all_slots() for chunk in found).astype(np.int64)
+
+    def living_slots(self) -> Longs:
+        """The slots of all rows."""
+        slots = _joined(chunk.all_slots() for chunk in self)
+        living: Longs = slots[slots != DEAD].astype(np.int64)
+        return living
 
     def tidy(self) -> None:
         """Restores the law of sizes: drops the dead and merges neighbours."""
@@ -127,23 +203,64 @@ class Chunks:
         for chunk in self:
             if not chunk.living:
                 continue
-            tidied = chunk.compacted() if chunk.living * 2 < len(chunk.slots) else chunk
+            tidied = chunk.compacted() if chunk.living * 2 < len(chunk) else chunk
             while kept and kept[-1].living < 2 * tidied.living and _fit(kept[-1], tidied):
-                tidied = _merged(kept.pop(), tidied)
+                tidied = self._merged(kept.pop(), tidied)
             kept.append(tidied)
         self._replace(kept)
 
-    def _joined(self, parts: list[tuple[pa.RecordBatch, Longs]]) -> tuple[pa.Table, Longs]:
-        slots = np.concatenate([np.zeros(0, np.int64), *(slots for _, slots in parts)])
-        return pa.Table.from_batches([rows for rows, _ in parts], self.columns), slots
+    def _merged(self, first: Chunk, second: Chunk) -> Chunk:
+        ordered = first.slots is None and second.slots is None
+        first, second = first.compacted(), second.compacted()
+        rows = self._memory.kept(pa.concat_batches([first.rows, second.rows]))
+        slots = None if ordered else np.concatenate([first.all_slots(), second.all_slots()])
+        return Chunk(rows, first.first, slots, first.living + second.living)
+
+    def _take_slots(self, count: int) -> Longs:
+        """Slots to fill: those freed before, then new ones."""
+        found: list[Longs] = []
+        while count and self._freed:
+            freed = self._freed.pop()
+            found.append(freed[:count])
+            count -= len(found[-1])
+            if len(found[-1]) < len(freed):
+                self._freed.append(freed[len(found[-1]) :])
+        found.append(np.arange(self._fresh, self._fresh + count, dtype=np.int64))
+        self._fresh += count
+        if self._places is not None:
+            self._places = self._memory.grown(self._places, self._fresh)
+        return np.concatenate(found) if len(found) > 1 else found[0]
+
+    def _move_freely(self) -> None:
+        """From now on slots are not the numbers of rows any more."""
+        if self._places is not None:
+            return
+        self._places = self._memory.grown(np.zeros(0, np.uint32), self._fresh)
+        for number, chunk in self._numbered.items():
+            chunk.slots = chunk.all_slots()
+            self._point(number, chunk)
 
     def _place(self, chunk: Chunk) -> None:
         """Appends a chunk and points its rows' slots at it."""
-        at = np.flatnonzero(chunk.slots >= 0)
-        self._chunk_of[chunk.slots[at]] = self._next_number
-        self._row_of[chunk.slots[at]] = at
-        self._numbered[self._next_number] = chunk
-        self._next_number += 1
+        if not self._unused:
+            raise InvariantBroken(f"a store cannot hold more than {_MOST_CHUNKS} chunks of rows")
+        number = self._unused.pop()
+        self._numbered[number] = chunk
+        if self._places is not None:
+            self._point(number, chunk)
+        self._list()
+
+    def _point(self, number: int, chunk: Chunk) -> None:
+        slots, base = chunk.all_slots(), number << _ROW_BITS
+        places = np.arange(base, base + len(slots), dtype=np.uint32)
+        alive = slots != DEAD
+        if self._places is not None:
+            self._places[slots[alive]] = places[alive]
+
+    def _list(self) -> None:
+        """Writes down each chunk's first slot, which is all that is needed as long as slots are in order."""
+        if self._places is None:
+            self._firsts = np.array([chunk.first for chunk in self], np.int64)
 
     def _replace(self, kept: list[Chunk]) -> None:
         """Makes `kept` the chunks; those that were there already and come before any new one stay as they are."""
@@ -151,24 +268,43 @@ class Chunks:
         old = list(self._numbered.items())
         while same < min(len(kept), len(old)) and kept[same] is old[same][1]:
             same += 1
+        if same == len(old) == len(kept):
+            return
         self._numbered = dict(old[:same])
+        self._unused += [number for number, _ in old[same:]]
         for chunk in kept[same:]:
             self._place(chunk)
+        self._list()
 
-    def _located(self, slots: Longs) -> Iterator[tuple[Chunk, Longs]]:
-        """The chunks that hold these slots, each with the rows concerned."""
-        numbers = self._chunk_of[slots]
-        for number in np.unique(numbers).tolist():
-            yield self._numbered[number], self._row_of[slots[numbers == number]]
+    def _located(self, slots: Longs) -> Iterator[tuple[Chunk, Longs, Longs]]:
+        """The chunks that hold these slots, oldest first, each with the rows concerned, and which of the slots."""
+        if not len(slots):
+            return
+        chunks = list(self._numbered.values())
+        if self._places is None:
+            numbers = np.searchsorted(self._firsts, slots, "right") - 1
+            rows = slots - self._firsts[numbers]
+        else:
+            places = self._places[slots]
+            rows = (places & np.uint32(_MOST_ROWS - 1)).astype(np.int64)
+            rank = np.empty(_MOST_CHUNKS, np.int64)
+            rank[list(self._numbered)] = np.arange(len(chunks))
+            numbers = rank[places >> np.uint32(_ROW_BITS)]
+        if len(chunks) == 1:
+            yield chunks[0], rows, np.arange(len(slots))
+            return
+        order = np.argsort(numbers.astype(np.uint16), kind="stable")
+        bounds = np.searchsorted(numbers[order], np.arange(len(chunks) + 1))
+        for number in np.flatnonzero(np.diff(bounds)).tolist():
+            at = order[bounds[number] : bounds[number + 1]]
+            yield chunks[number], rows[at], at
+
+
+def _joined(parts: Iterable[Slots]) -> Slots:
+    return np.concatenate([np.zeros(0, np.uint32), *parts])
 
 
 def _fit(first: Chunk, second: Chunk) -> bool:
     """Whether two chunks may become one, kept small enough to be rewritten within an epoch."""
     rows = first.living + second.living
     return rows <= _MOST_ROWS and int(first.rows.nbytes) + int(second.rows.nbytes) <= _MOST_BYTES
-
-
-def _merged(first: Chunk, second: Chunk) -> Chunk:
-    first, second = first.compacted(), second.compacted()
-    rows = pa.concat_batches([first.rows, second.rows])
-    return Chunk(rows, np.concatenate([first.slots, second.slots]), first.living + second.living)

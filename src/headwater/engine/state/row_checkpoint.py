@@ -139,7 +139,7 @@ def _write_patches(
 ) -> tuple[StateFile, ...]:
     """Keeps the old patches and adds one for the rows changed since, merged with the last ones not twice its size."""
     patched = {chunk.name: chunk for chunk in chunks if chunk.name in old.chunks}
-    changed = {name: np.flatnonzero(chunk.changed) for name, chunk in patched.items()}
+    changed = {name: _changed(chunk) for name, chunk in patched.items()}
     kept = list(old.patches) if patched else []
     size = sum(len(rows) for rows in changed.values())
     while kept and size:
@@ -157,6 +157,10 @@ def _write_patches(
         *kept,
         _write_patch(folder, {name: (rows, weights_of(patched[name])[rows]) for name, rows in changed.items()}),
     )
+
+
+def _changed(chunk: Chunk) -> Longs:
+    return np.zeros(0, np.int64) if chunk.changed is None else np.flatnonzero(chunk.changed)
 
 
 def _with_patch(changed: dict[str, Longs], patch: pa.RecordBatch) -> dict[str, Longs]:

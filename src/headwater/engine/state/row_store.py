@@ -2,104 +2,175 @@
 
 The theory is DBSP's (Budiu et al., VLDB 2023): a row has a weight, a delta adds weights, and a row whose weight is 0 is
 not there. Rows are equal as `headwater.index.row_encoding` says; no hash is ever taken for a row or a key.
+
+Each row stands once, in an Arrow chunk, under a *slot*: a small number that stays the row's as long as it lives, and
+is used again afterwards. Equal rows that came in different deltas may stand under several slots; the row's weight is
+the sum of theirs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from headwater.change import WEIGHT, delta_schema
+from headwater.engine.share import Share
 from headwater.engine.state import row_checkpoint
-from headwater.engine.state.checkpoint_files import corrupt
-from headwater.engine.state.chunks import Chunk, Chunks
+from headwater.engine.state.chunks import DEAD, Chunk, Chunks
 from headwater.engine.state.key_chains import KeyChains
+from headwater.engine.state.memory import Memory
+from headwater.engine.state.row_finder import RowFinder
 from headwater.errors import InvariantBroken
-from headwater.index.kernels import Longs
-from headwater.index.key_index import KeyIndex, grown
+from headwater.index.kernels import Longs, Mask
 
 _SHOWN_CHARACTERS = 200
+_ALL_ONES = np.zeros(0, np.int64)
 
 
 class RowStore:
     """Rows with positive weights; one thread at a time.
 
-    `apply`, `rows_of` and `contains` cost what the delta and the rows of the keys touched cost, not what is there.
+    What costs are the delta, and the rows of the keys touched; not what is there. Memory besides the rows themselves:
+    4 to 5 bytes a row for its key (and what `KeyIndex` takes for each key), and 16 to 22 to find it when it is
+    retracted, which `append_only` saves. The first row to go costs another 8 bytes a row (12 with a key).
 
     Args:
         columns: the rows' columns, without `_weight`.
         key: names of the columns that rows are found by; empty: all rows have the one key ().
+        append_only: no row is ever retracted; `discard` is allowed.
+        memory: where rows and arrays are kept; the heap if not given.
         hash_bits: less than 64 only to force collisions in tests.
+
+    Raises:
+        TypeError: a column that must be compared is of a type that cannot be.
     """
 
-    def __init__(self, columns: pa.Schema, key: tuple[str, ...], *, hash_bits: int = 64) -> None:
+    def __init__(
+        self,
+        columns: pa.Schema,
+        key: tuple[str, ...],
+        *,
+        append_only: bool = False,
+        memory: Memory | None = None,
+        hash_bits: int = 64,
+    ) -> None:
         self.columns = columns
         self.key = key
+        self.append_only = append_only
         self._hash_bits = hash_bits
+        self._memory = memory or Memory()
         self._reset()
         self._checkpoint_name = ""
 
     def _reset(self) -> None:
         key_columns = pa.schema([self.columns.field(name) for name in self.key])
-        self._index = KeyIndex(self.columns, hash_bits=self._hash_bits)
-        self._chains = KeyChains(key_columns, hash_bits=self._hash_bits) if self.key else None
-        self._chunks = Chunks(self.columns)
-        self._weights = np.zeros(0, np.int64)
+        self._chunks = Chunks(self.columns, self._memory)
+        self._chains = KeyChains(key_columns, self._memory, hash_bits=self._hash_bits) if self.key else None
+        self._finder = None if self.append_only else RowFinder(self.columns, self._memory, hash_bits=self._hash_bits)
+        self._weights = _ALL_ONES
 
     @property
     def num_rows(self) -> int:
-        """Number of distinct rows."""
-        return len(self._index)
+        """Number of slots in use: of rows, where equal rows of different deltas may count apart."""
+        return self._chunks.num_rows
+
+    @property
+    def capacity(self) -> int:
+        """Highest slot ever given out, plus one: how long arrays addressed by slot must be."""
+        return self._chunks.capacity
 
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        chains = self._chains.nbytes if self._chains else 0
-        return self._index.nbytes + self._chunks.nbytes + chains + self._weights.nbytes
+        parts = (self._chains, self._finder, self._weights, self._chunks)
+        return sum(part.nbytes for part in parts if part is not None)
 
-    def apply(self, delta: pa.Table) -> None:
-        """Adds a delta (the columns by name, and int64 `_weight`); equal rows' weights are summed first.
+    def apply(self, delta: pa.Table) -> Longs:
+        """Adds a delta (the columns by name, and int64 `_weight`), in which rows may take each other back.
+
+        Returns:
+            The slots of the rows added, in the order of the delta; of a delta with retractions its net additions only.
 
         Raises:
-            InvariantBroken: a row that is not there is retracted (its weight would be negative). The store stays as is.
+            InvariantBroken: a row that is not there is retracted (its weight would be negative), or any row if the
+                store is append-only. The store stays as it is.
         """
         rows = self._own_columns(delta)
         weights = delta.column(WEIGHT).to_numpy()
-        slots, created = self._index.find_or_insert(rows)
-        self._make_room()
-        np.add.at(self._weights, slots, weights)
-        net = self._weights[slots]
-        if (net < 0).any():
-            np.subtract.at(self._weights, slots, weights)
-            self._index.remove(slots[created])
-            raise self._never_there(rows, int(np.argmax(net < 0)))
-        self._chunks.touch(slots[(net > 0) & self._chunks.holds(slots)])
-        self._add(rows, slots, np.flatnonzero(created & (net > 0)))
-        self._drop(np.unique(slots[net == 0]))
-        self._chunks.tidy()
+        if len(weights) and (self._finder is None or weights.min() >= 0) and not weights.all():
+            rows, weights = rows.filter(pa.array(weights != 0)), weights[weights != 0]
+        if not len(weights) or weights.min() > 0:
+            return self._add(rows, weights)
+        if self._finder is None:
+            raise self._taken_back(rows, int(np.argmin(weights)))
+        rows, weights = self._finder.netted(rows, weights)
+        gone = np.flatnonzero(weights < 0)
+        self._retract(self._finder, rows.take(pa.array(gone)), -weights[gone])
+        come = np.flatnonzero(weights > 0)
+        return self._add(rows.take(pa.array(come)) if len(gone) else rows, weights[come])
+
+    def pairs(self, keys: pa.Table, *, nulls_match: bool = True) -> tuple[Longs, Longs]:
+        """All matches of keys with rows.
+
+        Args:
+            keys: holds the key columns, under the store's names.
+            nulls_match: NULL is equal to NULL; else a key with a NULL in it matches nothing.
+
+        Returns:
+            Positions in `keys`, ascending, and for each the slot of a row of that key.
+        """
+        if self._chains is None:
+            slots = self._chunks.living_slots()
+            return np.repeat(np.arange(keys.num_rows), len(slots)), np.tile(slots, keys.num_rows)
+        if nulls_match or not any(keys.column(name).null_count for name in self.key):
+            return self._chains.pairs(keys)
+        whole = np.flatnonzero(np.logical_and.reduce([keys.column(name).is_valid().to_numpy() for name in self.key]))
+        positions, slots = self._chains.pairs(keys.take(pa.array(whole)))
+        return whole[positions], slots
+
+    def take(self, slots: Longs, columns: Sequence[str] | None = None) -> pa.Table:
+        """The named columns (None: all, without `_weight`) of the rows of these slots, in their order."""
+        return self._chunks.take(slots, columns)
+
+    def weights_of(self, slots: Longs) -> Longs:
+        """The weights of the rows of these slots."""
+        return self._weights[slots] if len(self._weights) else np.ones(len(slots), np.int64)
+
+    def slots(self) -> Longs:
+        """The slots of all rows, ascending in age as far as rows have not gone."""
+        return self._chunks.living_slots()
 
     def rows_of(self, keys: pa.Table) -> pa.Table:
-        """All rows with the given keys and their `_weight`, each row once, in no order.
+        """All rows with the given keys and their `_weight`, each slot once, in no order.
 
         Args:
             keys: holds the key columns; keys may repeat, and need not be there.
         """
         if self._chains is None:
-            return self.rows() if keys.num_rows else self._weighted(*self._chunks.take(np.zeros(0, np.int64)))
-        return self._weighted(*self._chunks.take(self._chains.rows_of(keys)))
+            return self.rows() if keys.num_rows else delta_schema(self.columns).empty_table()
+        slots = self._chains.rows_of(keys)
+        rows, order = self._chunks.gather(slots)
+        return self._weighted(rows, slots if order is None else slots[order])
 
     def rows(self) -> pa.Table:
         """All rows and their `_weight`, in no order."""
         return self._weighted(*self._chunks.living())
 
-    def contains(self, keys: pa.Table) -> NDArray[np.bool_]:
+    def contains(self, keys: pa.Table) -> Mask:
         """Which of the keys have rows."""
         if self._chains is None:
             return np.full(keys.num_rows, self.num_rows > 0)
         return self._chains.contains(keys)
+
+    def discard(self, slots: Longs) -> None:
+        """Forgets the rows of these slots, each in use and named once, whatever their weights."""
+        if self._finder is not None and len(slots):
+            self._finder.unlink(self._finder.hashes(self._chunks.take(slots)), slots)
+        self._drop(slots)
+        self._chunks.tidy()
 
     def clear(self) -> pa.Table:
         """Forgets everything and returns what was there, as `rows` does."""
@@ -122,78 +193,122 @@ class RowStore:
         base = self._checkpoint_name
         self._checkpoint_name = row_checkpoint.save(folder, self._chunks, self.key, self._chunk_weights, previous, base)
         for chunk in self._chunks:
-            chunk.changed[:] = False
+            chunk.changed = None
 
     @classmethod
-    def restore(cls, folder: Path, *, hash_bits: int = 64) -> RowStore:
+    def restore(
+        cls, folder: Path, *, append_only: bool = False, memory: Memory | None = None, hash_bits: int = 64
+    ) -> RowStore:
         """Reads a store back from the folder of a checkpoint.
 
         Raises:
             CorruptCheckpoint: a file is missing, or is not as it was written.
         """
         saved = row_checkpoint.load_manifest(folder)
-        store = cls(saved.columns, saved.key, hash_bits=hash_bits)
+        store = cls(saved.columns, saved.key, append_only=append_only, memory=memory, hash_bits=hash_bits)
         for name, rows, weights in row_checkpoint.load_chunks(folder, saved):
-            if not store._adopt(name, rows, weights):
-                raise corrupt(folder, f"chunk {name} repeats a row")
+            store._adopt(name, rows, weights)
         store._checkpoint_name = saved.name
         return store
 
-    def _adopt(self, name: str, batch: pa.RecordBatch, weights: Longs) -> bool:
-        """Takes in a chunk as it was; False if a row of it is there already."""
-        at = np.flatnonzero(weights > 0)
-        rows = pa.Table.from_batches([batch.take(pa.array(at))])
-        living, created = self._index.find_or_insert(rows)
-        self._make_room()
-        self._weights[living] = weights[at]
-        slots = np.full(len(weights), -1, np.int64)
-        slots[at] = living
-        self._chunks.adopt(Chunk(batch, slots, len(at), name))
-        if self._chains:
-            self._chains.link(rows, living, self._index.capacity)
-        return bool(created.all())
+    def gather(self, parts: Sequence[Path], share: Share, by: Sequence[str]) -> None:
+        """Adds the rows in `share` of the stores checkpointed in `parts`.
+
+        Args:
+            parts: folders of checkpoints of stores with these columns, one per worker of then.
+            share: of which keys the rows are to be taken.
+            by: the columns by which rows are shared out among workers.
+
+        Raises:
+            CorruptCheckpoint: a file is missing, or is not as it was written.
+        """
+        for folder in parts:
+            saved = row_checkpoint.load_manifest(folder)
+            for _, batch, weights in row_checkpoint.load_chunks(folder, saved):
+                rows = pa.Table.from_batches([batch])
+                mine = np.flatnonzero(share.mine(rows, by) & (weights > 0))
+                self._add(self._own_columns(rows.take(pa.array(mine))), weights[mine])
+
+    def _adopt(self, name: str, batch: pa.RecordBatch, weights: Longs) -> None:
+        """Takes in a chunk as it was."""
+        alive = weights > 0
+        slots = self._chunks.adopt(batch, alive, name)
+        living = pa.Table.from_batches([batch if alive.all() else batch.filter(pa.array(alive))])
+        self._link(living, slots, weights[alive])
+
+    def _add(self, rows: pa.Table, weights: Longs) -> Longs:
+        """Stores rows of positive weights; returns their slots."""
+        if not len(weights):
+            return np.zeros(0, np.int64)
+        slots = self._chunks.add(rows)
+        self._link(rows, slots, weights)
+        self._chunks.tidy()
+        return slots
+
+    def _link(self, rows: pa.Table, slots: Longs, weights: Longs) -> None:
+        """Makes rows that are stored known under their slots."""
+        capacity = self._chunks.capacity
+        if len(self._weights) or (weights != 1).any():
+            had = len(self._weights)
+            self._weights = self._memory.grown(self._weights, capacity)
+            if not had:
+                self._weights[:] = 1
+            self._weights[slots] = weights
+        if self._finder is not None:
+            self._finder.link(self._finder.hashes(rows), slots, capacity)
+        if self._chains is not None:
+            self._chains.link(rows, slots, capacity)
+
+    def _retract(self, finder: RowFinder, rows: pa.Table, weights: Longs) -> None:
+        """Takes the given weights off rows, all distinct."""
+        if not len(weights):
+            return
+        found = finder.find(rows, weights, self._weights, self._chunks.take)
+        if len(found.missing):
+            raise self._never_there(rows, int(found.missing[0]))
+        left = self.weights_of(found.slots) - found.taken
+        dead = left == 0
+        if not dead.all():
+            self._weights[found.slots] = left
+            self._chunks.touch(found.slots[~dead])
+        finder.unlink(found.hashes[dead], found.slots[dead])
+        self._drop(found.slots[dead])
+        self._chunks.tidy()
+
+    def _drop(self, slots: Longs) -> None:
+        if self._chains is not None:
+            self._chains.unlink(slots)
+        self._chunks.discard(slots)
 
     def _own_columns(self, delta: pa.Table) -> pa.Table:
         """The store's columns of a delta, in its order and types."""
-        columns = [delta.column(field.name).cast(field.type) for field in self.columns]
-        return pa.Table.from_arrays(columns, schema=self.columns)
-
-    def _make_room(self) -> None:
-        self._weights = grown(self._weights, self._index.capacity)
-        self._chunks.reserve(self._index.capacity)
-
-    def _add(self, rows: pa.Table, slots: Longs, new: Longs) -> None:
-        """Stores the rows numbered `new`, of which nothing is stored yet."""
-        if not len(new):
-            return
-        fresh, fresh_slots = rows.take(pa.array(new)), slots[new]
-        self._chunks.add(fresh, fresh_slots)
-        if self._chains:
-            self._chains.link(fresh, fresh_slots, self._index.capacity)
-
-    def _drop(self, dead: Longs) -> None:
-        """Forgets rows whose weight has become 0, whether or not they have been stored."""
-        stored = dead[self._chunks.holds(dead)]
-        self._chunks.discard(stored)
-        if self._chains:
-            self._chains.unlink(stored)
-        self._index.remove(dead)
+        columns = [delta.column(field.name) for field in self.columns]
+        cast = [c if c.type == f.type else c.cast(f.type) for c, f in zip(columns, self.columns, strict=True)]
+        return pa.Table.from_arrays(cast, schema=self.columns)
 
     def _weighted(self, rows: pa.Table, slots: Longs) -> pa.Table:
-        columns = [*rows.columns, pa.chunked_array([self._weights[slots]], pa.int64())]
+        columns = [*rows.columns, pa.chunked_array([self.weights_of(slots)], pa.int64())]
         return pa.Table.from_arrays(columns, schema=delta_schema(self.columns))
 
     def _chunk_weights(self, chunk: Chunk) -> Longs:
-        weights = np.zeros(len(chunk.slots), np.int64)
-        living = chunk.slots >= 0
-        weights[living] = self._weights[chunk.slots[living]]
+        slots = chunk.all_slots()
+        living = slots != DEAD
+        weights = np.zeros(len(slots), np.int64)
+        weights[living] = self.weights_of(slots[living].astype(np.int64))
         return weights
 
     def _never_there(self, rows: pa.Table, row: int) -> InvariantBroken:
-        shown = repr(rows.select(list(self.key)).slice(row, 1).to_pylist()[0] if self.key else "()")
-        if len(shown) > _SHOWN_CHARACTERS:
-            shown = shown[:_SHOWN_CHARACTERS] + "..."
         return InvariantBroken(
-            f"a row with the key {shown} is retracted more often than it was added",
+            f"a row with the key {self._shown(rows, row)} is retracted more often than it was added",
             hint="The input is broken or this is a bug: rebuild the model from the log, and report it.",
         )
+
+    def _taken_back(self, rows: pa.Table, row: int) -> InvariantBroken:
+        return InvariantBroken(
+            f"a row with the key {self._shown(rows, row)} is retracted, but this input only ever appends",
+            hint="The source does not keep to its changelog kind: capture the stream again, or do not declare it so.",
+        )
+
+    def _shown(self, rows: pa.Table, row: int) -> str:
+        shown = repr(rows.select(list(self.key)).slice(row, 1).to_pylist()[0] if self.key else "()")
+        return shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "..."

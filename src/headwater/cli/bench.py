@@ -42,6 +42,56 @@ def spine(*, rows: int = 500_000, updates: int = 200_000, json: bool = False) ->
     return _print(measure(rows=rows, updates=updates), json)
 
 
+@app.command
+def nexmark(
+    *,
+    queries: str = "all",
+    events: int = 1_000_000,
+    threads: int = 1,
+    batch: int = 100_000,
+    seed: int = 1,
+    tps: float = 10_000,
+    verify: bool = False,
+    without: str = "",
+    limit: float = 600,
+    json: bool = False,
+) -> int:
+    """Run the Nexmark queries on the engine, and on DuckDB over the same rows at once.
+
+    Rows are generated, and results counted, with the clock stopped. Each query runs in a process of its own.
+
+    Args:
+        queries: Which, such as q0,q5; or all.
+        events: How many people, auctions and bids, together.
+        threads: Worker threads of the engine, and threads of DuckDB.
+        batch: How many events are applied at once.
+        seed: Of the generator; the same gives the same rows.
+        tps: Events to a second of event time.
+        verify: Add up all changes and compare them with DuckDB's answer.
+        without: Fast paths to switch off, such as accumulators,join_pairs.
+        limit: Seconds that one query may take.
+        json: Print one JSON object.
+    """
+    from dataclasses import replace
+
+    from headwater.bench.nexmark import queries as texts
+    from headwater.bench.nexmark import suite
+    from headwater.bench.nexmark.run import Settings
+
+    settings = Settings(events, batch, threads, seed, tps, verify)
+    settings = replace(settings, without=tuple(name for name in without.split(",") if name))
+    result = suite.suite(
+        texts.chosen(queries), settings, limit, lambda one: output.note("  ".join(suite.lines([one])[0]))
+    )
+    wrong = suite.failed(result["queries"])
+    if json:
+        output.print_json(result)
+    else:
+        output.print_table(suite.HEADER, suite.lines(result["queries"]))
+        output.note(suite.summary(result))
+    return output.WRONG_DATA if wrong else output.OK
+
+
 def _print(figures: dict[str, float], json: bool) -> int:
     if json:
         output.print_data(dumps({"v": 1, **figures}))

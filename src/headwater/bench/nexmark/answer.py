@@ -1,0 +1,102 @@
+"""DuckDB's answer to a query over all rows at once: how long it takes, and whether changes add up to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from headwater.bench.nexmark.generator import Batch
+from headwater.bench.nexmark.queries import INPUTS, Query
+from headwater.change import WEIGHT
+from headwater.clock import Clock
+from headwater.sql.prelude import connect
+
+TOLERANCE = 1e-9
+"""By how much, relatively, two floating point values may differ and be held equal."""
+
+_REPEATS, _REPEAT_UNDER_S = 3, 3.0
+
+
+def answer(query: Query, batches: Iterable[Batch], threads: int, clock: Clock) -> tuple[pa.Table, float]:
+    """DuckDB's answer, and the seconds from its tables to an Arrow table: the best of three if it is quick.
+
+    Args:
+        query: what is asked.
+        batches: all rows; loading them is not timed.
+        threads: DuckDB's.
+        clock: what seconds are taken from.
+    """
+    connection = connect(threads)
+    _load(connection, batches)
+    laps: list[float] = []
+    while not laps or (len(laps) < _REPEATS and sum(laps) < _REPEAT_UNDER_S):
+        started_s = clock.monotonic_s()
+        result = connection.sql(query.sql).to_arrow_table()
+        laps.append(clock.monotonic_s() - started_s)
+    connection.close()
+    return result, min(laps)
+
+
+def _load(connection: duckdb.DuckDBPyConnection, batches: Iterable[Batch]) -> None:
+    for stream, schema in INPUTS.items():
+        connection.register("given", schema.empty_table())
+        connection.execute(f"CREATE TABLE {stream} AS FROM given")
+    for batch in batches:
+        for stream, rows in batch.items():
+            connection.register("given", rows)
+            connection.execute(f"INSERT INTO {stream} FROM given")
+    connection.unregister("given")
+
+
+def differences(changes: Iterable[pa.RecordBatch], result: pa.Table) -> str:
+    """What is not the same in the sum of `changes` and in `result`, as multisets of rows; "" if nothing is.
+
+    Strings are compared by their MD5, floating point numbers to `TOLERANCE`, everything else as it is.
+    """
+    connection = duckdb.connect(":memory:", config={"threads": 1})
+    columns = ", ".join(_compared(field) for field in result.schema)
+    connection.register("given", result)
+    connection.execute(f"CREATE TABLE found AS SELECT {columns}, -1::BIGINT AS {WEIGHT} FROM given")
+    for batch in changes:
+        connection.register("given", batch)
+        connection.execute(f"INSERT INTO found SELECT {columns}, {WEIGHT} FROM given")
+    names = ", ".join(_quoted(name) for name in result.schema.names)
+    left = connection.sql(
+        f"SELECT {names}, sum({WEIGHT})::BIGINT AS {WEIGHT} FROM found GROUP BY ALL HAVING sum({WEIGHT}) <> 0"
+    ).to_arrow_table()
+    connection.close()
+    return _settled(left)
+
+
+def _settled(left: pa.Table) -> str:
+    """The rows that did not cancel, less those that differ by rounding alone."""
+    if not left.num_rows:
+        return ""
+    floats = [field.name for field in left.schema if pa.types.is_floating(field.type)]
+    exact = [name for name in left.schema.names if name not in {*floats, WEIGHT}]
+    order = [(name, "ascending") for name in [*exact, *floats]]
+    weights = left.column(WEIGHT).to_numpy()
+    more, less = (left.filter(pa.array(mine)).sort_by(order) for mine in (weights > 0, weights < 0))
+    same = floats and more.num_rows == less.num_rows and more.select(exact).equals(less.select(exact))
+    same = same and (more.column(WEIGHT).to_numpy() == -less.column(WEIGHT).to_numpy()).all()
+    if same and all(_close(more.column(name), less.column(name)) for name in floats):
+        return ""
+    shown = left.slice(0, 2).to_pylist()
+    return f"{more.num_rows} rows too many, {less.num_rows} missing, such as {shown}"
+
+
+def _close(ours: pa.ChunkedArray, theirs: pa.ChunkedArray) -> bool:
+    a, b = (column.to_numpy(zero_copy_only=False).astype(np.float64) for column in (ours, theirs))
+    return bool(np.isclose(a, b, rtol=TOLERANCE, atol=0.0, equal_nan=True).all())
+
+
+def _compared(field: pa.Field) -> str:
+    name = _quoted(field.name)
+    return f"md5_number({name}) AS {name}" if pa.types.is_string(field.type) else name
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,7 @@
+-- Every bid on an auction of category 10 with all about that auction: a join that keeps all of both streams.
+SELECT b.auction, b.bidder, b.price, b.channel, b.url, b.dateTime, b.extra,
+       a.itemName, a.description, a.initialBid, a.reserve, a.dateTime AS auction_dateTime, a.expires, a.seller,
+       a.category, a.extra AS auction_extra
+FROM bid AS b
+JOIN auction AS a ON b.auction = a.id
+WHERE a.category = 10

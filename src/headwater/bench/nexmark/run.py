@@ -1,0 +1,154 @@
+"""One query of Nexmark, measured in this process: the engine batch by batch, then DuckDB over all rows at once."""
+
+from __future__ import annotations
+
+import inspect
+import resource
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.bench import memory
+from headwater.bench.child import Figures
+from headwater.bench.nexmark import queries
+from headwater.bench.nexmark.answer import answer, differences
+from headwater.bench.nexmark.generator import Batch, Generator
+from headwater.bench.recording import Recording
+from headwater.bench.tally import Tally
+from headwater.clock import Clock, SystemClock
+from headwater.engine.view import View
+
+OUT_OF_ORDER = timedelta(seconds=4)
+"""How far the watermark stays behind the newest event, as upstream."""
+
+_WARM_UP_EVENTS, _WARM_UP_BATCHES = 20_000, 2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured.
+
+    Attributes:
+        events: of all kinds.
+        batch: events of all kinds to a batch, which is one `apply`.
+        threads: of the engine, of DuckDB beside it, and of Arrow.
+        seed: of the generator.
+        rate: events to a second of event time.
+        verify: whether all changes are added up and compared with DuckDB's answer.
+        without: fast paths that are switched off.
+    """
+
+    events: int
+    batch: int = 100_000
+    threads: int = 1
+    seed: int = 1
+    rate: float = 10_000
+    verify: bool = False
+    without: tuple[str, ...] = ()
+
+
+def run(name: str, **settings: Any) -> Figures:
+    """Measures one query; arguments are those of `Settings`. Meant for `headwater.bench.child`."""
+    chosen = Settings(**settings)
+    pa.set_cpu_count(chosen.threads)
+    query, clock = queries.query(name), SystemClock()
+    with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
+        recording = Recording(Path(folder) / "changes.arrow") if chosen.verify else None
+        figures = _incremental(query, chosen, clock, Path(folder) / "state", recording)
+        batch, batch_s = answer(query, _feed(query, chosen), chosen.threads, clock)
+        figures |= {"duckdb_s": batch_s, "of_duckdb": figures["seconds"] / batch_s}
+        if recording is not None:
+            figures["verified"] = differences(recording.batches(), batch) or "equal"
+    return figures
+
+
+def _incremental(
+    query: queries.Query, settings: Settings, clock: Clock, state: Path, recording: Recording | None
+) -> Figures:
+    """The engine's part: only `apply` and `advance` are inside the clock."""
+    _warm_up(query, settings)
+    view, tally, laps = _view(query, settings), Tally(), list[float]()
+    memory.forget_peak()
+    before, cpu_before = memory.resident_bytes(), 0.0
+    cpu_s = 0.0
+    for batch in _feed(query, settings):
+        watermarks = {stream: _watermark(rows) for stream, rows in batch.items() if "dateTime" in rows.column_names}
+        cpu_before, started_s = _cpu_s(), clock.monotonic_s()
+        changes = [view.apply(batch), view.advance(watermarks)] if watermarks else [view.apply(batch)]
+        laps.append(clock.monotonic_s() - started_s)
+        cpu_s += _cpu_s() - cpu_before
+        for change in changes:
+            tally.add(change)
+            if recording is not None:
+                recording.add(change)
+    peak = memory.peak_bytes() - before
+    held = _state_bytes(view, state)
+    view.close()
+    seconds = sum(laps)
+    return {
+        "query": query.name, "events_per_s": settings.events / seconds, "seconds": seconds, "cores": cpu_s / seconds,
+        "batch_ms_p50": median(laps) * 1e3, "batch_ms_max": max(laps) * 1e3, "peak_bytes": peak, "state_bytes": held,
+        "rows": tally.rows, "changes": tally.changes, "checksum": tally.checksum,
+    }  # fmt: skip
+
+
+def _feed(query: queries.Query, settings: Settings) -> Iterator[Batch]:
+    """What the query reads of each batch; a table to look values up in comes first, whole."""
+    streams = _streams(query)
+    if queries.SIDE_INPUT in streams:
+        yield {queries.SIDE_INPUT: queries.side_input()}
+    for batch in Generator(settings.seed, settings.rate).batches(settings.events, settings.batch):
+        yield {stream: rows for stream, rows in batch.items() if stream in streams}
+
+
+def _streams(query: queries.Query) -> set[str]:
+    view = View(query.sql, queries.INPUTS)
+    view.close()
+    return set(view.plan.scans())
+
+
+def _view(query: queries.Query, settings: Settings) -> View:
+    inputs = {stream: queries.INPUTS[stream] for stream in _streams(query)}
+    append_only = [stream for stream in queries.APPEND_ONLY if stream in inputs]
+    # A sink that takes changes needs no copy of the result in the engine.
+    unkept: dict[str, Any] = {"keep_result": False} if "keep_result" in inspect.signature(View).parameters else {}
+    return View(
+        query.sql, inputs, append_only=append_only, without=settings.without, name=query.name,
+        threads=settings.threads, **unkept,
+    )  # fmt: skip
+
+
+def _warm_up(query: queries.Query, settings: Settings) -> None:
+    """Loads kernels and DuckDB's code with other rows, in a view that is thrown away."""
+    events = min(_WARM_UP_EVENTS, settings.batch)
+    other = Settings(**{**asdict(settings), "seed": settings.seed + 1, "events": events * _WARM_UP_BATCHES,
+                        "batch": events})  # fmt: skip
+    view, tally = _view(query, settings), Tally()
+    for batch in _feed(query, other):
+        tally.add(view.apply(batch))
+        view.advance({stream: _watermark(rows) for stream, rows in batch.items() if "dateTime" in rows.column_names})
+    view.close()
+    tally.close()
+
+
+def _watermark(rows: pa.Table) -> datetime:
+    newest = pc.max(rows.column("dateTime")).as_py() if rows.num_rows else datetime.fromtimestamp(0)
+    return newest.replace(tzinfo=UTC) - OUT_OF_ORDER
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _state_bytes(view: View, folder: Path) -> int:
+    """Bytes of a whole checkpoint."""
+    view.checkpoint(folder)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

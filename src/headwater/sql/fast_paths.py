@@ -11,6 +11,7 @@ Emit = Literal["changes", "final"]
 FAST_PATHS: Mapping[str, str] = {
     "accumulators": "GROUP BY with accumulators per group in place of recomputing the group",
     "append_only": "nothing is kept for retractions of inputs that are declared to have none",
+    "top_n": "only the first rows of each key in an order are looked at, and kept where none is ever taken back",
     "join_pairs": "join by enumerating the pairs of the rows of each key",
 }
 """Name and what it does, for `explain` and the docs. A rule asks `Planner.allows(name)` and names itself in

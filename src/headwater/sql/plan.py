@@ -259,6 +259,62 @@ class Recompute(Node):
         return not self.output_keys
 
 
+@dataclass(frozen=True)
+class Ordering:
+    """One item of an ORDER BY.
+
+    Attributes:
+        column: what is ordered by.
+        descending: the greatest first.
+        nulls_first: NULL before everything else.
+    """
+
+    column: str
+    descending: bool = False
+    nulls_first: bool = False
+
+    @property
+    def sql(self) -> str:
+        """How DuckDB's `create_sort_key` calls it."""
+        return f"{'DESC' if self.descending else 'ASC'} NULLS {'FIRST' if self.nulls_first else 'LAST'}"
+
+
+@dataclass(frozen=True, eq=False)
+class Top(Node):
+    """Per key the first rows in an order. Keeps, of an input that only appends, these rows; else all rows.
+
+    The output has columns of the input under their names, and perhaps last each row's number.
+
+    Attributes:
+        keys: columns of the input; () for one list of all rows.
+        order: what rows are ordered by, so that only rows equal in all columns are equal in order.
+        wanted: how many of `order` the query asks for; the others break ties.
+        limit: how many rows are shown; None: all after `offset`.
+        offset: how many rows before them are not.
+        rank: name of the column with a row's number in its key, from 1; "" for none.
+        closes: as in `Aggregate`.
+    """
+
+    keys: tuple[str, ...] = ()
+    order: tuple[Ordering, ...] = ()
+    wanted: int = 0
+    limit: int | None = None
+    offset: int = 0
+    rank: str = ""
+    closes: str = ""
+
+    @property
+    def appends(self) -> bool:
+        return False
+
+    @property
+    def spread(self) -> tuple[tuple[str, ...] | None, ...]:
+        return (self.keys,)
+
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return tuple((name, name) for name in self.names if name != self.rank)
+
+
 @dataclass(frozen=True, eq=False)
 class Gate(Node):
     """Under `emit: final`, holds back rows until their window closes.

@@ -53,6 +53,7 @@ def nexmark(
     tps: float = 10_000,
     verify: bool = False,
     without: str = "",
+    profile: bool = False,
     limit: float = 600,
     json: bool = False,
 ) -> int:
@@ -69,6 +70,7 @@ def nexmark(
         tps: Events to a second of event time.
         verify: Add up all changes and compare them with DuckDB's answer.
         without: Fast paths to switch off, such as accumulators,join_pairs.
+        profile: Tell where the engine's time goes, which makes it slower.
         limit: Seconds that one query may take.
         json: Print one JSON object.
     """
@@ -79,7 +81,7 @@ def nexmark(
     from headwater.bench.nexmark.run import Settings
 
     settings = Settings(events, batch, threads, seed, tps, verify)
-    settings = replace(settings, without=tuple(name for name in without.split(",") if name))
+    settings = replace(settings, without=tuple(name for name in without.split(",") if name), profile=profile)
     result = suite.suite(
         texts.chosen(queries), settings, limit, lambda one: output.note("  ".join(suite.lines([one])[0]))
     )
@@ -88,6 +90,9 @@ def nexmark(
         output.print_json(result)
     else:
         output.print_table(suite.HEADER, suite.lines(result["queries"]))
+        for query, rows in suite.profiles(result["queries"]):
+            output.print_data(f"\n{query}: where the time goes")
+            output.print_table(suite.PROFILE_HEADER, rows)
         output.note(suite.summary(result))
     return output.WRONG_DATA if wrong else output.OK
 

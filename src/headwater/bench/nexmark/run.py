@@ -6,6 +6,7 @@ import inspect
 import resource
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from headwater.bench.child import Figures
 from headwater.bench.nexmark import queries
 from headwater.bench.nexmark.answer import answer, differences
 from headwater.bench.nexmark.generator import Batch, Generator
+from headwater.bench.profile import Profile
 from headwater.bench.recording import Recording
 from headwater.bench.tally import Tally
 from headwater.clock import Clock, SystemClock
@@ -43,6 +45,7 @@ class Settings:
         rate: events to a second of event time.
         verify: whether all changes are added up and compared with DuckDB's answer.
         without: fast paths that are switched off.
+        profile: whether it is told where the engine's time goes, which makes it slower.
     """
 
     events: int
@@ -52,6 +55,7 @@ class Settings:
     rate: float = 10_000
     verify: bool = False
     without: tuple[str, ...] = ()
+    profile: bool = False
 
 
 def run(name: str, **settings: Any) -> Figures:
@@ -74,6 +78,8 @@ def _incremental(
 ) -> Figures:
     """The engine's part: only `apply` and `advance` are inside the clock."""
     _warm_up(query, settings)
+    profile = Profile() if settings.profile else None
+    clocked: AbstractContextManager[None] = profile or nullcontext()
     view, tally, laps = _view(query, settings), Tally(), list[float]()
     memory.forget_peak()
     before, cpu_before = memory.resident_bytes(), 0.0
@@ -81,7 +87,8 @@ def _incremental(
     for batch in _feed(query, settings):
         watermarks = {stream: _watermark(rows) for stream, rows in batch.items() if "dateTime" in rows.column_names}
         cpu_before, started_s = _cpu_s(), clock.monotonic_s()
-        changes = [view.apply(batch), view.advance(watermarks)] if watermarks else [view.apply(batch)]
+        with clocked:
+            changes = [view.apply(batch), view.advance(watermarks)] if watermarks else [view.apply(batch)]
         laps.append(clock.monotonic_s() - started_s)
         cpu_s += _cpu_s() - cpu_before
         for change in changes:
@@ -96,6 +103,7 @@ def _incremental(
         "query": query.name, "events_per_s": settings.events / seconds, "seconds": seconds, "cores": cpu_s / seconds,
         "batch_ms_p50": median(laps) * 1e3, "batch_ms_max": max(laps) * 1e3, "peak_bytes": peak, "state_bytes": held,
         "rows": tally.rows, "changes": tally.changes, "checksum": tally.checksum,
+        **({"profile": profile.functions()} if profile else {}),
     }  # fmt: skip
 
 

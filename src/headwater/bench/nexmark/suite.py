@@ -17,7 +17,7 @@ from headwater.bench.nexmark.run import Settings
 
 HEADER = ("query", "events/s", "seconds", "cores", "duckdb s", "of duckdb", "peak MB", "state MB", "rows", "changes",
           "checksum", "verified")  # fmt: skip
-
+PROFILE_HEADER = ("own ms", "all ms", "calls", "function")
 _ERROR_WIDTH = 100
 
 
@@ -71,6 +71,15 @@ def summary(result: Figures) -> str:
         f"{result['batch']:,}, {result['threads']} thread(s){told}; of duckdb: seconds over those of DuckDB with all "
         "rows at once, 1 is as fast; generating rows and counting results are not timed"
     )
+
+
+def profiles(queries: Sequence[Figures]) -> list[tuple[str, list[list[str]]]]:
+    """Per profiled query where its time went, under `PROFILE_HEADER`."""
+    return [(figures["query"], list(map(_profiled, figures["profile"]))) for figures in queries if "profile" in figures]
+
+
+def _profiled(line: Figures) -> list[str]:
+    return [f"{line['own_ms']:,.0f}", f"{line['all_ms']:,.0f}", f"{line['calls']:,}", line["function"]]
 
 
 def _line(figures: Figures) -> list[str]:

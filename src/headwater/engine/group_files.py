@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from headwater.engine.accumulators import Taken
 from headwater.engine.state.checkpoint_files import (
     StateFile,
     read_batch,
@@ -68,14 +68,14 @@ class GroupFiles:
         position[self._slots[0]] = np.arange(len(self._slots[0]))
         return self._keys[0].take(pa.array(position[slots]))
 
-    def save(self, folder: Path, slots: Longs, taken: Taken) -> None:
+    def save(self, folder: Path, slots: Longs, state: Mapping[str, pa.Array]) -> None:
         """Writes the groups of `slots` with their accumulators.
 
         Raises:
             StorageFailed: the folder is of no use.
         """
         columns = {f"key:{name}": column for name, column in self._columns(slots).items()}
-        columns |= {f"state:{name}": pa.chunked_array([array]) for name, array in taken.items()}
+        columns |= {f"state:{name}": pa.chunked_array([array]) for name, array in state.items()}
         with storage(folder):
             folder.mkdir(parents=True, exist_ok=True)
             batch = pa.table(columns).combine_chunks().to_batches()
@@ -87,8 +87,8 @@ class GroupFiles:
         keys = self.keys_of(slots) if len(self._schema) else None
         return {name: keys.column(name) for name in self._schema.names} if keys is not None else {}
 
-    def load(self, folder: Path) -> tuple[pa.Table, Taken]:
-        """Reads back what `save` wrote: keys, and their accumulators.
+    def load(self, folder: Path) -> tuple[pa.Table, pa.Table]:
+        """Reads back what `save` wrote: keys, and their state.
 
         Raises:
             CorruptCheckpoint: a file is missing, or is not as it was written.
@@ -97,5 +97,5 @@ class GroupFiles:
         file = StateFile(str(manifest["name"]), int(str(manifest["size"])), str(manifest["sha256"]))
         rows = pa.Table.from_batches([read_batch(folder, file)])
         keys = rows.select([f"key:{name}" for name in self._schema.names]).rename_columns(self._schema.names)
-        taken = {n[len("state:") :]: np.array(rows.column(n)) for n in rows.column_names if n.startswith("state:")}
-        return keys, taken
+        names = [name for name in rows.column_names if name.startswith("state:")]
+        return keys, rows.select(names).rename_columns([name.removeprefix("state:") for name in names])

@@ -10,6 +10,8 @@ Emit = Literal["changes", "final"]
 
 FAST_PATHS: Mapping[str, str] = {
     "accumulators": "GROUP BY with accumulators per group in place of recomputing the group",
+    "float_sums": "sum and avg of floats in exact arithmetic",
+    "distinct": "DISTINCT aggregates by an index of the values of each group",
     "append_only": "nothing is kept for retractions of inputs that are declared to have none",
     "top_n": "only the first rows of each key in an order are looked at, and kept where none is ever taken back",
     "join_pairs": "join by enumerating the pairs of the rows of each key",

@@ -35,10 +35,17 @@ Columns = tuple[Column, ...]
 
 @dataclass(frozen=True)
 class WindowColumn:
-    """Marks a column as the start or end of a time window of `size` (an INTERVAL in SQL)."""
+    """Marks a column as the start or end of a time window.
+
+    Attributes:
+        role: which.
+        size: an INTERVAL in SQL; "" if a window has no size of its own.
+        told: start and end of a window tell each other.
+    """
 
     role: Literal["start", "end"]
     size: str
+    told: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,15 +137,17 @@ class Linear(Node):
 
 @dataclass(frozen=True, eq=False)
 class Windowed(Node):
-    """TUMBLE or HOP: gives rows their windows and judges which are late.
+    """TUMBLE, HOP or CUMULATE, or a row as a session of its own: gives rows windows and judges which are late.
 
     Attributes:
         function: the text of `headwater.sql.prelude` with `{stream}` left open.
         multiplies: a row may belong to several windows.
+        clock: windows are by the time at which rows came in: none is ever late.
     """
 
     function: str = ""
     multiplies: bool = False
+    clock: bool = False
 
     def carries(self, side: int) -> tuple[tuple[str, str], ...]:
         return tuple((name, name) for name in self.inputs[side].names)
@@ -154,35 +163,61 @@ class Union(Node):
 
 @dataclass(frozen=True)
 class Accumulator:
-    """One algebraic aggregate: exact under retraction.
+    """One aggregate call that is kept up to date per group, exact under retraction.
 
     Attributes:
-        kind: rows counts rows, count counts non-null `argument`s, sum and avg are over integers and decimals.
+        kind: `rows` is count(*); others are named after DuckDB's functions.
         argument: column of the input; "" for rows.
         output: name of the result column.
         scale: decimal digits of the argument after the point.
+        order: column that arg_min, arg_max, first and last go by; "" for none.
+        distinct: column of which each value counts once; "" without DISTINCT.
+        where: with `distinct`, a column of booleans that is true where rows count; "" for all. Without `distinct` the
+            argument is null where they do not.
     """
 
-    kind: Literal["rows", "count", "sum", "avg"]
+    kind: AccumulatorKind
     argument: str
     output: str
     scale: int = 0
+    order: str = ""
+    distinct: str = ""
+    where: str = ""
+
+
+AccumulatorKind = Literal["rows", "count", "count_if", "sum", "avg", "bool_and", "bool_or", "bit_xor"]
+
+
+@dataclass(frozen=True)
+class Hop:
+    """How the windows of a row follow each other, where rows carry only the last of theirs.
+
+    Attributes:
+        windows: in how many windows each row is.
+        slide_us: microseconds from the start of one to that of the next.
+        columns: key columns that are the start or end of the window.
+    """
+
+    windows: int
+    slide_us: int
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Aggregate(Node):
-    """Grouped algebraic aggregates; with none, DISTINCT. Keeps a key and accumulators per group.
+    """Groups with accumulators; with none, DISTINCT. Keeps a key and accumulators per group.
 
     Attributes:
-        keys: columns of the input to group by, which are the first columns of the output; () for one global group
-            that is
-            always there.
+        keys: columns of the input to group by, which are the first columns of the output; () for one global group that
+            is always there.
         closes: SQL over the keys for a group's window end in microseconds; "" if groups are never closed.
+        hop: rows stand for several windows each; None: for themselves.
     """
 
     keys: tuple[str, ...] = ()
     accumulators: tuple[Accumulator, ...] = ()
     closes: str = ""
+    hop: Hop | None = None
 
     @property
     def appends(self) -> bool:
@@ -190,38 +225,89 @@ class Aggregate(Node):
 
     @property
     def spread(self) -> tuple[tuple[str, ...] | None, ...]:
-        return (self.keys,)
+        return (tuple(key for key, _ in self.carries(0)),)
 
     def carries(self, side: int) -> tuple[tuple[str, str], ...]:
-        return tuple(zip(self.keys, self.names, strict=False))
+        moving = self.hop.columns if self.hop is not None else ()
+        return tuple((key, name) for key, name in zip(self.keys, self.names, strict=False) if key not in moving)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A condition that compares columns of pairs, so that Arrow can evaluate it as DuckDB would.
+
+    Attributes:
+        word: `and`, `or`, or a comparison: `=`, `<>`, `<`, `<=`, `>`, `>=`.
+        parts: what `and` and `or` join.
+        left: column that is compared.
+        right: column that it is compared with, of the same type.
+    """
+
+    word: str
+    parts: tuple[Comparison, ...] = ()
+    left: str = ""
+    right: str = ""
+
+
+JoinWord = Literal["INNER", "LEFT", "RIGHT", "FULL", "SEMI", "ANTI", "MARK"]
 
 
 @dataclass(frozen=True, eq=False)
 class Join(Node):
-    """Inner join: each change meets the other side's rows of its key. Keeps both sides.
+    """A join by the pairs of rows that match. Keeps both sides, and of rows that show without a match how many they
+    have.
 
     Attributes:
+        word: its kind. MARK shows every row of the first input, and in the last column whether it has a match.
         left_keys: columns of the first input; () joins every row with every row.
-        right_keys: as many columns of the second.
-        condition: the ON clause, equalities included, over both relation names.
-        matching: the equality of the keys alone, "" without keys.
-        residual: the rest of the condition over this node's own columns, for pairs that match.
-        select: (expression, column name) pairs.
+        right_keys: as many columns of the second, of the same types.
+        nulls_match: for each key, whether NULL matches NULL (IS NOT DISTINCT FROM).
+        pairs: describes pairs: the columns of the first input, then those of the second, under names of their own.
+        residual: SQL of the rest of the condition over `pairs`; "" if there is none.
+        needed: the columns of `pairs` that `residual` names.
+        comparison: the same as `residual`, if it is of a kind that needs no SQL.
+        shown: for each column of the result (but the mark) its input, 0 or 1, and its name there.
+        condition: the ON clause, for `explain`.
     """
 
+    word: JoinWord = "INNER"
     left_keys: tuple[str, ...] = ()
     right_keys: tuple[str, ...] = ()
+    nulls_match: tuple[bool, ...] = ()
+    pairs: Node = Node("", (), (), "")
+    residual: str = ""
+    needed: tuple[str, ...] = ()
+    comparison: Comparison | None = None
+    shown: tuple[tuple[int, str], ...] = ()
     condition: str = "true"
-    matching: str = ""
-    residual: str = "true"
-    select: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def appends(self) -> bool:
+        return self.word in ("INNER", "SEMI") and super().appends
 
     @property
     def spread(self) -> tuple[tuple[str, ...] | None, ...]:
         return (self.left_keys, self.right_keys)
 
     def carries(self, side: int) -> tuple[tuple[str, str], ...]:
-        return _passed(self.inputs[side], self.select)
+        own = {given: name for given, name in zip(self.shown, self.names, strict=False)}
+        equal = [(key, own[1 - side, other]) for key, other in self._key_pairs(side) if (1 - side, other) in own]
+        alone = {"LEFT": (0,), "RIGHT": (1,), "FULL": (), "INNER": (0, 1)}.get(self.word, (0,))
+        shown = [(name, own[number, name]) for number, name in self.shown if number == side]
+        return (*(shown if side in alone else ()), *(equal if 1 - side in alone else ()))
+
+    def _key_pairs(self, side: int) -> Iterator[tuple[str, str]]:
+        """The key columns of an input, each with that of the other."""
+        return zip(self.keys_of(side), self.keys_of(1 - side), strict=True)
+
+    @property
+    def origins(self) -> list[tuple[int, str]]:
+        """For each column of `pairs` its input, 0 or 1, and its name there."""
+        return [(number, name) for number, source in enumerate(self.inputs) for name in source.names]
+
+    def keys_of(self, number: int) -> tuple[str, ...]:
+        """The key columns of an input."""
+        return self.right_keys if number else self.left_keys
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,24 +1,42 @@
-"""GROUP BY with count, and sum and avg of integers and decimals: accumulators per group, exact under retraction."""
+"""GROUP BY: what is kept per group are parts (`headwater.engine.accumulators`), each exact under retraction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from headwater.engine import kernels
-from headwater.engine.accumulators import Accumulators, Taken, differing, shown
-from headwater.engine.delta import concat, conform, mask, rows_at, weighted
+from headwater.change import delta_schema
+from headwater.engine.accumulators.layout import layout
+from headwater.engine.accumulators.part import Batch
+from headwater.engine.accumulators.records import Taken, first_rows
+from headwater.engine.delta import conform, mask, weights
+from headwater.engine.differing import differing
 from headwater.engine.group_files import GroupFiles
 from headwater.engine.operators.closing import WindowEnds
+from headwater.engine.operators.hop import spread
 from headwater.engine.share import Share
 from headwater.engine.worker import Worker
 from headwater.errors import InvariantBroken
 from headwater.index.kernels import Longs, Mask
-from headwater.index.key_index import KeyIndex, grown
+from headwater.index.key_index import KeyIndex
 from headwater.sql.plan import Aggregate
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What groups show at one moment.
+
+    Attributes:
+        there: which of them are there.
+        columns: the results of the calls.
+    """
+
+    there: Mask
+    columns: list[pa.Array]
 
 
 class AggregateOperator:
@@ -28,124 +46,180 @@ class AggregateOperator:
     """
 
     def __init__(self, node: Aggregate, worker: Worker) -> None:
-        self._node = node
+        self._node, self._memory = node, worker.memory
         self._keys = pa.schema([pa.field(c.name, c.arrow) for c in node.columns[: len(node.keys)]])
+        self._schema = delta_schema(node.schema)
         self._index = KeyIndex(self._keys)
-        self._accumulators = Accumulators(node.accumulators)
+        self._layout = layout(node, worker.memory)
+        self._records = self._layout.records
         self._groups = GroupFiles(self._keys)
         self._seen = np.zeros(0, np.bool_)
         self._ends = WindowEnds(node, node.closes, worker.session) if worker.frees and node.closes else None
         self._end_of = np.zeros(0, np.int64)
         if not node.keys:
-            self._make_room(1)
+            self._reserve(1)
 
     def initial(self) -> pa.Table | None:
         if self._node.keys:
             return None
         alone = np.zeros(1, np.int64)
-        return self._changes(None, alone, self._accumulators.take(alone), 1)
+        return self._table([], self._shown(alone).columns, np.ones(1, np.int64))
 
     def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:
         (delta,) = deltas
-        if delta is not None:
-            delta = self._wanted(conform(delta, self._node.inputs[0].schema))
         if delta is None or not delta.num_rows:
             return None
+        delta = conform(delta, self._node.inputs[0].schema).combine_chunks()
+        if self._node.hop is not None:
+            return self._step_hop(delta)
+        kept = self._open(delta)
+        if kept is not None:
+            delta = mask(delta, kept).combine_chunks()
+            if not delta.num_rows:
+                return None
         slots = self._slots(delta)
         firsts = np.empty(len(slots), np.int64)
-        firsts = firsts[: kernels.first_rows(slots, self._seen, firsts)]
+        firsts = firsts[: first_rows(slots, self._seen, firsts)]
         touched = slots[firsts]
-        before = self._accumulators.take(touched)
-        self._accumulators.add(delta, slots)
-        after = self._accumulators.take(touched)
-        change = self._difference(rows_at(delta, firsts), before, after)
-        self._forget(touched[~self._there(after)])
-        return change
+        before = self._shown(touched)
+        self._add(Batch(delta, slots, weights(delta), touched))
+        return self._change(delta, firsts, touched, before)
 
-    def _wanted(self, delta: pa.Table) -> pa.Table:
-        """The delta without rows of windows whose groups are gone."""
-        if self._ends is None or not delta.num_rows:
-            return delta
-        ends = self._ends.of(delta.select(list(self._node.keys)))
+    def _step_hop(self, delta: pa.Table) -> pa.Table | None:
+        """As `step`, where a row stands for several windows: what is looked up is each window of each distinct key."""
+        assert self._node.hop is not None
+        windows = spread(delta, self._keys, self._node.hop)
+        kept = self._open(windows.keys)
+        keys = windows.keys if kept is None else mask(windows.keys, kept)
+        if not keys.num_rows:
+            return None
+        touched = self._slots(keys)
+        before = self._shown(touched)
+        batch = Batch(delta, touched, weights(delta), touched)
+        for rows, places in windows.placed(kept):
+            slots = touched[places]
+            self._add((batch if rows is None else batch.of(rows)).placed(slots, np.unique(slots)))
+        return self._change(keys, np.arange(keys.num_rows), touched, before)
+
+    def _add(self, batch: Batch) -> None:
+        for part in self._layout.parts:
+            part.add(batch)
+
+    def _shown(self, slots: Longs) -> Shown:
+        """What groups show now."""
+        taken = self._records.take(slots)
+        there = taken[:, 0] > 0 if self._node.keys else np.ones(len(slots), np.bool_)
+        self._check(taken)
+        return Shown(there, [call.part.shown(call.call, call.column, taken, slots) for call in self._layout.calls])
+
+    def _check(self, taken: Taken) -> None:
+        if (taken[:, 0] < 0).any():
+            hint = "The input is broken or this is a bug: rebuild the model from the log, and report it."
+            raise InvariantBroken("a group's rows are retracted more often than they were added", hint=hint)
+
+    def _open(self, keys: pa.Table) -> Mask | None:
+        """Which keys are not those of windows whose groups are gone; None stands for all."""
+        if self._ends is None:
+            return None
+        ends = self._ends.of(keys.select(list(self._node.keys)))
         self._ends.note(ends)
         closed = self._ends.closed(ends)
-        return mask(delta, ~closed) if closed.any() else delta
+        return ~closed if closed.any() else None
 
     def _slots(self, delta: pa.Table) -> Longs:
         """Each row's slot; new groups get one."""
         if not self._node.keys:
             return np.zeros(delta.num_rows, np.int64)
         slots, created = self._index.find_or_insert(delta)
-        self._make_room(self._index.capacity)
         if created.any():
+            self._reserve(self._index.capacity)
             keys = mask(delta.select(list(self._node.keys)), created)
             self._groups.add(slots[created], keys)
             if self._ends is not None:
                 self._end_of[slots[created]] = self._ends.of(keys)
         return slots
 
-    def _make_room(self, slots: int) -> None:
-        self._accumulators.make_room(slots)
-        self._seen = grown(self._seen, slots)
-        self._end_of = grown(self._end_of, slots)
+    def _reserve(self, slots: int) -> None:
+        self._records.reserve(slots)
+        self._seen = self._memory.grown(self._seen, slots)
+        if self._ends is not None:
+            self._end_of = self._memory.grown(self._end_of, slots)
+        for part in self._layout.parts:
+            part.reserve(slots)
 
-    def _there(self, taken: Taken) -> Mask:
-        if not self._node.keys:
-            return np.ones(len(taken["rows"]), np.bool_)
-        return taken["rows"] > 0
+    def _change(self, keys: pa.Table, firsts: Longs, touched: Longs, before: Shown) -> pa.Table | None:
+        """What changes of the touched groups, whose keys stand in the rows `firsts`: the old rows go, the new ones
+        come, where they differ."""
+        after = self._shown(touched)
+        same = before.there & after.there
+        for old, new in zip(before.columns, after.columns, strict=True):
+            if not same.any():
+                break
+            same &= ~differing(old, new)
+        gone, new_ = np.flatnonzero(before.there & ~same), np.flatnonzero(after.there & ~same)
+        change = None
+        if len(gone) or len(new_):
+            at = pa.array(firsts[np.concatenate([gone, new_])])
+            listed = [keys.column(name).take(at) for name in self._node.keys]
+            pairs = zip(before.columns, after.columns, strict=True)
+            results = [pa.chunked_array([_at(old, gone), _at(new, new_)]) for old, new in pairs]
+            change = self._table(listed, results, np.repeat([-1, 1], [len(gone), len(new_)]))
+        if not after.there.all():
+            self._forget(touched[~after.there], closed=False)
+        return change
 
-    def _difference(self, keys: pa.Table, before: Taken, after: Taken) -> pa.Table | None:
-        """What changes of the touched groups: the old rows go, the new ones come, where they differ."""
-        if (after["rows"] < 0).any():
-            hint = "The input is broken or this is a bug: rebuild the model from the log, and report it."
-            raise InvariantBroken("a group's rows are retracted more often than they were added", hint=hint)
-        differs = differing(before, after) if self._node.accumulators else np.zeros(len(after["rows"]), np.bool_)
-        was, is_ = self._there(before), self._there(after)
-        gone, new = np.flatnonzero(was & (differs | ~is_)), np.flatnonzero(is_ & (differs | ~was))
-        return concat([self._changes(keys, gone, before, -1), self._changes(keys, new, after, 1)])
+    def _table(self, keys: list[pa.ChunkedArray], results: list[pa.Array], signs: Longs) -> pa.Table:
+        return pa.Table.from_arrays([*keys, *results, pa.array(signs)], schema=self._schema)
 
-    def _changes(self, keys: pa.Table | None, at: Longs, taken: Taken, weight: int) -> pa.Table | None:
-        """The result rows of the touched groups numbered `at`."""
-        if not len(at):
-            return None
-        node = self._node
-        grouped = [rows_at(keys, at).column(name) for name in node.keys] if keys is not None else []
-        results = shown(taken, at, node.accumulators, node.columns[len(node.keys) :])
-        rows = pa.Table.from_arrays([*grouped, *results], schema=node.schema)
-        return weighted(rows, np.full(len(at), weight, np.int64))
-
-    def _forget(self, slots: Longs) -> None:
+    def _forget(self, slots: Longs, *, closed: bool) -> None:
         if len(slots) and self._node.keys:
+            for part in self._layout.parts:
+                part.forget(slots, closed)
             self._index.remove(slots)
-            self._accumulators.clear(slots)
+            self._records.clear(slots)
 
     def advance(self, closed_us: int) -> pa.Table | None:
         if self._ends is not None and self._ends.advance(closed_us):
-            used = np.flatnonzero(self._accumulators.rows[: self._index.capacity] > 0)
-            self._forget(used[self._ends.closed(self._end_of[used])])
+            used = self._used()
+            self._forget(used[self._ends.closed(self._end_of[used])], closed=True)
         return None
 
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
         used = self._used()
-        self._groups.save(folder, used, self._accumulators.take(used))
+        taken = self._records.take(used)
+        state = {f"word{i}": pa.array(np.ascontiguousarray(taken[:, i])) for i in range(self._records.width)}
+        for number, part in enumerate(self._layout.parts):
+            state |= {f"part{number}:{name}": column for name, column in part.saved(used).items()}
+        self._groups.save(folder, used, state)
 
     def restore(self, parts: Sequence[Path], share: Share | None) -> None:
-        (folder,) = parts
-        keys, taken = self._groups.load(folder)
-        slots = np.zeros(len(taken["rows"]), np.int64)
-        if self._node.keys:
-            slots, _ = self._index.find_or_insert(keys)
-            self._make_room(self._index.capacity)
-            self._groups.add(slots, keys)
-        self._accumulators.put(slots, taken)
-        if self._ends is not None and len(slots):
-            self._end_of[slots] = self._ends.of(keys)
+        for folder in parts:
+            keys, state = self._groups.load(folder)
+            if share is not None:
+                mine = share.mine(keys, self._node.spread[0] or ())
+                keys, state = mask(keys, mine), mask(state, mine)
+            self._take_back(keys, state)
+
+    def _take_back(self, keys: pa.Table, state: pa.Table) -> None:
+        """Adds groups to those that are there; none of them is."""
+        slots = self._slots(keys) if self._node.keys else np.zeros(state.num_rows, np.int64)
+        words = [np.asarray(state.column(f"word{i}")) for i in range(self._records.width)]
+        self._records.put(slots, np.stack(words, axis=1))
+        for number, part in enumerate(self._layout.parts):
+            prefix = f"part{number}:"
+            names = [name for name in state.column_names if name.startswith(prefix)]
+            part.restored(slots, {n.removeprefix(prefix): state.column(n).combine_chunks() for n in names})
+        if self._ends is not None:
             self._ends.note(self._end_of[slots])
 
     def _used(self) -> Longs:
-        if not self._node.keys:
-            return np.zeros(1, np.int64)
-        return np.flatnonzero(self._accumulators.rows[: self._index.capacity] > 0)
+        slots = self._index.capacity if self._node.keys else 1
+        return np.flatnonzero(self._records.column(0)[:slots] > 0)
 
     def keeps(self) -> str:
         return f"{len(self._index)} groups" if self._node.keys else "1 group"
+
+
+def _at(column: pa.Array, positions: Longs) -> pa.Array:
+    """The values at the positions given, in their order; positions ascend."""
+    return column if len(positions) == len(column) else column.take(pa.array(positions))

@@ -1,4 +1,4 @@
-"""GROUP BY: accumulators where every aggregate is algebraic, else the recompute of the groups that changed."""
+"""GROUP BY: accumulators where every aggregate has one, else the recompute of the groups that changed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,9 @@ from headwater.sql.arguments import Arguments
 from headwater.sql.bind import quote
 from headwater.sql.block import Block
 from headwater.sql.expressions import CannotDecompose, column, columns, has_subquery, internal, substitute, text
-from headwater.sql.parse import DIALECT
 from headwater.sql.plan import Accumulator, Aggregate, Node
 from headwater.sql.planner import Planner, carried_windows, closing
-
-NARROW = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
-"""Types whose values fit 64 signed bits."""
-
-WIDE = frozenset({"UBIGINT", "HUGEINT"})
+from headwater.sql.rules.accumulator import Accumulators
 
 
 @dataclass(frozen=True)
@@ -68,22 +63,20 @@ def _replace(grouping: Grouping, node: Node) -> None:
     block.having = []
 
 
-def algebraic(grouping: Grouping) -> Node | None:
-    """count, and sum and avg of integers and decimals: one row of accumulators per group."""
+def accumulated(grouping: Grouping) -> Node | None:
+    """Calls that can all be kept up to date by their accumulators. If one cannot, the group's rows are aggregated again
+    anyway, and the others at the same time cost next to nothing."""
     block = grouping.block
     if not block.planner.allows("accumulators"):
         return None
-    selected = list(grouping.keys)
+    calls = Accumulators(block.planner, block.node)
     accumulators: list[Accumulator] = []
     for i, call in enumerate(grouping.calls):
-        found = _accumulator(block.planner, block.node, call, i)
+        found = calls.of(call, internal("a", i))
         if found is None:
             return None
-        accumulator, argument = found
-        accumulators.append(accumulator)
-        if argument is not None:
-            selected.append((argument, accumulator.argument))
-    source = block.project(selected)
+        accumulators.append(found)
+    source = block.project([*grouping.keys, *calls.columns])
     return aggregate_node(block.planner, source, grouping.keys, accumulators, _types_sql(grouping))
 
 
@@ -97,7 +90,7 @@ def aggregate_node(
     title = "distinct" if names and not accumulators else "aggregate by key" if names else "aggregate all"
     node = Aggregate(
         planner.name(), columns, (source,), title, windows, source.open,
-        keys=names, accumulators=tuple(accumulators), closes=closing(windows),
+        fast="accumulators", keys=names, accumulators=tuple(accumulators), closes=closing(windows),
     )  # fmt: skip
     return planner.gated(planner.add(node))
 
@@ -109,53 +102,6 @@ def _types_sql(grouping: Grouping) -> str:
     by = ", ".join(text(key) for key, _ in grouping.keys)
     node = grouping.block.node.name
     return f"SELECT {', '.join(listed) or 'true'} FROM {quote(node)}{f' GROUP BY {by}' if by else ''}"
-
-
-def _accumulator(
-    planner: Planner, node: Node, call: exp.Expr, index: int
-) -> tuple[Accumulator, exp.Expr | None] | None:
-    """An aggregate call as an accumulator and the argument to project for it; None if it is not algebraic."""
-    condition = call.expression.this if isinstance(call, exp.Filter) else None
-    inner = call.this if isinstance(call, exp.Filter) else call
-    argument = inner.args.get("this")
-    if inner.expressions or isinstance(argument, exp.Distinct | exp.Order):
-        return None
-    if isinstance(inner, exp.Count):
-        return _counter(argument, condition, index)
-    if not isinstance(inner, exp.Sum | exp.Avg) or argument is None:
-        return None
-    type_ = _exact_type(planner.binder.type_of(text(argument), quote(node.name)))
-    if type_ is None:
-        return None
-    value: exp.Expr = exp.cast(argument.copy(), type_, dialect=DIALECT)
-    if condition is not None:
-        value = exp.Case(ifs=[exp.If(this=condition.copy(), true=value)])
-    scale = int(type_[:-1].rpartition(",")[2]) if type_.startswith("DECIMAL") else 0
-    return Accumulator(
-        "sum" if isinstance(inner, exp.Sum) else "avg", internal("x", index), internal("a", index), scale
-    ), value
-
-
-def _counter(argument: exp.Expr | None, condition: exp.Expr | None, index: int) -> tuple[Accumulator, exp.Expr | None]:
-    """count(*) or count(x): the argument projected is true where a row counts, else NULL."""
-    counted = [condition.copy()] if condition is not None else []
-    if argument is not None and not isinstance(argument, exp.Star):
-        counted.append(exp.Not(this=exp.Is(this=exp.paren(argument.copy()), expression=exp.Null())))
-    if not counted:
-        return Accumulator("rows", "", internal("a", index)), None
-    value = exp.Case(ifs=[exp.If(this=exp.and_(*counted, dialect=DIALECT), true=exp.true())])
-    return Accumulator("count", internal("x", index), internal("a", index)), value
-
-
-def _exact_type(type_: str) -> str | None:
-    """The type in which values are summed exactly; None for floats and everything else."""
-    if type_ in NARROW:
-        return "BIGINT"
-    if type_ in WIDE:
-        return "DECIMAL(38, 0)"
-    if type_.startswith("DECIMAL("):
-        return f"DECIMAL(38, {type_[len('DECIMAL(') : -1].split(',')[1]})"
-    return None
 
 
 def recomputed(grouping: Grouping) -> Node | None:
@@ -179,7 +125,7 @@ def recomputed(grouping: Grouping) -> Node | None:
     return block.planner.gated(block.planner.recompute((source,), (names,), sql, why, windows))
 
 
-AGGREGATE_RULES: tuple[Callable[[Grouping], Node | None], ...] = (algebraic, recomputed)
+AGGREGATE_RULES: tuple[Callable[[Grouping], Node | None], ...] = (accumulated, recomputed)
 
 
 def distinct_node(planner: Planner, node: Node) -> Node:

@@ -1,0 +1,152 @@
+"""DISTINCT aggregates: which values a group has, and for each FILTER how often; the parts inside are told of firsts.
+
+All calls over one argument share one index from (group, value) to how often the value is there, one count per FILTER.
+A value that comes to a group or leaves it, under a FILTER, is a row of weight 1 or -1 for the part of that call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numba import types
+from numpy.typing import NDArray
+
+from headwater.engine.accumulators.part import Batch, Showing
+from headwater.engine.accumulators.records import Records, Taken, longs_in, longs_out
+from headwater.engine.state.memory import Memory
+from headwater.index.kernels import Longs, Mask, compiled
+from headwater.index.key_index import KeyIndex
+
+_steps = types.Array(types.int64, 2, "C")
+_masks = types.Array(types.boolean, 2, "C", readonly=True)
+
+MOST_BITS = 63
+"""So many FILTERs a word has bits for."""
+
+
+@compiled(types.void(longs_out, types.int64, longs_in, _masks, longs_in, _steps))
+def _count(flat: Longs, width: int, pairs: Longs, masks: NDArray[np.bool_], weights: Longs, steps: Taken) -> None:
+    """Counts values: in word 0 of a pair all rows, in the next those of each mask. Step +1: it is there now, -1: it is
+    not any more."""
+    for row in range(len(pairs)):
+        at, weight = pairs[row] * width, weights[row]
+        flat[at] += weight
+        for i in range(len(masks)):
+            if masks[i, row]:
+                before = flat[at + 1 + i] > 0
+                flat[at + 1 + i] += weight
+                steps[i, row] = np.int64(flat[at + 1 + i] > 0) - np.int64(before)
+
+
+@compiled(types.void(longs_out, longs_in, _masks, _steps))
+def _mark(bits: Longs, pairs: Longs, masks: NDArray[np.bool_], steps: Taken) -> None:
+    """As `_count` for rows that only come: a bit for each mask."""
+    for row in range(len(pairs)):
+        known = bits[pairs[row]]
+        for i in range(len(masks)):
+            if masks[i, row] and not (known >> i) & 1:
+                known |= np.int64(1) << i
+                steps[i, row] = 1
+        bits[pairs[row]] = known
+
+
+@dataclass(frozen=True)
+class Member:
+    """The part of the calls with one FILTER.
+
+    Attributes:
+        where: column of booleans, "" for no FILTER.
+        part: is given each distinct value once.
+    """
+
+    where: str
+    part: Showing
+
+
+class Distinct:
+    """The values of one column per group.
+
+    Args:
+        column: the argument.
+        type_: its Arrow type.
+        members: the parts; their words of a record follow each other.
+        appends: no row is ever retracted.
+    """
+
+    def __init__(
+        self, column: str, type_: pa.DataType, members: Sequence[Member], appends: bool, memory: Memory
+    ) -> None:
+        self._column, self._members = column, members
+        self.wheres = list(dict.fromkeys(member.where for member in members))
+        self._keys = pa.schema([("group", pa.int64()), ("value", type_)])
+        self._index = KeyIndex(self._keys)
+        self._appends = appends and len(self.wheres) <= MOST_BITS
+        self._pairs = Records(1 if self._appends else 1 + len(self.wheres), memory)
+        self._memory = memory
+        self._group_of: Longs = np.zeros(0, np.int64)
+        self.words = sum(member.part.words for member in members)
+
+    def place(self, records: Records, offset: int) -> None:
+        for member in self._members:
+            member.part.place(records, offset)
+            offset += member.part.words
+
+    def reserve(self, slots: int) -> None:
+        for member in self._members:
+            member.part.reserve(slots)
+
+    def add(self, batch: Batch) -> None:
+        pairs = self._find(batch.slots, batch.values(self._column))
+        masks = self._masks(batch)
+        steps = np.zeros(masks.shape, np.int64)
+        if self._appends:
+            _mark(self._pairs.flat, pairs, masks, steps)
+        else:
+            _count(self._pairs.flat, self._pairs.width, pairs, masks, batch.weights, steps)
+            self._drop(pairs)
+        for member in self._members:
+            member.part.add(batch.weighing(steps[self.wheres.index(member.where)]))
+
+    def _find(self, slots: Longs, values: pa.Array) -> Longs:
+        """The pair of each row, new ones included."""
+        pairs, created = self._index.find_or_insert(pa.Table.from_arrays([pa.array(slots), values], schema=self._keys))
+        self._pairs.reserve(self._index.capacity)
+        self._group_of = self._memory.grown(self._group_of, self._index.capacity)
+        self._group_of[pairs[created]] = slots[created]
+        return pairs
+
+    def _masks(self, batch: Batch) -> Mask:
+        """For each FILTER its rows; those whose value is null are none."""
+        valid = batch.valid(self._column)
+        masks = np.ones((len(self.wheres), len(batch.slots)), np.bool_)
+        for i, where in enumerate(self.wheres):
+            if where:
+                masks[i] = batch.true(where)
+            if len(valid):
+                masks[i] &= valid
+        return masks
+
+    def _drop(self, pairs: Longs) -> None:
+        """Forgets the values that no row has any more."""
+        gone = np.unique(pairs[self._pairs.column(0)[pairs] == 0])
+        if len(gone):
+            self._pairs.clear(gone)
+            self._index.remove(gone)
+            self._group_of[gone] = -1
+
+    def forget(self, slots: Longs, closed: bool) -> None:
+        for member in self._members:
+            member.part.forget(slots, closed)
+        if not closed:
+            return
+        used = self._group_of[: self._index.capacity]
+        going = np.zeros(int(max(used.max(initial=0), slots.max(initial=0))) + 1, np.bool_)
+        going[slots] = True
+        gone = np.flatnonzero((used >= 0) & going[used])
+        if len(gone):
+            self._pairs.clear(gone)
+            self._index.remove(gone)
+            self._group_of[gone] = -1

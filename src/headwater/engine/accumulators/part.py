@@ -1,0 +1,125 @@
+"""The contract of a part: what some aggregate calls of one grouping keep together per group, and how they show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.engine.accumulators.records import Records, Taken
+from headwater.index.kernels import Longs, Mask
+from headwater.sql.plan import Accumulator, Column
+
+ALL = np.zeros(0, np.bool_)
+"""The mask of a column without nulls, as kernels take it."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows to be added to groups.
+
+    Attributes:
+        delta: the rows, each column in one piece.
+        slots: each row's group.
+        weights: each row's weight; a retraction's is negative.
+        touched: the distinct slots.
+    """
+
+    delta: pa.Table
+    slots: Longs
+    weights: Longs
+    touched: Longs
+    _masks: dict[str, Mask] = field(default_factory=dict)
+    _truths: dict[str, Mask] = field(default_factory=dict)
+
+    def values(self, name: str) -> pa.Array:
+        """A column as one array."""
+        column = self.delta.column(name)
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+    def valid(self, name: str) -> Mask:
+        """Where a column is not null; `ALL` if it is nowhere."""
+        if name not in self._masks:
+            values = self.values(name)
+            found = np.asarray(values.is_valid().to_numpy(zero_copy_only=False)) if values.null_count else ALL
+            self._masks[name] = found
+        return self._masks[name]
+
+    def true(self, name: str) -> Mask:
+        """Where a column of booleans is true."""
+        if name not in self._truths:
+            filled = self.values(name).fill_null(False)
+            self._truths[name] = np.asarray(filled.to_numpy(zero_copy_only=False))
+        return self._truths[name]
+
+    def weighing(self, weights: Longs) -> Batch:
+        """The same rows with other weights."""
+        return replace(self, weights=weights)
+
+    def of(self, rows: Longs) -> Batch:
+        """Some of the rows."""
+        return Batch(self.delta.take(pa.array(rows)), self.slots[rows], self.weights[rows], self.touched)
+
+    def placed(self, slots: Longs, touched: Longs) -> Batch:
+        """The same rows in other groups."""
+        return replace(self, slots=slots, touched=touched)
+
+
+class Part(Protocol):
+    """State of one kind, addressed by the slots of groups.
+
+    Attributes:
+        words: how many words of a group's record it uses.
+    """
+
+    words: int
+
+    def place(self, records: Records, offset: int) -> None:
+        """Called once: its words are those from `offset` of every record."""
+
+    def reserve(self, slots: int) -> None:
+        """Sees to it that slots below `slots` can be used in what it keeps besides the records."""
+
+    def add(self, batch: Batch) -> None:
+        """Adds rows to their groups."""
+
+    def forget(self, slots: Longs, closed: bool) -> None:
+        """Groups are gone; their records are zeroed afterwards. Only if their windows were closed have they rows."""
+
+    def saved(self, slots: Longs) -> Mapping[str, pa.Array]:
+        """What it keeps of groups besides their records, as columns with one value per slot."""
+
+    def restored(self, slots: Longs, columns: Mapping[str, pa.Array]) -> None:
+        """Takes back what `saved` gave, for slots that have their records already."""
+
+
+class Showing(Part, Protocol):
+    """A part that calls get their results from. The operator asks for those of the groups touched before and after
+    `add`."""
+
+    def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
+        """A call's result for groups as they are now, of the Arrow type of `column`; `taken` are their records."""
+
+
+class InRecord:
+    """A part that keeps nothing besides the records."""
+
+    words = 1
+
+    def place(self, records: Records, offset: int) -> None:
+        self._records, self._offset = records, offset
+
+    def reserve(self, slots: int) -> None:
+        return None
+
+    def forget(self, slots: Longs, closed: bool) -> None:
+        return None
+
+    def saved(self, slots: Longs) -> Mapping[str, pa.Array]:
+        return {}
+
+    def restored(self, slots: Longs, columns: Mapping[str, pa.Array]) -> None:
+        return None

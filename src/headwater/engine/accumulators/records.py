@@ -1,0 +1,89 @@
+"""Fixed-size state of many groups: one record of 64-bit words per slot, so that a group costs one cache miss."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from headwater.engine.state.memory import Memory
+from headwater.index.kernels import Longs, Mask, compiled
+
+longs_in = types.Array(types.int64, 1, "C", readonly=True)
+"""Numba's type of an int64 array that a kernel only reads."""
+
+mask_in = types.Array(types.boolean, 1, "C", readonly=True)
+"""Numba's type of a mask that a kernel only reads; of length 0 it stands for "all"."""
+
+words_out = types.uint64[::1]
+longs_out = types.int64[::1]
+
+Taken = NDArray[np.int64]
+"""Copies of records: one row of words per slot asked for."""
+
+
+@compiled(types.void(longs_out, longs_in, types.int64, types.int64[:, ::1]))
+def _take(flat: Longs, slots: Longs, width: int, out: Taken) -> None:
+    """Copies the records of slots."""
+    for i in range(len(slots)):
+        at = slots[i] * width
+        for j in range(width):
+            out[i, j] = flat[at + j]
+
+
+class Records:
+    """Records of `width` words, zero at first.
+
+    Args:
+        width: words per record.
+        memory: where the array comes from.
+
+    Attributes:
+        flat: word j of slot s is `flat[s * width + j]`.
+    """
+
+    def __init__(self, width: int, memory: Memory) -> None:
+        self.width = width
+        self._memory = memory
+        self.flat: Longs = np.zeros(0, np.int64)
+
+    def reserve(self, slots: int) -> None:
+        """Sees to it that slots below `slots` can be used."""
+        self.flat = self._memory.grown(self.flat, slots * self.width)
+
+    @property
+    def words(self) -> NDArray[np.uint64]:
+        """`flat` as unsigned words: sums wrap around as two's complement does."""
+        return self.flat.view(np.uint64)
+
+    def column(self, offset: int) -> Longs:
+        """Word `offset` of every slot, as a view."""
+        return self.flat[offset :: self.width]
+
+    def take(self, slots: Longs) -> Taken:
+        """Copies of the records of slots."""
+        out = np.empty((len(slots), self.width), np.int64)
+        _take(self.flat, slots, self.width, out)
+        return out
+
+    def put(self, slots: Longs, taken: Taken) -> None:
+        """Writes records back."""
+        self.flat[: len(self.flat) // self.width * self.width].reshape(-1, self.width)[slots] = taken
+
+    def clear(self, slots: Longs) -> None:
+        """Zeroes the records of slots, so that these can be given out again."""
+        self.flat[: len(self.flat) // self.width * self.width].reshape(-1, self.width)[slots] = 0
+
+
+@compiled(types.int64(longs_in, types.boolean[::1], longs_out))
+def first_rows(slots: Longs, seen: Mask, firsts: Longs) -> int:
+    """Writes the first row of each distinct slot into `firsts` and returns how many; `seen` is left all false."""
+    found = 0
+    for row in range(len(slots)):
+        if not seen[slots[row]]:
+            seen[slots[row]] = True
+            firsts[found] = row
+            found += 1
+    for i in range(found):
+        seen[slots[firsts[i]]] = False
+    return found

@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= 100
+N ?= 100000
+SEED ?= 1
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo test check bench docs ci crash lock clean
+.PHONY: setup demo test check bench docs ci crash fuzz lock clean
 
 setup: .venv/.stamp  ## create .venv with the locked dependencies
 
@@ -39,6 +41,9 @@ crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; m
 	$(BIN)/python -m tests.crash --runs $(RUNS)
 
 ci: check test
+
+fuzz: setup  ## N random SELECTs against DuckDB, from seed SEED; make fuzz N=100000
+	$(BIN)/python -m tests.fuzz --queries $(N) --seed $(SEED) --jobs $(JOBS)
 
 lock:  ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

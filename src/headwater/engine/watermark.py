@@ -26,7 +26,7 @@ class Watermarks:
     """
 
     def __init__(self, plan: Plan, inputs: Iterable[str], lateness: timedelta) -> None:
-        windowed = [node for node in plan.nodes() if isinstance(node, Windowed)]
+        windowed = [node for node in plan.nodes() if isinstance(node, Windowed) and not node.clock]
         self._needed = {stream for node in windowed for stream in _streams(node)} or set(inputs)
         self._lateness_us = lateness // timedelta(microseconds=1)
         self.by_stream: dict[str, int] = {}

@@ -12,6 +12,13 @@ from headwater.engine.state.memory import Memory
 Late = Literal["update", "reject", "drop"]
 
 
+@dataclass
+class Arrival:
+    """The time at which the batch at work was applied, in microseconds since 1970 UTC."""
+
+    now_us: int = 0
+
+
 @dataclass(frozen=True)
 class Worker:
     """One worker; its operators are used by one thread at a time.
@@ -23,6 +30,7 @@ class Worker:
         memory: where arrays and rows that are kept come from; shared by all workers.
         number: from 0.
         count: how many workers there are.
+        arrival: when the batch at work was applied; the same for all workers.
     """
 
     session: Session
@@ -31,6 +39,7 @@ class Worker:
     memory: Memory = field(default_factory=Memory)
     number: int = 0
     count: int = 1
+    arrival: Arrival = field(default_factory=Arrival)
 
     @property
     def frees(self) -> bool:

@@ -197,7 +197,7 @@ def _plain(message: str) -> str:
 
 def _hint(first: str, more: str, detail: Mapping[str, str], rest: str) -> str:
     if "query_table" in first:
-        return "put TUMBLE or HOP first in FROM, or into a CTE or derived table of its own"
+        return "put the time window first in FROM, or into a CTE or derived table of its own"
     listed = more if "andidate" in more else ""
     candidates = re.findall(r'"([^"]+)"', listed) or [c for c in str(detail.get("candidates") or "").split(",") if c]
     quoted = re.findall(r'"([^"]+)"', first)
@@ -229,8 +229,8 @@ def _missing_key(key: Sequence[str], names: Sequence[str], source: SourceText) -
 
 def _not_final(plan: Plan, source: SourceText) -> Iterator[SqlError]:
     nodes = plan.nodes()
-    hint = "GROUP BY window_start, window_end over TUMBLE(...) or HOP(...), or set emit: changes"
-    if not any(isinstance(node, Windowed) for node in nodes):
+    hint = "GROUP BY window_start, window_end over TUMBLE, HOP, CUMULATE or SESSION, or set emit: changes"
+    if not any(isinstance(node, Windowed) and not node.clock for node in nodes):
         yield SqlError("emit: final needs a time window to wait for; there is none", hint=hint, place=source.place())
     elif plan.root.open or not any(isinstance(node, Gate) for node in nodes):
         message = (

@@ -6,18 +6,18 @@ Together with the rest of `headwater.sql` this is the only place that imports sq
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError, TokenError
-from sqlglot.tokenizer_core import TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from headwater.errors import Place, SqlError
 
 DIALECT = "duckdb"
 
-WINDOW_FUNCTIONS = ("tumble", "hop")
+WINDOW_FUNCTIONS = ("tumble", "hop", "cumulate", "session")
 """Table functions over event time; the first argument is the name of the stream that they read."""
 
 
@@ -33,11 +33,12 @@ def parse(sql: str, *, file: str = "<sql>", first_line: int = 1) -> exp.Query:
         SqlError: it is not one SELECT, or cannot be parsed; with its place.
     """
     try:
-        statements = [s for s in sqlglot.parse(sql, read=DIALECT) if s is not None and not isinstance(s, exp.Semicolon)]
+        parsed = DuckDB().parser().parse(_tokens(sql), sql)
     except ParseError as error:
         raise _parse_error(error, file, first_line) from error
     except TokenError as error:
         raise SqlError(f"this text cannot be read as SQL: {error}", place=Place(file, first_line, 1)) from error
+    statements = [s for s in parsed if s is not None and not isinstance(s, exp.Semicolon)]
     place = Place(file, first_line, 1)
     if len(statements) != 1:
         raise SqlError(f"a model is one SELECT; here are {len(statements)} statements", place=place)
@@ -46,6 +47,15 @@ def parse(sql: str, *, file: str = "<sql>", first_line: int = 1) -> exp.Query:
         hint = "write the rows that the model should hold as one SELECT; Headwater keeps them up to date"
         raise SqlError(f"a model is a SELECT, not {statement.key.upper()}", hint=hint, place=place)
     return statement
+
+
+def _tokens(sql: str) -> list[Token]:
+    """The text's tokens, those that the parser must not take for a word of its own renamed."""
+    tokens = DuckDB().tokenize(sql)
+    for token, after in pairwise(tokens):
+        if token.token_type == TokenType.SESSION and after.token_type == TokenType.L_PAREN:
+            token.token_type = TokenType.VAR
+    return tokens
 
 
 def without_end(sql: str) -> str:
@@ -68,7 +78,7 @@ def _parse_error(error: ParseError, file: str, first_line: int) -> SqlError:
 def tables_of(sql: str, *, file: str = "<sql>", first_line: int = 1) -> list[str]:
     """The streams and models that a SELECT reads, each once, in order of appearance, spelled as at their first.
 
-    Names of its own CTEs are not among them; the first argument of TUMBLE and HOP is.
+    Names of its own CTEs are not among them; the first argument of a time window is.
 
     Raises:
         SqlError: the text is not one SELECT.
@@ -98,7 +108,7 @@ def _reads(node: exp.Expr, ctes: frozenset[str]) -> Iterator[str]:
 
 
 def stream_name(table: exp.Table) -> str:
-    """The name of the stream that a FROM item reads, through TUMBLE or HOP too; "" for other table functions."""
+    """The name of the stream that a FROM item reads, through a time window too; "" for other table functions."""
     function = table.this
     if isinstance(function, exp.Identifier):
         return str(function.name)

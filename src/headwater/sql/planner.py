@@ -204,6 +204,8 @@ def carried_windows(node: Node, selected: Selected) -> dict[str, WindowColumn]:
 def closing(windows: Mapping[str, WindowColumn]) -> str:
     """SQL for the window end in microseconds since 1970 UTC, from any column that tells it; "" if none does."""
     for name, window in sorted(windows.items(), key=lambda item: item[1].role):
+        if window.role == "start" and not window.size:
+            continue
         end = quote(name) if window.role == "end" else f"({quote(name)} + {window.size})"
         return f"epoch_us({end})"
     return ""

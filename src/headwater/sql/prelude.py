@@ -1,9 +1,14 @@
 """Time windows as DuckDB table macros, so that a model is valid DuckDB as it stands.
 
-`TUMBLE(stream, time_column, size)` and `HOP(stream, time_column, slide, size)` give every column of the stream, then
-`window_start` and `window_end`. Windows are [start, end), aligned to 1970-01-01 UTC, as in Flink and RisingWave. A
-row whose time is null belongs to no window and does not appear. The engine's window operator runs the very same text
-over a delta.
+Each gives every column of the stream, then `window_start` and `window_end`. A row whose time is null belongs to no
+window and does not appear. The engine's window operators run the very same text over a delta.
+
+- `TUMBLE(stream, time, size)`, `HOP(stream, time, slide, size)` and `CUMULATE(stream, time, step, size)`: windows are
+  [start, end), aligned to 1970-01-01 UTC, as in Flink and RisingWave. CUMULATE puts a row into the windows that begin
+  where its TUMBLE window of `size` begins and end after each `step` that is not before the row.
+- `SESSION(stream, key, time, gap)`: per key the runs of rows of which each is at most `gap` after the one before; the
+  window ends `gap` after the last. Rows exactly `gap` apart are one session, as in Flink and Spark.
+- `TUMBLE(stream, proctime(), size)`: by the time at which a row comes in. In DuckDB alone that is now.
 """
 
 from __future__ import annotations
@@ -25,11 +30,42 @@ FROM {{stream}} AS s, unnest(generate_series(
     time_bucket({{slide}}, {{time}}, {_EPOCH}), {{slide}})) AS w(window_start)
 WHERE {{time}} IS NOT NULL"""
 
+CUMULATE = f"""
+SELECT s.*, time_bucket({{size}}, {{time}}, {_EPOCH}) AS window_start, w.window_end
+FROM {{stream}} AS s, unnest(generate_series(
+    time_bucket({{step}}, {{time}}, {_EPOCH}) + {{step}},
+    time_bucket({{size}}, {{time}}, {_EPOCH}) + {{size}}, {{step}})) AS w(window_end)
+WHERE {{time}} IS NOT NULL"""
+
+SESSION = """
+SELECT s.* EXCLUDE ("starts#s", "ends#s"),
+       max({time}) FILTER ("starts#s") OVER (
+           PARTITION BY {key} ORDER BY {time} RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS window_start,
+       min({time}) FILTER ("ends#s") OVER (
+           PARTITION BY {key} ORDER BY {time} RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) + {gap} AS window_end
+FROM (SELECT s.*, coalesce(lag({time}) OVER w + {gap} < {time}, true) AS "starts#s",
+             coalesce({time} + {gap} < lead({time}) OVER w, true) AS "ends#s"
+      FROM {stream} AS s WHERE {time} IS NOT NULL WINDOW w AS (PARTITION BY {key} ORDER BY {time})) AS s"""
+
+ALONE = """
+SELECT s.*, {time} AS window_start, {time} + {gap} AS window_end
+FROM {stream} AS s
+WHERE {time} IS NOT NULL"""
+"""Each row as a session of its own: what it is judged late by."""
+
+PROCESSING_TIME = "proctime"
+"""Stands for the time at which a row comes in, as an argument of TUMBLE, HOP and CUMULATE."""
+
 MACROS = (
+    f"CREATE OR REPLACE TEMP MACRO {PROCESSING_TIME}() AS now()::TIMESTAMP",
     "CREATE OR REPLACE TEMP MACRO tumble(stream_, time_, size_) AS TABLE "
     + TUMBLE.format(stream="query_table(stream_)", time="time_", size="size_"),
     "CREATE OR REPLACE TEMP MACRO hop(stream_, time_, slide_, size_) AS TABLE "
     + HOP.format(stream="query_table(stream_)", time="time_", slide="slide_", size="size_"),
+    "CREATE OR REPLACE TEMP MACRO cumulate(stream_, time_, step_, size_) AS TABLE "
+    + CUMULATE.format(stream="query_table(stream_)", time="time_", step="step_", size="size_"),
+    "CREATE OR REPLACE TEMP MACRO session(stream_, key_, time_, gap_) AS TABLE "
+    + SESSION.format(stream="query_table(stream_)", key="key_", time="time_", gap="gap_"),
 )
 
 
@@ -43,7 +79,7 @@ def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
 
 
 def install(connection: duckdb.DuckDBPyConnection) -> None:
-    """Makes TUMBLE and HOP known to a connection and sets its time zone to UTC, as models see it."""
+    """Makes the time windows known to a connection and sets its time zone to UTC, as models see it."""
     connection.execute("SET TimeZone = 'UTC'")
     for macro in MACROS:
         connection.execute(macro)

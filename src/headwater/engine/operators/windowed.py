@@ -1,4 +1,4 @@
-"""TUMBLE and HOP: gives each row its windows, and judges against the watermark which of them are closed."""
+"""TUMBLE, HOP and CUMULATE: gives each row its windows, and judges against the watermark which of them are closed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class WindowedOperator(Stateless):
         if self._direct:
             before, after = (self._ledger.weigh(self._direct, rows) for rows in (delta, placed))
             self._ledger.counts.filtered += before - after - (self._ledger.counts.rejected - rejected)
-        if self._closed_us is not None and self._late != "update" and placed.num_rows:
+        judged = self._late != "update" and not self._node.clock
+        if self._closed_us is not None and judged and placed.num_rows:
             placed = self._timely(placed, self._closed_us)
         return placed if placed.num_rows else None
 

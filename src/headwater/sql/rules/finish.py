@@ -85,7 +85,8 @@ def result_key(block: Block) -> tuple[str, ...]:
     shown = {text(output): name for output, name in reversed(list(zip(block.outputs, block.names, strict=True)))}
     names: list[str] = []
     bounds = [e for e in block.key if e.name in block.node.windows]
-    one_window = sorted(block.node.windows[e.name].role for e in bounds) == ["end", "start"]
+    told = all(block.node.windows[e.name].told for e in bounds)
+    one_window = told and sorted(block.node.windows[e.name].role for e in bounds) == ["end", "start"]
     for e in block.key:
         name = shown.get(text(e))
         if name is not None:

@@ -1,4 +1,4 @@
-"""FROM items: streams, CTEs, derived tables, TUMBLE and HOP, VALUES."""
+"""FROM items: streams, CTEs, derived tables, time windows, VALUES."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 
 from sqlglot import exp
 
-from headwater.sql.bind import quote
 from headwater.sql.expressions import CannotDecompose, column, text
 from headwater.sql.parse import WINDOW_FUNCTIONS
-from headwater.sql.plan import Node, Recompute, WindowColumn, Windowed
+from headwater.sql.plan import Node, Recompute
 from headwater.sql.planner import Planner
-from headwater.sql.prelude import HOP, TUMBLE
+from headwater.sql.rules.time_window import windowed
 
 Environment = Mapping[str, Node]
 """What names in FROM stand for, in lower case: CTEs, else inputs."""
@@ -39,7 +38,7 @@ def resolve_table(planner: Planner, table: exp.Table, environment: Environment) 
     if name not in WINDOW_FUNCTIONS:
         raise CannotDecompose(f"the table function {name or text(function)}")
     stream = _named(planner, function.expressions[0].name, environment)
-    return _windowed(planner, name, stream, function.expressions[1:])
+    return windowed(planner, function, stream)
 
 
 def _named(planner: Planner, name: str, environment: Environment) -> Node:
@@ -48,31 +47,6 @@ def _named(planner: Planner, name: str, environment: Environment) -> Node:
     if name.lower() not in planner.binder.inputs:
         raise CannotDecompose(f"the table {name}")
     return planner.scan(planner.binder.inputs[name.lower()])
-
-
-def _windowed(planner: Planner, name: str, stream: Node, arguments: list[exp.Expr]) -> Node:
-    time = column("s", _time_column(stream, arguments[0]))
-    size = text(arguments[-1])
-    if name == "tumble":
-        function = TUMBLE.format(stream="{stream}", time=text(time), size=size)
-    else:
-        function = HOP.format(stream="{stream}", time=text(time), slide=text(arguments[1]), size=size)
-    columns = planner.describe(function.format(stream=quote(stream.name)))
-    windows = {"window_start": WindowColumn("start", size), "window_end": WindowColumn("end", size)}
-    if len({c.name for c in columns}) != len(columns) or columns[-2].name != "window_start":
-        raise CannotDecompose("the stream has a column window_start or window_end already")
-    title = f"{name} by {time.name} of {size}"
-    return planner.add(
-        Windowed(planner.name(), columns, (stream,), title, windows, True, function=function, multiplies=name == "hop")
-    )
-
-
-def _time_column(stream: Node, argument: exp.Expr) -> str:
-    wanted = argument.name.lower()
-    for name in stream.names:
-        if name.lower() == wanted and isinstance(argument, exp.Column):
-            return name
-    raise CannotDecompose(f"the time {text(argument)} is not a column")
 
 
 def constant(planner: Planner, sql: str) -> Recompute:

@@ -1,0 +1,91 @@
+"""Plan nodes of time windows that need memory: sessions, and windows by the time at which rows come in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headwater.sql.plan import Accumulator, Node
+
+
+@dataclass(frozen=True, eq=False)
+class Session(Node):
+    """SESSION: puts each row, which comes as a session of its own, into the session of its key that it belongs to.
+
+    Keeps the rows; a change costs what the sessions of the rows changed hold.
+
+    Attributes:
+        keys: columns that have sessions of their own.
+        time: the column of event time.
+        gap_us: longest time between two rows of a session, in microseconds.
+        function: the text of `headwater.sql.prelude` with `{stream}` left open, over rows without window columns.
+    """
+
+    keys: tuple[str, ...] = ()
+    time: str = ""
+    gap_us: int = 0
+    function: str = ""
+
+    @property
+    def appends(self) -> bool:
+        return False
+
+    @property
+    def spread(self) -> tuple[tuple[str, ...] | None, ...]:
+        return (self.keys,)
+
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return tuple((name, name) for name in self.keys)
+
+
+@dataclass(frozen=True, eq=False)
+class SessionAggregate(Node):
+    """SESSION and GROUP BY its key, window_start and window_end in one, over rows that only come.
+
+    Keeps one entry per session, and one per stretch of `gap_us` that it has rows in.
+
+    Attributes:
+        keys: columns of the input, and what they are called here; the first columns of the output.
+        time: the input's column of event time.
+        gap_us: as in `Session`.
+        start: the output column with the session's start; "" if it is not there.
+        end: the output column with its end.
+        accumulators: what is counted, in the order of the output columns.
+    """
+
+    keys: tuple[tuple[str, str], ...] = ()
+    time: str = ""
+    gap_us: int = 0
+    start: str = ""
+    end: str = ""
+    accumulators: tuple[Accumulator, ...] = ()
+
+    @property
+    def appends(self) -> bool:
+        return False
+
+    @property
+    def spread(self) -> tuple[tuple[str, ...] | None, ...]:
+        return (tuple(name for name, _ in self.keys),)
+
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return self.keys
+
+
+@dataclass(frozen=True, eq=False)
+class Stamped(Node):
+    """Gives each row the time at which it came in, in a last column `stamp`; a retraction gets that of the row.
+
+    Keeps the rows with their times unless they only ever come.
+
+    Attributes:
+        stamp: name of the last column.
+    """
+
+    stamp: str = ""
+
+    @property
+    def spread(self) -> tuple[tuple[str, ...] | None, ...]:
+        return (None if self.appends else tuple(self.inputs[0].names),)
+
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return tuple((name, name) for name in self.inputs[side].names)

@@ -2,7 +2,13 @@
 
 The index is open addressing with linear probing and backward-shift deletion (Knuth, TAOCP vol. 3, 6.4, algorithm R), so
 there are no tombstones. A bucket is one uint64: the hash's upper 32 bits as a tag, and slot + 1 in the lower 32 (0:
-empty). A tag that agrees is only a hint: the key's words are compared before a slot is answered.
+empty). A tag that agrees is only a hint: the key's words are compared before a slot is answered. A tag's home is
+tag * buckets / 2**32 (Lemire, Fast random integer generation in an interval, 2019): any number of buckets will do, and
+since homes are in the order of tags, growing moves the buckets in order and looks at nothing else.
+
+Keys stand in an arena of words, either all of one width, key i at i * width, or (width 0) as `starts` and `lengths`
+say. Keys of one width are `values` words, and where an index has seen a NULL words of null bits after them, which
+count for the hash only if they are not 0; so a key without NULLs has the same hash in both forms.
 
 All kernels release the GIL. Signatures are explicit, so that each is compiled once and found in the cache afterwards.
 Under NUMBA_DISABLE_JIT=1 they are plain Python; callers then silence NumPy's warnings on wrapping uint64 arithmetic.
@@ -18,23 +24,25 @@ from numba import njit, types
 from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
+Links = NDArray[np.uint32]
 Longs = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 _words, _longs, _mask = types.uint64[::1], types.int64[::1], types.boolean[::1]
+_links = types.uint32[::1]
 _bytes = types.uint8[::1]
 _source = types.Array(types.uint8, 1, "C", readonly=True)
 
 _EMPTY = np.uint64(0)
 _ONE = np.uint64(1)
-_TAG = np.uint64(0xFFFFFFFF00000000)
 _SLOT = np.uint64(0x00000000FFFFFFFF)
 _SEED = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _LAST = np.uint64(0xC4CEB9FE1A85EC53)
 _HALF = np.uint64(32)
+_BLOCK = 512
 
 FRESH, FREED, USED_WORDS = 0, 1, 2
 """Places in an index's counters: the next slot never used, how many slots wait for re-use, words used in the arena."""
@@ -58,27 +66,58 @@ def copy_spans(target: Bytes, target_starts: Longs, source: Bytes, source_starts
         target[to : to + length] = source[start : start + length]
 
 
-@compiled(types.void(_words, _longs, types.uint64, _words))
-def hash_rows(words: Words, offsets: Longs, kept_bits: np.uint64, out: Words) -> None:
-    """Hashes rows of words (row i is `words[offsets[i]:offsets[i + 1]]`) with murmur3's 64-bit finaliser per word."""
-    for i in range(len(out)):
-        h = _SEED
-        for j in range(offsets[i], offsets[i + 1]):
-            h = (h ^ words[j]) * _MIX
-            h ^= h >> _HALF
-        h = h * _LAST
-        out[i] = (h ^ (h >> _HALF)) & kept_bits
+def upper_bits(count: int) -> np.uint64:
+    """The mask of the `count` uppermost of 64 bits."""
+    return np.uint64(((1 << count) - 1) << (64 - count))
 
 
 @inlined
-def _same(arena: Words, start: np.int64, length: int, words: Words, at: int, end: int) -> bool:
-    """Whether the arena's `length` words from `start` are those of `words[at:end]`."""
-    if length != end - at:
-        return False
-    same = 0
-    while same < length and arena[start + same] == words[at + same]:
-        same += 1
-    return same == length
+def _hash(words: Words, start: int, values: int, length: int) -> np.uint64:
+    """Murmur3's 64-bit finaliser per word; words past `values` count if they are not 0."""
+    h = _SEED
+    for j in range(length):
+        word = words[start + j]
+        if j < values or word:
+            h = (h ^ word) * _MIX
+            h ^= h >> _HALF
+    h = h * _LAST
+    return h ^ (h >> _HALF)
+
+
+@compiled(types.void(_words, _longs, types.uint64, _words))
+def hash_rows(words: Words, offsets: Longs, kept_bits: np.uint64, out: Words) -> None:
+    """Hashes rows of words (row i is `words[offsets[i]:offsets[i + 1]]`)."""
+    for i in range(len(out)):
+        length = offsets[i + 1] - offsets[i]
+        out[i] = _hash(words, offsets[i], length, length) & kept_bits
+
+
+@compiled(types.void(_words, types.int64, types.int64, types.uint64, _words))
+def hash_keys(words: Words, values: int, width: int, kept_bits: np.uint64, out: Words) -> None:
+    """Hashes keys of one width."""
+    for i in range(len(out)):
+        out[i] = _hash(words, i * width, values, width) & kept_bits
+
+
+@inlined
+def bucket_of(buckets: Words, tag: np.uint64) -> np.uint64:
+    """The first bucket from the tag's home that is empty or has the tag."""
+    size = np.uint64(len(buckets))
+    at = (tag * size) >> _HALF
+    while buckets[at] != _EMPTY and (buckets[at] >> _HALF) != tag:
+        at += _ONE
+        if at == size:
+            at = _EMPTY
+    return at
+
+
+@inlined
+def _same(arena: Words, start: int | np.int64, words: Words, at: int, end: int) -> bool:
+    """Whether the arena's key from `start` is that of `words[at:end]`. No key's words begin another's, so that its
+    length need not be looked at."""
+    while at < end and arena[start] == words[at]:
+        start, at = start + 1, at + 1
+    return at == end
 
 
 @inlined
@@ -86,75 +125,85 @@ def _probe(
     buckets: Words,
     arena: Words,
     starts: Longs,
-    lengths: Longs,
     width: int,
     words: Words,
     at: int,
     end: int,
-    h: np.uint64,
+    tag: np.uint64,
+    bucket: np.int64,
 ) -> np.uint64:
-    """The bucket that holds this key, or the empty one where it belongs."""
-    mask = np.uint64(len(buckets) - 1)
-    bucket = h & mask
-    tag = h & _TAG
-    while True:
-        entry = buckets[bucket]
-        if entry == _EMPTY:
-            return bucket
-        if (entry & _TAG) == tag:
-            slot = np.int64(entry & _SLOT) - 1
-            start = slot * width if width else starts[slot]
-            if _same(arena, start, width if width else lengths[slot], words, at, end):
-                return bucket
-        bucket = (bucket + _ONE) & mask
+    """The bucket, from the one given on, that holds this key, or the empty one where it belongs."""
+    size = np.uint64(len(buckets))
+    probed = np.uint64(bucket)
+    while buckets[probed] != _EMPTY:
+        if (buckets[probed] >> _HALF) == tag:
+            slot = np.int64(buckets[probed] & _SLOT) - 1
+            if _same(arena, slot * width if width else starts[slot], words, at, end):
+                break
+        probed += _ONE
+        if probed == size:
+            probed = _EMPTY
+    return probed
 
 
-@compiled(types.void(_words, _words, _longs, _longs, types.int64, _words, _longs, _words, _longs))
+@inlined
+def _slot_of(
+    buckets: Words, arena: Words, starts: Longs, width: int, words: Words, at: int, end: int, h: np.uint64
+) -> np.int64:
+    """The slot of this key, or -1."""
+    tag = h >> _HALF
+    home = np.int64((tag * np.uint64(len(buckets))) >> _HALF)
+    return np.int64(buckets[_probe(buckets, arena, starts, width, words, at, end, tag, home)] & _SLOT) - 1
+
+
+@compiled(types.void(_words, _words, _longs, types.int64, _words, _longs, _words, _longs))
 def find(
-    buckets: Words,
-    arena: Words,
-    starts: Longs,
-    lengths: Longs,
-    width: int,
-    words: Words,
-    offsets: Longs,
-    hashes: Words,
-    out: Longs,
+    buckets: Words, arena: Words, starts: Longs, width: int, words: Words, offsets: Longs, hashes: Words, out: Longs
 ) -> None:
-    """Writes each row's slot, or -1. `width` is the words per key; 0: keys vary, see `starts` and `lengths` by slot.
+    """Writes each key's slot, or -1. `offsets` are not looked at where there is a `width`.
 
     First the bucket whose tag agrees, then the key's words: in two loops, so that a processor waits for the memory of
-    many rows at once (a fifth faster on 5 M keys). Where only the tag agreed, the probe begins again.
+    many keys at once. Where only the tag agreed, the probe begins again.
     """
-    mask = np.uint64(len(buckets) - 1)
     for i in range(len(out)):
-        bucket = hashes[i] & mask
-        tag = hashes[i] & _TAG
-        while buckets[bucket] != _EMPTY and (buckets[bucket] & _TAG) != tag:
-            bucket = (bucket + _ONE) & mask
-        out[i] = np.int64(buckets[bucket] & _SLOT) - 1
+        out[i] = np.int64(buckets[bucket_of(buckets, hashes[i] >> _HALF)] & _SLOT) - 1
+    if width == 1:
+        for i in range(len(out)):
+            if out[i] >= 0 and arena[out[i]] != words[i]:
+                out[i] = _slot_of(buckets, arena, starts, 1, words, i, i + 1, hashes[i])
+        return
     for i in range(len(out)):
         slot = out[i]
         if slot < 0:
             continue
-        start = slot * width if width else starts[slot]
-        if not _same(arena, start, width if width else lengths[slot], words, offsets[i], offsets[i + 1]):
-            bucket = _probe(buckets, arena, starts, lengths, width, words, offsets[i], offsets[i + 1], hashes[i])
-            out[i] = np.int64(buckets[bucket] & _SLOT) - 1
+        at, end = (i * width, i * width + width) if width else (offsets[i], offsets[i + 1])
+        if not _same(arena, slot * width if width else starts[slot], words, at, end):
+            out[i] = _slot_of(buckets, arena, starts, width, words, at, end, hashes[i])
 
 
-_arrays = (_words, _words, _words, _longs, _longs, types.int64, _longs, _longs)
+_arrays = (_words, _words, _longs, _links, types.int64, _links, _longs)
+
+
+@inlined
+def _new_slot(freed: Links, counters: Longs) -> np.int64:
+    """A slot that was freed, else the next that was never used."""
+    if counters[FREED] > 0:
+        counters[FREED] -= 1
+        slot = np.int64(freed[counters[FREED]])
+    else:
+        slot = counters[FRESH]
+        counters[FRESH] += 1
+    return slot
 
 
 @compiled(types.void(*_arrays, _words, _longs, _words, _longs, _longs, _mask))
 def insert(
     buckets: Words,
-    slot_hashes: Words,
     arena: Words,
     starts: Longs,
-    lengths: Longs,
+    lengths: Links,
     width: int,
-    freed: Longs,
+    freed: Links,
     counters: Longs,
     words: Words,
     offsets: Longs,
@@ -163,73 +212,99 @@ def insert(
     out: Longs,
     created: Mask,
 ) -> None:
-    """Finds or inserts the given rows in order. The caller has made room in every array."""
-    for i in rows:
-        at, end = offsets[i], offsets[i + 1]
-        bucket = _probe(buckets, arena, starts, lengths, width, words, at, end, hashes[i])
-        if buckets[bucket] != _EMPTY:
-            out[i] = np.int64(buckets[bucket] & _SLOT) - 1
-            continue
-        if counters[FREED] > 0:
-            counters[FREED] -= 1
-            slot = freed[counters[FREED]]
-        else:
-            slot = counters[FRESH]
-            counters[FRESH] += 1
-        start = slot * width
-        if not width:
-            start = counters[USED_WORDS]
-            counters[USED_WORDS] += end - at
-            starts[slot] = start
-            lengths[slot] = end - at
-        arena[start : start + end - at] = words[at:end]
-        slot_hashes[slot] = hashes[i]
-        buckets[bucket] = (hashes[i] & _TAG) | np.uint64(slot + 1)
-        out[i] = slot
-        created[i] = True
+    """Finds or inserts the given rows in order. The caller has made room in every array.
+
+    Some rows at a time are first looked up, all at once as in `find`; entries that are then put in can only fill
+    buckets past the one that was found.
+    """
+    for first in range(0, len(rows), _BLOCK):
+        last = min(first + _BLOCK, len(rows))
+        for k in range(first, last):
+            out[rows[k]] = np.int64(bucket_of(buckets, hashes[rows[k]] >> _HALF))
+        for k in range(first, last):
+            i = rows[k]
+            at, end = (i * width, i * width + width) if width else (offsets[i], offsets[i + 1])
+            bucket = _probe(buckets, arena, starts, width, words, at, end, hashes[i] >> _HALF, out[i])
+            if buckets[bucket] != _EMPTY:
+                out[i] = np.int64(buckets[bucket] & _SLOT) - 1
+                continue
+            slot = _new_slot(freed, counters)
+            start = slot * width
+            if not width:
+                start = counters[USED_WORDS]
+                counters[USED_WORDS] += end - at
+                starts[slot] = start
+                lengths[slot] = np.uint32(end - at)
+            for j in range(end - at):
+                arena[start + j] = words[at + j]
+            buckets[bucket] = ((hashes[i] >> _HALF) << _HALF) | np.uint64(slot + 1)
+            out[i] = slot
+            created[i] = True
 
 
-@compiled(types.void(_words, _words, _words))
-def rebuild(old: Words, slot_hashes: Words, buckets: Words) -> None:
+@compiled(types.void(_words, _words))
+def rebuild(old: Words, buckets: Words) -> None:
     """Moves every entry of the buckets `old` into the larger, empty `buckets`."""
-    mask = np.uint64(len(buckets) - 1)
+    size = np.uint64(len(buckets))
     for entry in old:
         if entry != _EMPTY:
-            bucket = slot_hashes[np.int64(entry & _SLOT) - 1] & mask
-            while buckets[bucket] != _EMPTY:
-                bucket = (bucket + _ONE) & mask
-            buckets[bucket] = entry
+            at = ((entry >> _HALF) * size) >> _HALF
+            while buckets[at] != _EMPTY:
+                at += _ONE
+                if at == size:
+                    at = _EMPTY
+            buckets[at] = entry
 
 
 @inlined
-def _close_gap(buckets: Words, slot_hashes: Words, hole: np.uint64) -> None:
+def close_gap(buckets: Words, hole: np.uint64) -> None:
     """Empties a bucket and shifts back the entries after it that had been pushed past their home."""
-    mask = np.uint64(len(buckets) - 1)
+    size = np.uint64(len(buckets))
     at = hole
     while True:
-        at = (at + _ONE) & mask
+        at += _ONE
+        if at == size:
+            at = _EMPTY
         entry = buckets[at]
         if entry == _EMPTY:
             break
-        home = slot_hashes[np.int64(entry & _SLOT) - 1] & mask
-        if ((at - home) & mask) >= ((at - hole) & mask):
+        home = ((entry >> _HALF) * size) >> _HALF
+        from_home = at - home if at >= home else at + size - home
+        from_hole = at - hole if at >= hole else at + size - hole
+        if from_home >= from_hole:
             buckets[hole] = entry
             hole = at
     buckets[hole] = _EMPTY
 
 
-@compiled(types.int64(_words, _words, _longs, _longs, _longs))
-def remove(buckets: Words, slot_hashes: Words, freed: Longs, counters: Longs, slots: Longs) -> int:
+@compiled(types.int64(_words, _words, _longs, _links, types.int64, types.int64, types.uint64, _links, _longs, _longs))
+def remove(
+    buckets: Words,
+    arena: Words,
+    starts: Longs,
+    lengths: Links,
+    values: int,
+    width: int,
+    kept_bits: np.uint64,
+    freed: Links,
+    counters: Longs,
+    slots: Longs,
+) -> int:
     """Removes slots; stops at the first that is not in use and returns how many were removed."""
-    mask = np.uint64(len(buckets) - 1)
+    size = np.uint64(len(buckets))
     for i in range(len(slots)):
-        wanted = np.uint64(slots[i] + 1)
-        bucket = slot_hashes[slots[i]] & mask
+        slot = slots[i]
+        wanted = np.uint64(slot + 1)
+        length = width if width else int(lengths[slot])
+        h = _hash(arena, slot * width if width else starts[slot], values if width else length, length) & kept_bits
+        bucket = ((h >> _HALF) * size) >> _HALF
         while (buckets[bucket] & _SLOT) != wanted:
             if buckets[bucket] == _EMPTY:
                 return i
-            bucket = (bucket + _ONE) & mask
-        _close_gap(buckets, slot_hashes, bucket)
-        freed[counters[FREED]] = slots[i]
+            bucket += _ONE
+            if bucket == size:
+                bucket = _EMPTY
+        close_gap(buckets, bucket)
+        freed[counters[FREED]] = np.uint32(slot)
         counters[FREED] += 1
     return len(slots)

@@ -14,36 +14,43 @@ from headwater.errors import InvariantBroken
 from headwater.index import kernels
 from headwater.index.kernels import FREED, FRESH, USED_WORDS, Longs, Mask, Words
 from headwater.index.memory import Arrays, Value
-from headwater.index.row_encoding import EncodedRows, RowEncoder, encode_table
+from headwater.index.row_encoding import EncodedRows, RowEncoder
 
 _LEAST_BUCKETS = 16
 _LEAST_DEAD_WORDS = 1 << 12
 _MOST_SLOTS = 0xFFFFFFFE
+_NO_OFFSETS = np.zeros(0, np.int64)
 
 
 class KeyIndex:
     """Slots of keys over the columns given; equality is SQL's GROUP BY (NULL equals NULL, see `row_encoding`).
 
+    A key takes 12 to 18 bytes and its value in words of 8 bytes: an int64 key 20 to 30 bytes. Another word is taken by
+    all keys once a NULL is among them, and 12 bytes more by keys of varying length.
+
     Args:
         columns: names and types of the key columns; other types are cast to these. None at all: every row is one key.
+        memory: where arrays come from.
         hash_bits: how many bits of the hash are used; less than 64 only to force collisions in tests.
 
     Raises:
         TypeError: a column's type cannot be compared.
     """
 
-    def __init__(self, columns: pa.Schema, *, hash_bits: int = 64) -> None:
+    def __init__(self, columns: pa.Schema, *, memory: Arrays | None = None, hash_bits: int = 64) -> None:
         self.columns = columns
+        self._memory = memory or Arrays()
         self._encoder = RowEncoder(columns.types)
-        self._kept_bits = np.uint64((1 << hash_bits) - 1)
+        self._values = self._encoder.values
+        self._width = self._values
+        self._kept_bits = kernels.upper_bits(hash_bits)
         self._counters = np.zeros(3, np.int64)
         self._dead_words = 0
         self._buckets = np.zeros(_LEAST_BUCKETS, np.uint64)
-        self._hashes = np.zeros(0, np.uint64)
-        self._freed = np.zeros(0, np.int64)
+        self._freed = np.zeros(0, np.uint32)
         self._arena = np.zeros(0, np.uint64)
         self._starts = np.zeros(0, np.int64)
-        self._lengths = np.zeros(0, np.int64)
+        self._lengths = np.zeros(0, np.uint32)
 
     def __len__(self) -> int:
         """Number of keys."""
@@ -57,22 +64,20 @@ class KeyIndex:
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        arrays = (self._buckets, self._hashes, self._freed, self._arena, self._starts, self._lengths)
-        return sum(array.nbytes for array in arrays)
+        return sum(array.nbytes for array in (self._buckets, self._freed, self._arena, self._starts, self._lengths))
 
     def find(self, keys: pa.Table | pa.RecordBatch) -> Longs:
         """Slot of each row's key, -1 where absent. The key columns are taken by name; others are not looked at."""
-        rows, hashes = self._encode(keys)
-        return self._find(rows, hashes)
+        return self._find(*self._encode(keys))
 
     def find_or_insert(self, keys: pa.Table | pa.RecordBatch) -> tuple[Longs, Mask]:
         """Slot of each row's key, inserting those absent, and which rows did so (a key's first row in `keys`)."""
         rows, hashes = self._encode(keys)
         slots = self._find(rows, hashes)
-        created = np.zeros(len(rows), np.bool_)
+        created = np.zeros(len(hashes), np.bool_)
         absent = np.flatnonzero(slots < 0)
         if len(absent):
-            self._make_room(len(absent), int(np.sum(np.diff(rows.offsets)[absent])))
+            self._make_room(len(absent), 0 if self._width else int(np.sum(np.diff(rows.offsets)[absent])))
             with np.errstate(over="ignore"):
                 self._insert(rows, hashes, absent, slots, created)
         return slots, created
@@ -84,94 +89,100 @@ class KeyIndex:
             InvariantBroken: a slot is not in use (those before it are removed).
         """
         slots = np.ascontiguousarray(slots, np.int64)
-        if len(slots) and not 0 <= slots.min() <= slots.max() < self.capacity:
+        if not len(slots):
+            return
+        if not 0 <= slots.min() <= slots.max() < self.capacity:
             raise InvariantBroken("a slot to remove from a key index was never given out")
+        self._freed = self._memory.grown(self._freed, int(self._counters[FREED]) + len(slots))
         with np.errstate(over="ignore"):
-            removed = kernels.remove(self._buckets, self._hashes, self._freed, self._counters, slots)
+            removed = self._remove(slots)
         if removed != len(slots):
             raise InvariantBroken(f"slot {slots[removed]} to remove from a key index is not in use")
-        if not self._encoder.width:
+        if not self._width:
             self._forget_words(slots)
 
     def _encode(self, keys: pa.Table | pa.RecordBatch) -> tuple[EncodedRows, Words]:
-        rows = encode_table(self._encoder, keys, self.columns.names)
-        hashes = np.empty(len(rows), np.uint64)
+        columns = [keys.column(name) for name in self.columns.names]
+        hashes = np.empty(keys.num_rows, np.uint64)
+        words = self._encoder.encode_values(columns, keys.num_rows) if self._width == self._values else None
         with np.errstate(over="ignore"):
-            kernels.hash_rows(rows.words, rows.offsets, self._kept_bits, hashes)
+            if words is not None:
+                kernels.hash_keys(words, self._values, self._values, self._kept_bits, hashes)
+                return EncodedRows(words, _NO_OFFSETS), hashes
+            rows = self._encoder.encode(columns, keys.num_rows)
+            if not self._encoder.width:
+                kernels.hash_rows(rows.words, rows.offsets, self._kept_bits, hashes)
+                return rows, hashes
+            if self._width == self._values:
+                self._widen()
+            kernels.hash_keys(rows.words, self._values, self._width, self._kept_bits, hashes)
         return rows, hashes
 
+    def _widen(self) -> None:
+        """Gives each key its words of null bits, all 0: this changes no hash."""
+        slots, narrow = self.capacity, self._arena
+        self._width = self._encoder.width
+        self._arena = self._memory.grown(np.zeros(0, np.uint64), slots * self._width)
+        wide = self._arena[: slots * self._width].reshape(slots, self._width)
+        wide[:, : self._values] = narrow[: slots * self._values].reshape(slots, self._values)
+
     def _find(self, rows: EncodedRows, hashes: Words) -> Longs:
-        slots = np.empty(len(rows), np.int64)
-        kernels.find(
-            self._buckets,
-            self._arena,
-            self._starts,
-            self._lengths,
-            self._encoder.width,
-            rows.words,
-            rows.offsets,
-            hashes,
-            slots,
-        )
+        slots = np.empty(len(hashes), np.int64)
+        arrays = (self._buckets, self._arena, self._starts, self._width)
+        with np.errstate(over="ignore"):
+            kernels.find(*arrays, rows.words, rows.offsets, hashes, slots)
         return slots
 
     def _insert(self, rows: EncodedRows, hashes: Words, absent: Longs, slots: Longs, created: Mask) -> None:
-        kernels.insert(
-            self._buckets,
-            self._hashes,
-            self._arena,
-            self._starts,
-            self._lengths,
-            self._encoder.width,
-            self._freed,
-            self._counters,
-            rows.words,
-            rows.offsets,
-            hashes,
-            absent,
-            slots,
-            created,
-        )
+        arrays = (self._buckets, self._arena, self._starts, self._lengths, self._width, self._freed, self._counters)
+        kernels.insert(*arrays, rows.words, rows.offsets, hashes, absent, slots, created)
+
+    def _remove(self, slots: Longs) -> int:
+        keys = (self._buckets, self._arena, self._starts, self._lengths, self._values, self._width, self._kept_bits)
+        return kernels.remove(*keys, self._freed, self._counters, slots)
 
     def _make_room(self, keys: int, words: int) -> None:
         """Sees to it that `keys` more keys of `words` words in all fit into every array."""
         slots = self.capacity + max(keys - int(self._counters[FREED]), 0)
         if slots > _MOST_SLOTS:
             raise InvariantBroken(f"a key index cannot hold more than {_MOST_SLOTS} keys")
-        self._hashes = grown(self._hashes, slots)
-        self._freed = grown(self._freed, slots)
-        if width := self._encoder.width:
-            self._arena = grown(self._arena, slots * width)
+        if self._width:
+            self._arena = self._memory.grown(self._arena, slots * self._width)
         else:
-            self._starts = grown(self._starts, slots)
-            self._lengths = grown(self._lengths, slots)
-            self._arena = grown(self._arena, int(self._counters[USED_WORDS]) + words)
-        self._grow_buckets(len(self) + keys)
-
-    def _grow_buckets(self, keys: int) -> None:
-        """Keeps at least a third of the buckets empty."""
-        size = len(self._buckets)
-        while keys * 3 > size * 2:
-            size *= 2
-        if size > len(self._buckets):
-            old, self._buckets = self._buckets, np.zeros(size, np.uint64)
-            kernels.rebuild(old, self._hashes, self._buckets)
+            self._starts = self._memory.grown(self._starts, slots)
+            self._lengths = self._memory.grown(self._lengths, slots)
+            self._arena = self._memory.grown(self._arena, int(self._counters[USED_WORDS]) + words)
+        self._buckets = roomier(self._buckets, len(self) + keys, self._memory)
 
     def _forget_words(self, slots: Longs) -> None:
         """Counts removed keys' words as dead, and moves the living together once more than half are."""
-        self._dead_words += int(np.sum(self._lengths[slots]))
+        self._dead_words += int(np.sum(self._lengths[slots], dtype=np.int64))
         self._lengths[slots] = 0
         used = int(self._counters[USED_WORDS])
         if self._dead_words < _LEAST_DEAD_WORDS or self._dead_words * 2 < used:
             return
         living = np.flatnonzero(self._lengths[: self.capacity])
-        lengths = self._lengths[living]
+        lengths = self._lengths[living].astype(np.int64)
         ends = np.cumsum(lengths)
-        arena = np.zeros(used - self._dead_words, np.uint64)
+        arena = self._memory.grown(np.zeros(0, np.uint64), used - self._dead_words)
         spans = (self._starts[living] * 8, lengths * 8)
         kernels.copy_spans(arena.view(np.uint8), (ends - lengths) * 8, self._arena.view(np.uint8), *spans)
         self._starts[living] = ends - lengths
-        self._arena, self._dead_words, self._counters[USED_WORDS] = arena, 0, len(arena)
+        self._counters[USED_WORDS] = used - self._dead_words
+        self._arena, self._dead_words = arena, 0
+
+
+def roomier(buckets: Words, entries: int, memory: Arrays) -> Words:
+    """Buckets of which at least a third stay empty with so many entries; those given if they are enough."""
+    size = len(buckets)
+    while entries * 3 > size * 2:
+        size += size // 2
+    if size == len(buckets):
+        return buckets
+    larger = memory.grown(np.zeros(0, np.uint64), size)
+    with np.errstate(over="ignore"):
+        kernels.rebuild(buckets, larger)
+    return larger
 
 
 def group(keys: pa.Table | pa.RecordBatch, columns: pa.Schema, *, hash_bits: int = 64) -> tuple[Longs, Longs]:

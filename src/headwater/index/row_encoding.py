@@ -1,8 +1,10 @@
 """Canonical bytes of a row: two rows are equal, as SQL's GROUP BY counts it, exactly if their encodings are.
 
-A row is whole 64-bit words: a *head* of fixed size (per column its value, or the length of its payload in bytes, and
-a null byte), then the payloads of the columns of varying length, then zeros up to the next word. The head says how long
-the row is, so no encoding is a prefix of another, and the encodings of a list's items can simply follow each other.
+A row is whole 64-bit words. Where all columns are of fixed size, these are the values, widest first, filled up with
+zeros to whole words, and then a bit per column that says whether it is null. Else they are a *head* of fixed size (per
+column its value, or the length of its payload in bytes, and a null byte), then the payloads of the columns of varying
+length, then zeros up to the next word; the head says how long the row is, so no encoding is a prefix of another, and
+the encodings of a list's items can simply follow each other.
 
 NULL equals NULL; -0.0 equals 0.0 and every NaN equals every other; intervals are equal if a month is 30 days and a day
 24 hours (DuckDB's rules). Dictionaries, run ends and extension types are encoded as the values they stand for.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 from headwater.index.kernels import Bytes, Longs, Mask, Words, copy_spans
 
 _WORD = 8
+_WORDS = (np.dtype(np.uint64), np.dtype(np.float64))
 _DAY_NS = 86_400_000_000_000
 
 
@@ -75,8 +79,12 @@ class RowEncoder:
     def __init__(self, types: Sequence[pa.DataType]) -> None:
         self._types = list(types)
         self._codecs = [_codec(_plain_type(kind)) for kind in self._types]
-        self._head = _head_dtype(self._codecs)
-        self.width = 0 if any(codec.varying for codec in self._codecs) else self._head.itemsize // _WORD
+        fixed = not any(codec.varying for codec in self._codecs)
+        self._head = _head_dtype(self._codecs, with_nulls=not fixed)
+        self._plain_words = all(codec.fixed and codec.dtype in _WORDS for codec in self._codecs)
+        self.values = self._head.itemsize // _WORD if fixed else 0
+        """Words of a row's values where all rows are of one size, else 0."""
+        self.width = self.values + -(-len(self._types) // 64) if fixed else 0
         """Words per row where all rows are of one size, else 0."""
 
     def encode(self, columns: Sequence[pa.Array | pa.ChunkedArray], num_rows: int) -> EncodedRows:
@@ -85,10 +93,12 @@ class RowEncoder:
         Raises:
             pa.ArrowInvalid: a value cannot be cast to the column's type without loss.
         """
+        arrays = [_plain(column, kind) for column, kind in zip(columns, self._types, strict=True)]
+        if self.values:
+            return self._of_one_size(arrays, num_rows)
         head = np.zeros(num_rows, self._head)
         payloads = []
-        for i, (kind, codec) in enumerate(zip(self._types, self._codecs, strict=True)):
-            array = _plain(columns[i], kind)
+        for i, (array, codec) in enumerate(zip(arrays, self._codecs, strict=True)):
             nulls = _nulls(array)
             if nulls is not None:
                 head[f"n{i}"] = nulls
@@ -98,6 +108,39 @@ class RowEncoder:
             elif codec.fixed and num_rows:
                 head[f"v{i}"] = codec.fixed(array, nulls)
         return _join(head, payloads)
+
+    def encode_values(self, columns: Sequence[pa.Array | pa.ChunkedArray], num_rows: int) -> Words | None:
+        """As `encode`, but each row's `values` words alone; None if there is a NULL, or rows vary in size."""
+        if not self.values:
+            return None
+        arrays = [_plain(column, kind) for column, kind in zip(columns, self._types, strict=True)]
+        return None if any(array.null_count for array in arrays) else self._packed(arrays, num_rows)
+
+    def _of_one_size(self, arrays: Sequence[pa.Array], num_rows: int) -> EncodedRows:
+        words = np.zeros((num_rows, self.width), np.uint64)
+        words[:, : self.values] = self._packed(arrays, num_rows).reshape(num_rows, self.values)
+        for i, array in enumerate(arrays):
+            if (nulls := _nulls(array)) is not None:
+                words[:, self.values + i // 64] |= nulls.astype(np.uint64) << np.uint64(i % 64)
+        return EncodedRows(words.reshape(-1), np.arange(num_rows + 1, dtype=np.int64) * self.width)
+
+    def _packed(self, arrays: Sequence[pa.Array], num_rows: int) -> Words:
+        """The values of columns of fixed size."""
+        if not num_rows or not arrays:
+            return np.zeros(num_rows * self.values, np.uint64)
+        found = [
+            codec.fixed(a, _nulls(a)) if codec.fixed else None for a, codec in zip(arrays, self._codecs, strict=True)
+        ]
+        if self._plain_words:
+            words = np.empty((num_rows, len(found)), np.uint64)
+            for i, values in enumerate(found):
+                words[:, i] = cast("Words", values).view(np.uint64)
+            return words.reshape(-1)
+        head = np.zeros(num_rows, self._head)
+        for i, values in enumerate(found):
+            if values is not None:
+                head[f"v{i}"] = values
+        return head.view(np.uint64)
 
 
 def encode_table(encoder: RowEncoder, rows: pa.Table | pa.RecordBatch, names: Sequence[str]) -> EncodedRows:
@@ -130,7 +173,7 @@ def _offsets(lengths: Longs) -> Longs:
     return offsets
 
 
-def _head_dtype(codecs: Sequence[_Codec]) -> np.dtype[np.void]:
+def _head_dtype(codecs: Sequence[_Codec], *, with_nulls: bool) -> np.dtype[np.void]:
     """The head as a structured type: widest fields first so that words stay aligned, null bytes last, whole words."""
     fields: list[tuple[str, np.dtype[np.generic]]] = []
     for i, codec in enumerate(codecs):
@@ -138,7 +181,8 @@ def _head_dtype(codecs: Sequence[_Codec]) -> np.dtype[np.void]:
         if dtype is not None:
             fields.append((f"v{i}", dtype))
     fields.sort(key=lambda field: -field[1].itemsize if field[1].itemsize % _WORD == 0 else 1 / field[1].itemsize)
-    fields += [(f"n{i}", np.dtype(np.uint8)) for i in range(len(codecs))]
+    if with_nulls:
+        fields += [(f"n{i}", np.dtype(np.uint8)) for i in range(len(codecs))]
     used = sum(dtype.itemsize for _, dtype in fields)
     return np.dtype([*fields, ("end", np.dtype((np.void, max(used + -used % _WORD, _WORD) - used)))])
 

@@ -6,24 +6,25 @@ to be taken out of one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 from numba import types
-from numpy.typing import NDArray
 
 from headwater.engine.state.memory import Memory
 from headwater.errors import InvariantBroken
-from headwater.index.kernels import Longs, Mask, compiled
+from headwater.index.kernels import Links, Longs, Mask, compiled
 from headwater.index.key_index import KeyIndex
 
 _longs, _links = types.int64[::1], types.uint32[::1]
-Links = NDArray[np.uint32]
 
 _FIRST = np.uint32(1 << 31)
 _KEY = np.uint32((1 << 31) - 1)
 """In front of a chain's first row there is no row but its key: `_FIRST`, and the key's slot in the other bits."""
 
 _MOST_ROWS = (1 << 31) - 2
+_LEAST_PART = 1024
 
 
 @compiled(types.void(_links, _links, _links, _longs, _longs))
@@ -85,6 +86,25 @@ def _walk(heads: Links, after: Links, keys: Longs, positions: Longs, rows: Longs
     return count
 
 
+@compiled(types.int64(_links, _links, _longs, _longs, _longs, _longs))
+def _walk_on(heads: Links, after: Links, keys: Longs, at: Longs, positions: Longs, rows: Longs) -> int:
+    """`_walk` until there is no more room; goes on from `at`, the next position and the next link (0: from its head),
+    and returns how many were written."""
+    count, i, link = 0, at[0], np.uint32(at[1])
+    while i < len(keys):
+        if not link and keys[i] >= 0:
+            link = heads[keys[i]]
+        while link and count < len(rows):
+            positions[count], rows[count] = i, np.int64(link) - 1
+            count += 1
+            link = after[link - 1]
+        if link:
+            break
+        i += 1
+    at[0], at[1] = i, link
+    return count
+
+
 class KeyChains:
     """A multimap from key to row slots; what each call costs depends on the rows named, not on those there are.
 
@@ -96,7 +116,7 @@ class KeyChains:
 
     def __init__(self, columns: pa.Schema, memory: Memory, *, hash_bits: int = 64) -> None:
         self._memory = memory
-        self._keys = KeyIndex(columns, hash_bits=hash_bits)
+        self._keys = KeyIndex(columns, memory=memory, hash_bits=hash_bits)
         self._heads = np.zeros(0, np.uint32)
         self._after = np.zeros(0, np.uint32)
         self._before = np.zeros(0, np.uint32)
@@ -146,6 +166,18 @@ class KeyChains:
     def pairs(self, keys: pa.Table) -> tuple[Longs, Longs]:
         """Each key with each row slot of its: positions in `keys`, in order, and row slots."""
         return self._walked(self._keys.find(keys))
+
+    def pairs_in_parts(self, keys: pa.Table, most: int) -> Iterator[tuple[Longs, Longs]]:
+        """`pairs`, at most so many at a time; no row may come or go in between."""
+        slots = self._keys.find(keys)
+        at = np.zeros(2, np.int64)
+        room = min(most, max(len(slots), _LEAST_PART))
+        while at[0] < len(slots):
+            positions, rows = np.empty(room, np.int64), np.empty(room, np.int64)
+            count = _walk_on(self._heads, self._after, slots, at, positions, rows)
+            if count:
+                yield positions[:count], rows[:count]
+            room = most
 
     def contains(self, keys: pa.Table) -> Mask:
         """Which of the keys have rows."""

@@ -11,7 +11,7 @@ from numba import types
 
 from headwater.engine.state.memory import Memory
 from headwater.engine.state.row_hashes import RowHashes
-from headwater.index.kernels import Longs, Mask, Words, compiled, hash_rows
+from headwater.index.kernels import Longs, Mask, Words, compiled, hash_rows, upper_bits
 from headwater.index.key_index import group
 from headwater.index.row_encoding import EncodedRows, RowEncoder, encode_table
 
@@ -147,6 +147,5 @@ class RowFinder:
     def _hashed(self, rows: EncodedRows) -> Words:
         hashes = np.empty(len(rows), np.uint64)
         with np.errstate(over="ignore"):
-            hash_rows(rows.words, rows.offsets, np.uint64(0xFFFFFFFFFFFFFFFF), hashes)
-        # The upper bits are what is used: see `row_hashes`.
-        return hashes if self._hash_bits == 64 else hashes << np.uint64(64 - self._hash_bits)
+            hash_rows(rows.words, rows.offsets, upper_bits(self._hash_bits), hashes)
+        return hashes

@@ -1,40 +1,25 @@
 """Which rows may be equal to a given one: a multimap from a row's hash to row slots.
 
-Open addressing with linear probing, one bucket per distinct hash: the upper 32 bits of the row's 64-bit hash, and the
-link (slot + 1) to the first row of a chain of rows that share them. A hash is only a hint: who asks compares the rows.
-A bucket's home is in the order of the hashes (hash * size / 2**32), so that growing moves entries in order, and needs
-no hash but the one in the bucket; deletion shifts back (Knuth, TAOCP vol. 3, 6.4, algorithm R).
+The buckets are those of `headwater.index.kernels`, one per distinct hash: the upper 32 bits of the row's 64-bit hash,
+and the link (slot + 1) to the first row of a chain of rows that share them. A hash is only a hint: who asks compares
+the rows.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numba import types
-from numpy.typing import NDArray
 
 from headwater.engine.state.memory import Memory
-from headwater.index.kernels import Longs, Mask, Words, compiled, inlined
+from headwater.index.kernels import Links, Longs, Mask, Words, bucket_of, close_gap, compiled
+from headwater.index.key_index import roomier
 
 _words, _longs, _links, _mask = types.uint64[::1], types.int64[::1], types.uint32[::1], types.boolean[::1]
-Links = NDArray[np.uint32]
 
 _EMPTY = np.uint64(0)
-_ONE = np.uint64(1)
 _HALF = np.uint64(32)
 _LINK = np.uint64(0x00000000FFFFFFFF)
 _LEAST_BUCKETS = 16
-
-
-@inlined
-def _find(buckets: Words, h: np.uint64) -> np.uint64:
-    """The bucket of a 32-bit hash, or the empty one where it belongs."""
-    size = np.uint64(len(buckets))
-    at = (h * size) >> _HALF
-    while buckets[at] != _EMPTY and (buckets[at] >> _HALF) != h:
-        at += _ONE
-        if at == size:
-            at = _EMPTY
-    return at
 
 
 @compiled(types.int64(_words, _links, _words, _longs))
@@ -43,40 +28,11 @@ def _link(buckets: Words, after: Links, hashes: Words, slots: Longs) -> int:
     filled = 0
     for i in range(len(slots)):
         h = hashes[i] >> _HALF
-        at = _find(buckets, h)
+        at = bucket_of(buckets, h)
         after[slots[i]] = np.uint32(buckets[at] & _LINK)
         filled += buckets[at] == _EMPTY
         buckets[at] = (h << _HALF) | np.uint64(slots[i] + 1)
     return filled
-
-
-@compiled(types.void(_words, _words))
-def _rebuild(old: Words, buckets: Words) -> None:
-    """Moves every entry of the buckets `old` into the larger, empty `buckets`."""
-    for entry in old:
-        if entry != _EMPTY:
-            buckets[_find(buckets, entry >> _HALF)] = entry
-
-
-@inlined
-def _close_gap(buckets: Words, hole: np.uint64) -> None:
-    """Empties a bucket and shifts back the entries after it that had been pushed past their home."""
-    size = np.uint64(len(buckets))
-    at = hole
-    while True:
-        at += _ONE
-        if at == size:
-            at = _EMPTY
-        entry = buckets[at]
-        if entry == _EMPTY:
-            break
-        home = ((entry >> _HALF) * size) >> _HALF
-        from_home = at - home if at >= home else at + size - home
-        from_hole = at - hole if at >= hole else at + size - hole
-        if from_home >= from_hole:
-            buckets[hole] = entry
-            hole = at
-    buckets[hole] = _EMPTY
 
 
 @compiled(types.int64(_words, _links, _words, _longs, _mask))
@@ -90,7 +46,7 @@ def _unlink(buckets: Words, after: Links, hashes: Words, slots: Longs, doomed: M
     for i in range(len(slots)):
         if not doomed[slots[i]]:
             continue
-        at = _find(buckets, hashes[i] >> _HALF)
+        at = bucket_of(buckets, hashes[i] >> _HALF)
         link, before = np.int64(buckets[at] & _LINK), np.int64(0)
         while doomed[slots[i]]:
             row, link = link - 1, np.int64(after[link - 1])
@@ -103,7 +59,7 @@ def _unlink(buckets: Words, after: Links, hashes: Words, slots: Longs, doomed: M
             elif link:
                 buckets[at] = (buckets[at] & ~_LINK) | np.uint64(link)
             else:
-                _close_gap(buckets, at)
+                close_gap(buckets, at)
                 emptied += 1
     return emptied
 
@@ -118,7 +74,7 @@ def _candidates(
     """
     count = 0
     for i in range(len(hashes)):
-        link = np.int64(buckets[_find(buckets, hashes[i] >> _HALF)] & _LINK)
+        link = np.int64(buckets[bucket_of(buckets, hashes[i] >> _HALF)] & _LINK)
         need = needs[i]
         while link and need > 0:
             if count < len(rows):
@@ -150,7 +106,7 @@ class RowHashes:
     def link(self, hashes: Words, slots: Longs, capacity: int) -> None:
         """Adds slots, all below `capacity`, that are not there."""
         self._after = self._memory.grown(self._after, capacity)
-        self._make_room(self._used + len(slots))
+        self._buckets = roomier(self._buckets, self._used + len(slots), self._memory)
         with np.errstate(over="ignore"):
             self._used += _link(self._buckets, self._after, hashes, slots)
 
@@ -180,13 +136,3 @@ class RowHashes:
             if count <= room:
                 return rows[:count], slots[:count]
             room = count
-
-    def _make_room(self, hashes: int) -> None:
-        """Keeps at least a third of the buckets empty."""
-        size = len(self._buckets)
-        while hashes * 3 > size * 2:
-            size += size // 2
-        if size > len(self._buckets):
-            old, self._buckets = self._buckets, self._memory.grown(np.zeros(0, np.uint64), size)
-            with np.errstate(over="ignore"):
-                _rebuild(old, self._buckets)

@@ -10,7 +10,7 @@ the sum of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +130,18 @@ class RowStore:
         whole = np.flatnonzero(np.logical_and.reduce([keys.column(name).is_valid().to_numpy() for name in self.key]))
         positions, slots = self._chains.pairs(keys.take(pa.array(whole)))
         return whole[positions], slots
+
+    def pairs_in_parts(self, keys: pa.Table, most: int) -> Iterator[tuple[Longs, Longs]]:
+        """`pairs`, some at a time: at most `most`, or the rows of the store with one key. No row may come or go in
+        between."""
+        if self._chains is not None:
+            yield from self._chains.pairs_in_parts(keys, most)
+            return
+        slots = self._chunks.living_slots()
+        step = max(1, most // max(1, len(slots)))
+        for start in range(0, keys.num_rows if len(slots) else 0, step):
+            positions = np.arange(start, min(start + step, keys.num_rows))
+            yield np.repeat(positions, len(slots)), np.tile(slots, len(positions))
 
     def take(self, slots: Longs, columns: Sequence[str] | None = None) -> pa.Table:
         """The named columns (None: all, without `_weight`) of the rows of these slots, in their order."""

@@ -112,11 +112,16 @@ def can_fail(condition: exp.Expr, types: Mapping[str, str]) -> bool:
     for part in condition.walk():
         if not isinstance(part, _PLAIN):
             return True
-        if isinstance(part, _COMPARISONS) and len({_is_text(side, types) for side in part.iter_expressions()}) > 1:
+        if isinstance(part, _COMPARISONS) and len({_is_text(side, types) for side in _cast_by_row(part)}) > 1:
             return True
     return False
 
 
+def _cast_by_row(comparison: exp.Expr) -> Iterator[exp.Expr]:
+    """The sides of a comparison without literal texts, which are cast once and for all."""
+    return (side for side in comparison.iter_expressions() if not (isinstance(side, exp.Literal) and side.is_string))
+
+
 def _is_text(side: exp.Expr, types: Mapping[str, str]) -> bool:
-    """Text that is compared with something else is cast, row by row; a literal once and for all."""
+    """Text that is compared with something else is cast, row by row."""
     return isinstance(side, exp.Column) and types.get(side.name, "VARCHAR") == "VARCHAR"

@@ -185,7 +185,7 @@ class Accumulator:
     where: str = ""
 
 
-AccumulatorKind = Literal["rows", "count", "count_if", "sum", "avg", "bool_and", "bool_or", "bit_xor"]
+AccumulatorKind = Literal["rows", "count", "sum", "avg", "bool_and", "bool_or", "bit_xor"]
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ class Join(Node):
         return (self.left_keys, self.right_keys)
 
     def carries(self, side: int) -> tuple[tuple[str, str], ...]:
-        own = {given: name for given, name in zip(self.shown, self.names, strict=False)}
+        own = dict(zip(self.shown, self.names, strict=False))
         equal = [(key, own[1 - side, other]) for key, other in self._key_pairs(side) if (1 - side, other) in own]
         alone = {"LEFT": (0,), "RIGHT": (1,), "FULL": (), "INNER": (0, 1)}.get(self.word, (0,))
         shown = [(name, own[number, name]) for number, name in self.shown if number == side]

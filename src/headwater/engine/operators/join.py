@@ -1,40 +1,46 @@
-"""Inner join: each change meets the rows that the other side has for its key."""
+"""Joins by pairs: each change meets the rows that the other side has for its key.
+
+A change of A meets B as it was, a change of B meets A as it is, so every pair of changed rows is met once. In outer,
+semi and anti joins each row of a preserved input knows the weight of its matches: that it has its first or has lost its
+last is what makes it appear or disappear by itself. Output columns are gathered only for pairs that satisfy the whole
+condition.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
-from headwater.engine.delta import concat, conform
-from headwater.engine.evaluation import Evaluator, probe_of
-from headwater.engine.session import ROW_ERRORS
+from headwater.change import delta_schema
+from headwater.engine.delta import concat, mask, rows_at, settled, weights
+from headwater.engine.operators.join_condition import PairCondition
+from headwater.engine.operators.join_side import JoinSide
 from headwater.engine.share import Share
-from headwater.engine.state.row_store import RowStore
 from headwater.engine.worker import Worker
-from headwater.sql.bind import quote
-from headwater.sql.plan import Join, Node
+from headwater.index.kernels import Longs, Mask
+from headwater.sql.plan import Join
 
-_MOST_PAIRS = 1 << 20
+_PRESERVED = {"INNER": (), "LEFT": (0,), "RIGHT": (1,), "FULL": (0, 1), "SEMI": (0,), "ANTI": (0,), "MARK": (0,)}
+"""By the kind of a join, the inputs whose rows show by whether they have a match."""
 
 
 class JoinOperator:
-    """Runs a `Join` node: changes of A join B as it was, then changes of B join A as it is.
-
-    If the condition fails, the pairs of each key are made first and the rest of the condition is evaluated pair by
-    pair, so that only the pairs on which it fails are rejected.
-    """
+    """Runs a `Join` node."""
 
     def __init__(self, node: Join, worker: Worker) -> None:
-        self._node, self._session = node, worker.session
-        self._keys = (node.left_keys, node.right_keys)
-        self._stores = [RowStore(side.schema, keys) for side, keys in zip(node.inputs, self._keys, strict=True)]
-        left, right = (quote(side.name) for side in node.inputs)
-        listed = "".join(f"{expression} AS {quote(name)}, " for expression, name in node.select)
-        sql = f"SELECT {listed}{left}._weight * {right}._weight AS _weight FROM {left} JOIN {right} ON "
-        self._sql, self._pairs_sql = sql + node.condition, sql + (node.matching or "true")
-        self._evaluator = Evaluator(worker.session, worker.ledger, node, "", node.name, probe_of("", [node.residual]))
+        self._node, self._worker = node, worker
+        self._preserved = _PRESERVED[node.word]
+        self._shows_pairs = node.word in ("INNER", "LEFT", "RIGHT", "FULL")
+        self._sides = self._empty_sides()
+        self._condition = PairCondition(node, worker) if node.residual else None
+        self._columns = [[name for side, name in node.shown if side == number] for number in (0, 1)]
+        self._schema = delta_schema(node.schema)
+
+    def _empty_sides(self) -> list[JoinSide]:
+        return [JoinSide(self._node, i, self._worker, counted=i in self._preserved) for i in (0, 1)]
 
     def initial(self) -> pa.Table | None:
         return None
@@ -42,50 +48,130 @@ class JoinOperator:
     def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:
         found: list[pa.Table | None] = []
         for own, delta in enumerate(deltas):
-            if delta is None:
-                continue
-            found.append(self._meet(own, delta))
-            self._stores[own].apply(delta)
+            if delta is not None and delta.num_rows:
+                found += self._arrive(own, self._sides[own].conformed(delta))
         return concat(found)
 
-    def _meet(self, own: int, delta: pa.Table) -> pa.Table | None:
-        """The delta of one side joined with the rows of the other."""
-        other = 1 - own
-        store = self._stores[other]
-        if not store.num_rows:
+    def _arrive(self, own: int, delta: pa.Table) -> list[pa.Table | None]:
+        """The result's changes from changes of one input, which are then added to its rows."""
+        found: list[pa.Table | None] = []
+        void = self._sides[own].void(delta)
+        if void is not None:
+            unmatched = mask(delta, void)
+            found.append(self._alone(own, unmatched, np.zeros(unmatched.num_rows, np.bool_)))
+            delta = mask(delta, ~void)
+        if own in self._preserved or not self._node.left_keys:
+            # Without keys all rows of the other side are met: what takes itself back is not worth that.
+            delta = settled(delta) or delta.slice(0, 0)
+        if delta.num_rows:
+            matches, pairs = self._meet(own, delta)
+            found += [*pairs, self._turned(1 - own), self._alone(own, delta, matches > 0)]
+            self._sides[own].apply(delta, matches)
+        return found
+
+    def _meet(self, own: int, delta: pa.Table) -> tuple[Longs, list[pa.Table | None]]:
+        """The weight of the matches of each row of a delta, and the pairs as rows of the result."""
+        side, other = self._sides[own], self._sides[1 - own]
+        mine, matches = weights(delta), np.zeros(delta.num_rows, np.int64)
+        found: list[pa.Table | None] = []
+        for rows, slots in other.pairs(side.keys_of(delta)):
+            if self._condition is not None:
+                rows, slots = self._satisfying(self._condition, own, delta, rows, slots)
+            theirs = other.rows.weights_of(slots)
+            if side.counts is not None:
+                np.add.at(matches, rows, theirs)
+            if other.counts is not None:
+                other.counts.add(slots, mine[rows])
+            if self._shows_pairs and len(rows):
+                given = self._changed(own, delta, rows), other.rows.take(slots, self._columns[1 - own])
+                found.append(self._result(*(given if own == 0 else given[::-1]), mine[rows] * theirs))
+        return matches, found
+
+    def _changed(self, own: int, delta: pa.Table, rows: Longs) -> pa.Table:
+        """Rows of a delta as they are shown; nothing is copied if they are all of its rows in order."""
+        shown = delta.select(self._columns[own])
+        same = len(rows) == delta.num_rows and rows[0] == 0 and bool((np.diff(rows) == 1).all())
+        return shown if same else rows_at(shown, rows)
+
+    def _satisfying(
+        self, condition: PairCondition, own: int, delta: pa.Table, rows: Longs, slots: Longs
+    ) -> tuple[Longs, Longs]:
+        """The pairs for which the residual condition is true."""
+        other = self._sides[1 - own].rows
+
+        def gather(columns: Sequence[tuple[int, str]]) -> list[pa.ChunkedArray]:
+            ours = delta.select([name for side, name in columns if side == own]).take(pa.array(rows))
+            theirs = other.take(slots, [name for side, name in columns if side != own])
+            return [(ours if side == own else theirs).column(name) for side, name in columns]
+
+        at = condition.true(gather, lambda: weights(delta)[rows] * other.weights_of(slots), len(rows))
+        return (rows, slots) if len(at) == len(rows) else (rows[at], slots[at])
+
+    def _alone(self, own: int, delta: pa.Table, has: Mask) -> pa.Table | None:
+        """What changed rows show by themselves, having matches or not."""
+        if own not in self._preserved:
             return None
-        mine, theirs = self._keys[own], self._keys[other]
-        keys = delta.select(list(mine)).rename_columns(list(theirs)) if mine else delta
-        rows = store.rows_of(keys)
+        shown = np.ones(len(has), np.bool_) if self._node.word == "MARK" else has == (self._node.word == "SEMI")
+        rows = delta if shown.all() else mask(delta, shown)
+        return self._single(own, rows, weights(rows), has[shown])
+
+    def _turned(self, number: int) -> pa.Table | None:
+        """What shows of the rows that have begun or ceased to have a match."""
+        side = self._sides[number]
+        if side.counts is None:
+            return None
+        slots, has = side.counts.turned()
+        rows, there = side.rows.take(slots, self._columns[number]), side.rows.weights_of(slots)
+        if self._node.word == "MARK":
+            return concat([self._single(number, rows, -there, ~has), self._single(number, rows, there, has)])
+        return self._single(number, rows, np.where(has == (self._node.word == "SEMI"), there, -there), has)
+
+    def _single(self, number: int, rows: pa.Table, values: Longs, has: Mask) -> pa.Table | None:
+        """Rows of one input as rows of the result."""
         if not rows.num_rows:
             return None
-        relations: dict[Node, pa.Table] = {self._node.inputs[own]: delta, self._node.inputs[other]: rows}
-        try:
-            return conform(self._session.run(self._sql, relations), self._node.schema)
-        except ROW_ERRORS:
-            return concat(self._pair_by_pair(own, delta, rows))
+        more = [pa.array(has)] if self._node.word == "MARK" else []
+        return self._result(None if number else rows, rows if number else None, values, more)
 
-    def _pair_by_pair(self, own: int, delta: pa.Table, rows: pa.Table) -> Iterator[pa.Table]:
-        """The join with the residual condition as a filter, some rows of the delta at a time."""
-        step = delta.num_rows if self._keys[own] else max(1, _MOST_PAIRS // rows.num_rows)
-        residual = f"SELECT * FROM {quote(self._node.name)} WHERE {self._node.residual}"
-        for start in range(0, delta.num_rows, step):
-            part = delta.slice(start, step)
-            relations: dict[Node, pa.Table] = {self._node.inputs[own]: part, self._node.inputs[1 - own]: rows}
-            pairs = conform(self._session.run(self._pairs_sql, relations), self._node.schema)
-            yield conform(self._evaluator.run(residual, pairs), self._node.schema)
+    def _result(
+        self, left: pa.Table | None, right: pa.Table | None, values: Longs, more: Sequence[pa.Array] = ()
+    ) -> pa.Table:
+        """Rows of the result from rows of the inputs beside each other, or of one with NULLs beside it."""
+        arrays: list[pa.Array | pa.ChunkedArray] = []
+        for (side, name), field in zip(self._node.shown, self._node.schema, strict=False):
+            rows = right if side else left
+            arrays.append(rows.column(name) if rows is not None else pa.nulls(len(values), field.type))
+        return pa.Table.from_arrays([*arrays, *more, pa.array(values)], schema=self._schema)
 
     def advance(self, closed_us: int) -> pa.Table | None:
         return None
 
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
-        for side, store in zip(("left", "right"), self._stores, strict=True):
-            store.checkpoint(folder / side, previous / side if previous else None)
+        for name, side in zip(("left", "right"), self._sides, strict=True):
+            side.rows.checkpoint(folder / name, previous / name if previous else None)
 
     def restore(self, parts: Sequence[Path], share: Share | None) -> None:
-        (folder,) = parts
-        self._stores = [RowStore.restore(folder / side) for side in ("left", "right")]
+        self._sides = self._empty_sides()
+        for name, side in zip(("left", "right"), self._sides, strict=True):
+            side.restore([part / name for part in parts], share)
+        for number in self._preserved:
+            self._count_again(number)
+
+    def _count_again(self, own: int) -> None:
+        """Counts the matches of every row: they are not in the checkpoint, for they follow from the rows."""
+        side, other = self._sides[own], self._sides[1 - own]
+        for slots, rows in side.scan(sorted({*self._node.keys_of(own), *self._named(own)})):
+            matches = np.zeros(len(slots), np.int64)
+            for at, met in other.pairs(side.keys_of(rows)):
+                if self._condition is not None:
+                    at, met = self._satisfying(self._condition, own, rows, at, met)
+                np.add.at(matches, at, other.rows.weights_of(met))
+            side.put(slots, matches)
+
+    def _named(self, own: int) -> list[str]:
+        """The columns of an input that the residual condition names."""
+        return [name for side, name in self._condition.needed if side == own] if self._condition is not None else []
 
     def keeps(self) -> str:
-        left, right = (store.num_rows for store in self._stores)
+        left, right = (side.rows.num_rows for side in self._sides)
         return f"{left} + {right} rows"

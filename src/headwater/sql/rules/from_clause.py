@@ -26,6 +26,7 @@ from headwater.sql.parse import DIALECT
 from headwater.sql.plan import Node
 from headwater.sql.planner import Planner
 from headwater.sql.rules.join import JoinKind, JoinParts, join, kind_of, split_equalities
+from headwater.sql.rules.join_keys import Pair
 from headwater.sql.rules.source import Compile, Environment, constant, localise, renamed, resolve_table
 from headwater.sql.rules.subquery import restrict
 
@@ -199,7 +200,7 @@ def _join_one(
     pairs, rest = split_equalities([part for part in on if not (pushable and part in own)], seen, {alias})
     if any(has_subquery(part) for part in rest):
         raise CannotDecompose("a subquery in ON")
-    pairs = [(substitute(left, mapping), substitute(right_, mapping)) for left, right_ in pairs]
+    pairs = [Pair(substitute(p.left, mapping), substitute(p.right, mapping), p.null_safe) for p in pairs]
     parts = JoinParts(kind, node, right, tuple(pairs), tuple(substitute(part, mapping) for part in rest))
     joined = join(clause.planner, parts)
     clause.mapping = {key: column(joined.name, ref.name) for key, ref in mapping.items() if ref.name in joined.names}

@@ -1,17 +1,20 @@
-"""JOIN: by key where the condition has equalities, else by the last resort that the kind of join allows."""
+"""JOIN: by pairs of rows where that serves, else by key or by the last resort that the kind of join allows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
+import pyarrow as pa
 from sqlglot import exp
 
+from headwater.sql.arguments import can_fail
 from headwater.sql.bind import quote
-from headwater.sql.block import passed
 from headwater.sql.expressions import (
     CannotDecompose,
     column,
+    columns,
     conjunction,
     has_subquery,
     internal,
@@ -19,10 +22,14 @@ from headwater.sql.expressions import (
     tables,
     text,
 )
-from headwater.sql.plan import Join, Node, WindowColumn
-from headwater.sql.planner import Planner
+from headwater.sql.plan import Aggregate, Column, Join, JoinWord, Node
+from headwater.sql.planner import Planner, named
+from headwater.sql.rules.aggregate import distinct_node
+from headwater.sql.rules.join_condition import comparison_of
+from headwater.sql.rules.join_keys import Keyed, Pair, keyed_sides, refs_of
 
-Pair = tuple[exp.Expr, exp.Expr]
+MARK = "mark#"
+"""The column of a MARK join that says whether a row has a match."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +37,17 @@ class JoinKind:
     """What stands before ON.
 
     Attributes:
-        word: INNER, LEFT, RIGHT, FULL, SEMI or ANTI.
+        word: MARK is a semi join that keeps every row and says in a further column whether it has a match.
         asof: each row meets the nearest.
     """
 
-    word: str
+    word: JoinWord
     asof: bool = False
 
     @property
     def left_only(self) -> bool:
         """The result has the columns of the left side alone."""
-        return self.word in ("SEMI", "ANTI")
+        return self.word in ("SEMI", "ANTI", "MARK")
 
 
 def kind_of(join: exp.Join) -> JoinKind:
@@ -53,7 +60,7 @@ def kind_of(join: exp.Join) -> JoinKind:
     if method not in ("", "ASOF") or kind not in ("", "INNER", "OUTER", "CROSS", "SEMI", "ANTI"):
         raise CannotDecompose(f"{method} {kind} JOIN".strip())
     word = kind if kind in ("SEMI", "ANTI") else side or "INNER"
-    return JoinKind(word, method == "ASOF")
+    return JoinKind(cast(JoinWord, word), method == "ASOF")
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,9 @@ class JoinParts:
         kind: its kind.
         left: left node.
         right: right node.
-        pairs: equalities, left expression and right expression.
+        pairs: equalities between the sides.
         rest: the other conjuncts of the ON clause, over the relation names.
+        wanted: the columns of the result that are read; None for all.
     """
 
     kind: JoinKind
@@ -73,6 +81,7 @@ class JoinParts:
     right: Node
     pairs: tuple[Pair, ...]
     rest: tuple[exp.Expr, ...] = ()
+    wanted: frozenset[str] | None = None
 
 
 def split_equalities(parts: Sequence[exp.Expr], left: set[str], right: set[str]) -> tuple[list[Pair], list[exp.Expr]]:
@@ -89,13 +98,14 @@ def split_equalities(parts: Sequence[exp.Expr], left: set[str], right: set[str])
 
 
 def _equality(part: exp.Expr, left: set[str], right: set[str]) -> Pair | None:
-    if not isinstance(part, exp.EQ) or has_subquery(part):
+    if not isinstance(part, exp.EQ | exp.NullSafeEQ) or has_subquery(part):
         return None
+    null_safe = isinstance(part, exp.NullSafeEQ)
     one, other = tables(part.this), tables(part.expression)
     if one and other and one <= left and other <= right:
-        return part.this, part.expression
+        return Pair(part.this, part.expression, null_safe)
     if one and other and one <= right and other <= left:
-        return part.expression, part.this
+        return Pair(part.expression, part.this, null_safe)
     return None
 
 
@@ -108,132 +118,106 @@ def join(planner: Planner, parts: JoinParts) -> Node:
     raise CannotDecompose(f"{parts.kind.word} JOIN")
 
 
-def inner_join(planner: Planner, parts: JoinParts) -> Node | None:
-    """Inner joins, with or without a key: each change meets the other side's rows."""
-    if parts.kind.word != "INNER" or parts.kind.asof or not planner.allows("join_pairs"):
+def pair_join(planner: Planner, parts: JoinParts) -> Node | None:
+    """Every kind of join but ASOF: each change meets the rows of the other side that match."""
+    word = parts.kind.word
+    if parts.kind.asof or not planner.allows("join_pairs"):
         return None
-    keyed = _keyed(planner, parts)
+    keyed = keyed_sides(planner, parts.left, parts.right, parts.pairs, parts.rest)
+    if parts.kind.left_only and not keyed.rest:
+        keyed = replace(keyed, right=_once(planner, keyed))
     left, right = keyed.left, keyed.right
-    select = _select(left, right)
-    listed = ", ".join(f"{expression} AS {quote(name)}" for expression, name in select)
-    sql = f"SELECT {listed} FROM {quote(left.name)} JOIN {quote(right.name)} ON {keyed.condition}"
-    title = "join by key" if keyed.left_keys else "join every row with every row"
-    name = planner.name()
+    described = _described(planner, left, right)
+    moved = dict(zip(refs_of(left, left.names) + refs_of(right, right.names), _columns(described), strict=True))
+    residual = [substitute(part, moved) for part in keyed.rest]
+    if word != "INNER" and any(can_fail(part, {c.name: c.type for c in described.columns}) for part in residual):
+        # A pair on which the condition fails is no match: rows would show as if they had none.
+        return None
+    listed = _listed(parts, keyed)
+    shown = tuple((0 if node is left else 1, name) for node, name in listed)
+    outputs = tuple(named(node.columns, name) for node, name in listed)
+    if word == "MARK":
+        outputs = (*outputs, Column(MARK, "BOOLEAN", pa.bool_()))
+    windows = {**({} if parts.kind.left_only else right.windows), **left.windows}
     return planner.add(
         Join(
-            name, planner.describe(sql), (left, right), title, _windows(left, right), left.open or right.open,
-            left_keys=keyed.left_keys, right_keys=keyed.right_keys, condition=keyed.condition,
-            matching=keyed.matching, residual=_residual(name, keyed, select), select=select,
+            planner.name(), outputs, (left, right), _title(parts.kind, keyed),
+            {name: window for name, window in windows.items() if name in {c.name for c in outputs}},
+            left.open or right.open, "join_pairs", word=word,
+            left_keys=keyed.left_keys, right_keys=keyed.right_keys, nulls_match=keyed.nulls_match, pairs=described,
+            residual=conjunction(residual), needed=tuple(dict.fromkeys(c.name for c in columns(residual))),
+            comparison=comparison_of(residual, described), shown=shown, condition=keyed.condition,
         )
     )  # fmt: skip
 
 
-def _residual(name: str, keyed: Keyed, select: Sequence[tuple[str, str]]) -> str:
-    """The conditions besides the keys, over the columns of the join, whose name is given."""
-    own: dict[str, exp.Expr] = {expression: column(name, shown) for expression, shown in select}
-    moved = [substitute(part, own) for part in keyed.rest]
-    if any(tables(part) - {name} for part in moved):
-        raise CannotDecompose("a join of columns of one name")
-    return conjunction(moved) or "true"
+def _title(kind: JoinKind, keyed: Keyed) -> str:
+    word = "join" if kind.word == "INNER" else f"{kind.word} JOIN"
+    return f"{word} by key" if keyed.left_keys else f"{word} every row with every row"
+
+
+def _once(planner: Planner, keyed: Keyed) -> Node:
+    """The right side's keys, each once: how many rows have them does not matter where there is no other condition."""
+    right = keyed.right
+    if planner.emit == "final" and right.open:
+        return right
+    if isinstance(right, Aggregate) and set(right.keys) == set(keyed.right_keys):
+        return right
+    names = list(dict.fromkeys(keyed.right_keys))
+    return distinct_node(planner, planner.linear(right, [(column(right.name, name), name) for name in names]))
+
+
+def _described(planner: Planner, left: Node, right: Node) -> Node:
+    """Describes pairs of rows: the columns of both sides, renamed where their names clash."""
+    taken: set[str] = set()
+    columns = []
+    for found in (*left.columns, *right.columns):
+        name = found.name
+        while name.lower() in taken:
+            name = f"{name}#"
+        taken.add(name.lower())
+        columns.append(replace(found, name=name))
+    return planner.add(Node(planner.name(), tuple(columns), (), "pairs"))
+
+
+def _columns(node: Node) -> list[exp.Column]:
+    return [column(node.name, name) for name in node.names]
+
+
+def _listed(parts: JoinParts, keyed: Keyed) -> list[tuple[Node, str]]:
+    """The columns shown: those wanted, but for key columns that were made."""
+    left, right = keyed.left, keyed.right
+    given = [(left, name) for name in parts.left.names]
+    taken = {name.lower() for name in parts.left.names}
+    if not parts.kind.left_only:
+        given += [(right, name) for name in parts.right.names if name.lower() not in taken]
+    wanted = [(node, name) for node, name in given if parts.wanted is None or name in parts.wanted]
+    return wanted or given[:1]
 
 
 def recomputed_join(planner: Planner, parts: JoinParts) -> Node | None:
-    """Outer, semi, anti and AS OF joins: the rows of each key that changed are joined again."""
-    keyed = _keyed(planner, parts)
-    left, right = keyed.left, keyed.right
-    word = f"ASOF {parts.kind.word}" if parts.kind.asof else parts.kind.word
-    select = _select(left, right)[: len(left.names) if parts.kind.left_only else None]
-    refs = zip(_refs(left, keyed.left_keys), _refs(right, keyed.right_keys), strict=True)
-    keys = [_output_key(parts.kind, *pair) for pair in refs]
+    """What pairs do not serve: the rows of each key that changed are joined again."""
+    keyed = keyed_sides(planner, parts.left, parts.right, parts.pairs, parts.rest)
+    left, right, kind = keyed.left, keyed.right, parts.kind
+    word = f"ASOF {kind.word}" if kind.asof else kind.word
+    refs = zip(refs_of(left, keyed.left_keys), refs_of(right, keyed.right_keys), strict=True)
+    keys = [_output_key(kind, *pair) for pair in refs]
     listed = [f"{key} AS {quote(internal('j', i))}" for i, key in enumerate(keys)]
-    listed += [f"{expression} AS {quote(name)}" for expression, name in select if not name.startswith("j#")]
+    listed += [f"{text(column(node.name, name))} AS {quote(name)}" for node, name in _listed(parts, keyed)]
     body = f"FROM {quote(left.name)} {word} JOIN {quote(right.name)} ON {keyed.condition}"
+    if kind.word == "MARK":
+        listed.append(f"EXISTS(SELECT 1 FROM {quote(right.name)} WHERE {keyed.condition}) AS {quote(MARK)}")
+        body = f"FROM {quote(left.name)}"
     why = f"{word} JOIN" if keys else f"{word} JOIN without an equality"
-    windows = _windows(left, right) if not parts.kind.left_only else dict(left.windows)
+    windows = {**({} if kind.left_only else right.windows), **left.windows}
     sql = f"SELECT {', '.join(listed)} {body}"
     return planner.recompute((left, right), (keyed.left_keys, keyed.right_keys), sql, why, windows, "j")
 
 
-JOIN_RULES: tuple[Callable[[Planner, JoinParts], Node | None], ...] = (inner_join, recomputed_join)
-
-
-@dataclass(frozen=True)
-class Keyed:
-    """A join whose keys are columns.
-
-    Attributes:
-        left: left node, with the key columns.
-        right: right node, with the key columns.
-        left_keys: names of the left key columns, which have the type in which the sides compare.
-        right_keys: as many of the right.
-        rest: what the keys do not say of the ON clause.
-    """
-
-    left: Node
-    right: Node
-    left_keys: tuple[str, ...]
-    right_keys: tuple[str, ...]
-    rest: tuple[exp.Expr, ...]
-
-    @property
-    def matching(self) -> str:
-        """SQL: the keys are equal; "" without keys."""
-        sides = zip(_refs(self.left, self.left_keys), _refs(self.right, self.right_keys), strict=True)
-        return " AND ".join(f"({left} = {right})" for left, right in sides)
-
-    @property
-    def condition(self) -> str:
-        """SQL: the ON clause."""
-        return " AND ".join(part for part in (self.matching, conjunction(self.rest)) if part) or "true"
-
-
-def _keyed(planner: Planner, parts: JoinParts) -> Keyed:
-    """Makes the sides of equalities columns in the type in which they compare; those that do not compare so are no
-    key."""
-    left: list[tuple[exp.Expr, str]] = []
-    right: list[tuple[exp.Expr, str]] = []
-    rest: list[exp.Expr] = []
-    relations = f"{quote(parts.left.name)}, {quote(parts.right.name)}"
-    for ours, theirs in parts.pairs:
-        try:
-            type_, same = planner.common_type(ours, theirs, relations)
-        except CannotDecompose:
-            rest.append(exp.EQ(this=ours.copy(), expression=theirs.copy()))
-            continue
-        left.append((ours if same else exp.cast(ours.copy(), type_, dialect="duckdb"), internal("l", len(left))))
-        right.append((theirs if same else exp.cast(theirs.copy(), type_, dialect="duckdb"), internal("r", len(right))))
-    new_left, left_keys = key_columns(planner, parts.left, left)
-    new_right, right_keys = key_columns(planner, parts.right, right)
-    moved = {**passed(parts.left, new_left, parts.left.names), **passed(parts.right, new_right, parts.right.names)}
-    return Keyed(new_left, new_right, left_keys, right_keys, tuple(substitute(e, moved) for e in (*rest, *parts.rest)))
-
-
-def key_columns(planner: Planner, node: Node, keys: Sequence[tuple[exp.Expr, str]]) -> tuple[Node, tuple[str, ...]]:
-    """A node that has the key expressions as columns, and their names."""
-    extra = [(key, f"{name}.{node.name}") for key, name in keys if not isinstance(key, exp.Column)]
-    if extra:
-        named = {text(key): name for key, name in extra}
-        wider = planner.linear(node, [*((column(node.name, n), n) for n in node.names), *extra])
-        return wider, tuple(named.get(text(key), key.name) for key, _ in keys)
-    return node, tuple(key.name for key, _ in keys)
-
-
-def _select(left: Node, right: Node) -> tuple[tuple[str, str], ...]:
-    taken = {name.lower() for name in left.names}
-    ours = [(text(column(left.name, name)), name) for name in left.names]
-    theirs = [(text(column(right.name, name)), name) for name in right.names if name.lower() not in taken]
-    return (*ours, *theirs)
-
-
-def _refs(node: Node, keys: Sequence[str]) -> list[str]:
-    return [text(column(node.name, key)) for key in keys]
+JOIN_RULES: tuple[Callable[[Planner, JoinParts], Node | None], ...] = (pair_join, recomputed_join)
 
 
 def _output_key(kind: JoinKind, left: str, right: str) -> str:
     if kind.word == "FULL":
         return f"coalesce({left}, {right})"
     return right if kind.word == "RIGHT" else left
-
-
-def _windows(left: Node, right: Node) -> dict[str, WindowColumn]:
-    return {**right.windows, **left.windows}

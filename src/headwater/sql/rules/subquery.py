@@ -11,6 +11,7 @@ from headwater.sql.expressions import CannotDecompose, column, columns, conjunct
 from headwater.sql.plan import Node
 from headwater.sql.planner import Planner
 from headwater.sql.rules.join import JoinKind, JoinParts, join, split_equalities
+from headwater.sql.rules.join_keys import Pair
 from headwater.sql.rules.source import Compile, Environment
 
 _PLAIN_ONLY = ("group", "having", "qualify", "limit", "offset", "windows", "with_", "distinct")
@@ -43,9 +44,9 @@ def restrict(planner: Planner, node: Node, condition: exp.Expr, environment: Env
 
 def exists(restriction: Restriction) -> Node | None:
     """`[NOT] EXISTS (SELECT ... WHERE inner = outer AND ...)`: a semi or anti join on the equalities."""
-    condition, word = restriction.condition, "SEMI"
+    condition, kind = restriction.condition, JoinKind("SEMI")
     if isinstance(condition, exp.Not):
-        condition, word = condition.this.unnest(), "ANTI"
+        condition, kind = condition.this.unnest(), JoinKind("ANTI")
     if not isinstance(condition, exp.Exists) or not isinstance(condition.this, exp.Select):
         return None
     inner = condition.this
@@ -53,10 +54,10 @@ def exists(restriction: Restriction) -> Node | None:
         return None
     if any(True for e in inner.expressions for _ in restriction.planner.aggregates.find(e)):
         return None
-    return _semi(restriction, inner, word)
+    return _semi(restriction, inner, kind)
 
 
-def _semi(restriction: Restriction, inner: exp.Select, word: str) -> Node | None:
+def _semi(restriction: Restriction, inner: exp.Select, kind: JoinKind) -> Node | None:
     planner, outer = restriction.planner, restriction.node
     where = conjuncts(inner.args.get("where"))
     correlated = [part for part in where if outer.name in {c.table for c in part.find_all(exp.Column)}]
@@ -72,7 +73,7 @@ def _semi(restriction: Restriction, inner: exp.Select, word: str) -> Node | None
     mapping = {text(c): column(right.name, name) for c, name in zip(wanted, right.names, strict=False)}
     parts = [substitute(part, mapping) for part in correlated]
     pairs, rest = split_equalities(parts, {outer.name}, {right.name})
-    return join(planner, JoinParts(JoinKind(word), outer, right, tuple(pairs), tuple(rest)))
+    return join(planner, JoinParts(kind, outer, right, tuple(pairs), tuple(rest)))
 
 
 def within(restriction: Restriction) -> Node | None:
@@ -85,7 +86,7 @@ def within(restriction: Restriction) -> Node | None:
         return None
     inner = query.this if isinstance(query, exp.Subquery) else query
     right = _fresh(planner, restriction.compile(planner, inner, restriction.environment))
-    pairs = ((condition.this, column(right.name, right.names[0])),)
+    pairs = (Pair(condition.this, column(right.name, right.names[0])),)
     return join(planner, JoinParts(JoinKind("SEMI"), outer, right, pairs))
 
 

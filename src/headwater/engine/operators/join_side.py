@@ -1,0 +1,91 @@
+"""One input of a join: its rows by key, and for rows that show without a match how many matches they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.engine.delta import conform, mask, weights
+from headwater.engine.operators.join_counts import MatchCounts
+from headwater.engine.share import Share
+from headwater.engine.state.row_store import RowStore
+from headwater.engine.worker import Worker
+from headwater.index.kernels import Longs, Mask
+from headwater.sql.plan import Join
+
+_MOST_PAIRS = 1 << 18
+
+
+class JoinSide:
+    """The rows that one input of a join has now.
+
+    Args:
+        number: 0 for the first input, 1 for the second.
+        counted: whether the rows' matches are to be counted.
+    """
+
+    def __init__(self, node: Join, number: int, worker: Worker, *, counted: bool) -> None:
+        self._source, self._memory = node.inputs[number], worker.memory
+        self._keys = node.keys_of(number)
+        self._strict = [key for key, both in zip(self._keys, node.nulls_match, strict=True) if not both]
+        self._append_only = self._source.appends
+        self.rows = RowStore(
+            self._source.schema, self._keys, append_only=self._append_only, memory=worker.memory
+        )  # fmt: skip
+        self.counts = MatchCounts(worker.memory) if counted else None
+
+    def conformed(self, delta: pa.Table) -> pa.Table:
+        """A delta in the columns and types of the input."""
+        same = delta.schema.names[:-1] == self._source.names and delta.schema.types[:-1] == self._source.schema.types
+        return delta if same else conform(delta, self._source.schema)
+
+    def keys_of(self, rows: pa.Table) -> pa.Table:
+        """The key columns of rows of this input."""
+        return rows.select(list(self._keys)) if self._keys else rows
+
+    def void(self, delta: pa.Table) -> Mask | None:
+        """Which rows can have no match, because of a NULL in their key; None if none of them."""
+        nulls = [delta.column(name) for name in self._strict if delta.column(name).null_count]
+        if not nulls:
+            return None
+        return np.asarray(np.any([pc.is_null(column).to_numpy() for column in nulls], axis=0))
+
+    def pairs(self, keys: pa.Table) -> Iterator[tuple[Longs, Longs]]:
+        """The rows here that have the keys of rows of the other input: row number and slot, some pairs at a time."""
+        named = keys.rename_columns(list(self._keys)) if self._keys else keys
+        return self.rows.pairs_in_parts(named, _MOST_PAIRS)
+
+    def apply(self, delta: pa.Table, matches: Longs) -> None:
+        """Adds a delta, whose rows have so many matches; where these are counted, no row of it is there twice with
+        weights of both signs."""
+        if self.counts is None:
+            self.rows.apply(delta)
+            return
+        come = weights(delta) > 0
+        if not come.all():
+            self.rows.apply(mask(delta, ~come))
+            delta, matches = mask(delta, come), matches[come]
+        self.put(self.rows.apply(delta), matches)
+
+    def put(self, slots: Longs, matches: Longs) -> None:
+        """Says how many matches rows have."""
+        if self.counts is not None:
+            self.counts.put(slots, matches, self.rows.capacity)
+
+    def scan(self, columns: Sequence[str]) -> Iterator[tuple[Longs, pa.Table]]:
+        """All rows, some at a time: their slots and columns."""
+        slots = self.rows.slots()
+        for start in range(0, len(slots), _MOST_PAIRS):
+            part = slots[start : start + _MOST_PAIRS]
+            yield part, self.rows.take(part, columns)
+
+    def restore(self, parts: Sequence[Path], share: Share | None) -> None:
+        """Takes back the rows that were written, the counts left open."""
+        if share is None:
+            self.rows = RowStore.restore(parts[0], append_only=self._append_only, memory=self._memory)
+        else:
+            self.rows.gather(parts, share, self._keys)

@@ -10,7 +10,7 @@ the sum of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from headwater.engine.state.row_finder import RowFinder
 from headwater.errors import InvariantBroken
 from headwater.index.kernels import Longs, Mask
 
+Losing = Callable[[Longs, Longs], None]
 _SHOWN_CHARACTERS = 200
 _ALL_ONES = np.zeros(0, np.int64)
 
@@ -88,8 +89,13 @@ class RowStore:
         parts = (self._chains, self._finder, self._weights, self._chunks)
         return sum(part.nbytes for part in parts if part is not None)
 
-    def apply(self, delta: pa.Table) -> Longs:
+    def apply(self, delta: pa.Table, losing: Losing | None = None) -> Longs:
         """Adds a delta (the columns by name, and int64 `_weight`), in which rows may take each other back.
+
+        Args:
+            delta: what to add.
+            losing: told, before anything changes, which slots lose how much weight; those left with none are then used
+                again.
 
         Returns:
             The slots of the rows added, in the order of the delta; of a delta with retractions its net additions only.
@@ -108,7 +114,7 @@ class RowStore:
             raise self._taken_back(rows, int(np.argmin(weights)))
         rows, weights = self._finder.netted(rows, weights)
         gone = np.flatnonzero(weights < 0)
-        self._retract(self._finder, rows.take(pa.array(gone)), -weights[gone])
+        self._retract(self._finder, rows.take(pa.array(gone)), -weights[gone], losing)
         come = np.flatnonzero(weights > 0)
         return self._add(rows.take(pa.array(come)) if len(gone) else rows, weights[come])
 
@@ -271,13 +277,15 @@ class RowStore:
         if self._chains is not None:
             self._chains.link(rows, slots, capacity)
 
-    def _retract(self, finder: RowFinder, rows: pa.Table, weights: Longs) -> None:
+    def _retract(self, finder: RowFinder, rows: pa.Table, weights: Longs, losing: Losing | None) -> None:
         """Takes the given weights off rows, all distinct."""
         if not len(weights):
             return
         found = finder.find(rows, weights, self._weights, self._chunks.take)
         if len(found.missing):
             raise self._never_there(rows, int(found.missing[0]))
+        if losing is not None:
+            losing(found.slots, found.taken)
         left = self.weights_of(found.slots) - found.taken
         dead = left == 0
         if not dead.all():

@@ -7,6 +7,8 @@ A `.test` file under tests/sql declares inputs and queries:
     SELECT ...
     query emit=final late=drop plan=aggregate,join
     SELECT ...
+    query append_only=t without=accumulators
+    SELECT ...                  -- `t` is declared and given without retractions; that fast path is off
     query rejects=a
     SELECT ...                  -- fails on rows whose `a` is no number; those are to be rejected
 
@@ -20,7 +22,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -159,6 +161,7 @@ class History:
         self.pool: dict[str, list[Row]] = {name: [] for name in case.inputs}
         self.held: dict[str, Counter[int]] = {name: Counter() for name in case.inputs}
         self.rejected: Counter[Row] = Counter()
+        self._append_only = case.settings.get("append_only", "").split(",")
 
     def step(self) -> dict[str, pa.Table]:
         """The next changes: any of the inputs, any number of rows."""
@@ -169,6 +172,8 @@ class History:
         """Takes back everything."""
         deltas = {}
         for name, held in self.held.items():
+            if name in self._append_only:
+                continue
             numbers = [i for i, n in held.items() if n]
             weights = [-held[i] for i in numbers]
             deltas[name] = self.case.inputs[name].table([self.pool[name][i] for i in numbers], weights)
@@ -180,7 +185,7 @@ class History:
         rows, weights = [], []
         for _ in range(count):
             there = [i for i, n in held.items() if n > 0]
-            if there and self.rng.random() < 0.35:
+            if there and name not in self._append_only and self.rng.random() < 0.35:
                 number, weight = self.rng.choice(there), -1
             elif there and self.rng.random() < 0.15:
                 number, weight = self.rng.choice(there), self.rng.choice((1, 2))
@@ -211,10 +216,14 @@ class History:
         return multiset(answer(self.case, self.rows(), self._oracle))
 
 
-def compare(case: Case, seed: int, folder: Path, steps: int = 5) -> View:
-    """Runs a case over a random history with a checkpoint and restore on the way, and compares after every step."""
-    history = History(case, seed)
-    view, arguments = make(case), (case.sql, {name: i.schema for name, i in case.inputs.items()})
+def compare(case: Case, seed: int, folder: Path, steps: int = 5, threads: Sequence[int] = (1, 1, 1)) -> View:
+    """Runs a case over a random history with two checkpoints and restores on the way, and compares after every step.
+
+    Args:
+        threads: with which a view begins, and with which it goes on after each restore.
+    """
+    history, counts = History(case, seed), list(threads)
+    view, arguments = make(case, threads=counts.pop(0)), (case.sql, {name: i.schema for name, i in case.inputs.items()})
     total = history.answer()
     assert multiset(view.result()) == total, f"{case.name}: before any input"
     restarts = sorted(history.rng.sample(range(steps), 2))
@@ -226,7 +235,7 @@ def compare(case: Case, seed: int, folder: Path, steps: int = 5) -> View:
             previous = folder / str(restarts[0]) if number == restarts[1] else None
             view.checkpoint(folder / str(number), previous)
             view.close()
-            view = View.restore(folder / str(number), *arguments, **options(case))
+            view = View.restore(folder / str(number), *arguments, **options(case), threads=counts.pop(0))
     return view
 
 
@@ -247,9 +256,11 @@ def keep_going(
 
 def options(case: Case) -> dict[str, object]:
     """A case's settings as arguments of `View`."""
-    return {name: value for name, value in case.settings.items() if name in ("emit", "late")}
+    found: dict[str, object] = {name: value for name, value in case.settings.items() if name in ("emit", "late")}
+    lists = {name: case.settings[name].split(",") for name in ("append_only", "without") if name in case.settings}
+    return {**found, **lists}
 
 
-def make(case: Case) -> View:
+def make(case: Case, **settings: object) -> View:
     """A new view of a case."""
-    return View(case.sql, {name: given.schema for name, given in case.inputs.items()}, **options(case))
+    return View(case.sql, {name: given.schema for name, given in case.inputs.items()}, **options(case), **settings)

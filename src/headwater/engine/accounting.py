@@ -58,6 +58,10 @@ class Ledger:
         self.counts.read += absolute(delta)
         self.counts.filtered += absolute(delta)
 
+    def land(self, stream: str, delta: pa.Table | None) -> None:
+        """Counts the rows that have come to the end of the direct path of `stream`."""
+        self.counts.landed += self.weigh(stream, delta)
+
     def weigh(self, stream: str, delta: pa.Table | None) -> int:
         """How many input rows a delta on the direct path of `stream` still stands for."""
         if delta is None or not delta.num_rows:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import timedelta
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from headwater.engine.accounting import Counts, Ledger
+from headwater.engine.crew import Crew
+from headwater.engine.settings import Arguments, Settings, read_settings
 from headwater.engine.state.checkpoint_files import (
+    Json,
     StateFile,
     corrupt,
     read_batch,
@@ -21,23 +24,41 @@ from headwater.engine.state.checkpoint_files import (
     write_manifest,
 )
 from headwater.errors import UserError
-from headwater.sql.fast_paths import Options
 
-FORMAT = 2
+_HINT = "headwater plan shows what changed; a changed model is rebuilt from the log"
+
+FORMAT = 3
 
 
-def fingerprint(
-    sql: str,
-    inputs: Mapping[str, pa.Schema],
-    key: Sequence[str],
-    options: Options,
-    lateness: timedelta,
-    late: str | None,
-) -> str:
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says of the view that it is of.
+
+    Attributes:
+        sql: the SELECT.
+        inputs: the columns of each stream.
+        settings: those that it had.
+        watermarks: by stream, microseconds since 1970 UTC.
+        print: `fingerprint` of the view.
+    """
+
+    sql: str
+    inputs: Mapping[str, pa.Schema]
+    settings: Arguments
+    watermarks: Mapping[str, int]
+    print: str
+
+    @property
+    def workers(self) -> int:
+        """How many workers' folders there are."""
+        return self.settings["threads"]
+
+
+def fingerprint(sql: str, inputs: Mapping[str, pa.Schema], key: Sequence[str], settings: Settings) -> str:
     """Says whether state belongs to this SELECT: a hash over all that gives it its meaning, and the format's
     version."""
     schemas = [f"{name}:{[(f.name, str(f.type)) for f in schema]}" for name, schema in sorted(inputs.items())]
-    parts = [str(FORMAT), sql, *schemas, ",".join(key), options.text, str(lateness), str(late)]
+    parts = [str(FORMAT), sql, *schemas, ",".join(key), settings.text]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -51,7 +72,7 @@ def make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def save(folder: Path, print_: str, watermarks: Mapping[str, int], ledger: Ledger) -> None:
+def save(folder: Path, header: Header, settings: Settings, crew: Crew) -> None:
     """Writes the view's own part, last of all: with it the checkpoint is complete.
 
     Raises:
@@ -60,32 +81,75 @@ def save(folder: Path, print_: str, watermarks: Mapping[str, int], ledger: Ledge
     own = folder / "view"
     with storage(own):
         own.mkdir(exist_ok=True)
-        file = write_batch(own, "rejects.arrow", ledger.pending())
+        file = write_batch(own, "rejects.arrow", crew.pending_rejects())
         write_manifest(own, {
             "format": FORMAT,
-            "fingerprint": print_,
-            "watermarks": dict(watermarks.items()),
-            "counts": dict(asdict(ledger.counts).items()),
+            "fingerprint": header.print,
+            "sql": header.sql,
+            "inputs": {name: _schema_text(schema) for name, schema in header.inputs.items()},
+            "settings": dict(settings.stored().items()),
+            "watermarks": dict(header.watermarks.items()),
+            "counts": dict(asdict(crew.counts).items()),
             "rejects": {"name": file.name, "size": file.size, "sha256": file.sha256},
         })  # fmt: skip
 
 
-def load(folder: Path, print_: str, ledger: Ledger) -> dict[str, int]:
-    """Reads the view's own part into the ledger; returns the watermarks.
+def read_header(folder: Path) -> Header:
+    """Reads what view a checkpoint is of.
 
     Raises:
-        UserError: the checkpoint is of another view.
+        UserError: it was written by another version of Headwater.
+        CorruptCheckpoint: a file is missing, or is not as it was written.
+    """
+    body = read_manifest(folder / "view")
+    if body.get("format") != FORMAT:
+        raise UserError(
+            f"the checkpoint {folder} has a format that this version of Headwater does not read", hint=_HINT
+        )
+    inputs, settings, watermarks = (_mapping(folder, body, part) for part in ("inputs", "settings", "watermarks"))
+    return Header(
+        str(body["sql"]),
+        {name: _read_schema(str(text)) for name, text in inputs.items()},
+        read_settings(settings),
+        {stream: int(str(us)) for stream, us in watermarks.items()},
+        str(body["fingerprint"]),
+    )
+
+
+def load(folder: Path, ledger: Ledger) -> None:
+    """Reads the counts and rejects into a ledger.
+
+    Raises:
         CorruptCheckpoint: a file is missing, or is not as it was written.
     """
     own = folder / "view"
     body = read_manifest(own)
-    if body.get("fingerprint") != print_:
-        hint = "headwater plan shows what changed; a changed model is rebuilt from the log"
-        raise UserError(f"the checkpoint {folder} is of other SQL, inputs or settings than this view", hint=hint)
-    counts, watermarks, rejects = body["counts"], body["watermarks"], body["rejects"]
-    if not (isinstance(counts, dict) and isinstance(watermarks, dict) and isinstance(rejects, dict)):
-        raise corrupt(own, "its manifest has another form")
+    counts, rejects = _mapping(folder, body, "counts"), _mapping(folder, body, "rejects")
     ledger.counts = Counts(**{name: int(str(count)) for name, count in counts.items()})
     file = StateFile(str(rejects["name"]), int(str(rejects["size"])), str(rejects["sha256"]))
     ledger.rejects = read_batch(own, file).to_pylist()
-    return {stream: int(str(us)) for stream, us in watermarks.items()}
+
+
+def require(header: Header, folder: Path, print_: str) -> None:
+    """Makes sure that a checkpoint is of the view with this fingerprint.
+
+    Raises:
+        UserError: it is of another.
+    """
+    if header.print != print_:
+        raise UserError(f"the checkpoint {folder} is of other SQL, inputs or settings than this view", hint=_HINT)
+
+
+def _mapping(folder: Path, body: Json, part: str) -> Mapping[str, object]:
+    found = body.get(part)
+    if not isinstance(found, dict):
+        raise corrupt(folder / "view", "its manifest has another form")
+    return found
+
+
+def _schema_text(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.remove_metadata().serialize()).decode()
+
+
+def _read_schema(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))

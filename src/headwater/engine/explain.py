@@ -14,8 +14,8 @@ def explain(plan: Plan, graph: Graph) -> str:
 
 
 def _write(node: Node, graph: Graph, depth: int, seen: set[Node], lines: list[str]) -> None:
-    operator = graph.operators.get(node)
-    keeps = f"  [keeps {operator.keeps()}]" if operator is not None and node not in seen else ""
+    kept = graph.keeps(node)
+    keeps = f"  [keeps {kept}]" if kept and node not in seen else ""
     again = " (as above)" if node in seen and node.inputs else ""
     detail = _detail(node)
     lines.append(f"{'  ' * depth}{node.name} {node.title}{f': {detail}' if detail else ''}{again}{keeps}")

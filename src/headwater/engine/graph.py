@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
+from headwater.engine.accounting import Ledger
+from headwater.engine.crew import Crew
 from headwater.engine.delta import ORIGIN, concat
 from headwater.engine.operator import Operator, Stateless
 from headwater.engine.operators.aggregate import AggregateOperator
@@ -14,38 +17,83 @@ from headwater.engine.operators.gate import GateOperator
 from headwater.engine.operators.join import JoinOperator
 from headwater.engine.operators.linear import LinearOperator
 from headwater.engine.operators.recompute import RecomputeOperator
+from headwater.engine.operators.session import SessionOperator
+from headwater.engine.operators.stamped import StampedOperator
 from headwater.engine.operators.union import UnionOperator
 from headwater.engine.operators.windowed import WindowedOperator
+from headwater.engine.placement import Exchange, Place, places, stages
+from headwater.engine.share import Share, sliced, split
 from headwater.engine.worker import Worker
 from headwater.sql.plan import Aggregate, Gate, Join, Linear, Node, Plan, Recompute, Scan, Union, Windowed
+from headwater.sql.window_plan import Session, Stamped
+
+_FEW_ROWS = 4096
+"""So many rows are worth waking other threads for."""
 
 _Also = Callable[[Operator], pa.Table | None]
+_Parts = list[pa.Table | None]
+
+
+class Travel:
+    """One journey of changes through the graph: what every worker has by node, and what it sends to the others."""
+
+    def __init__(self, count: int, deltas: Mapping[str, pa.Table]) -> None:
+        self.scanned: dict[str, _Parts] = {stream: _cut(delta, count) for stream, delta in deltas.items()}
+        self.changes: list[dict[Node, pa.Table | None]] = [{} for _ in range(count)]
+        self._sent: list[dict[Exchange, _Parts]] = [{} for _ in range(count)]
+
+    def send(self, sender: int, exchange: Exchange) -> None:
+        """Divides what a worker has of a node among all."""
+        delta = self.changes[sender][exchange.source]
+        if delta is not None:
+            delta = delta.drop_columns([ORIGIN]) if ORIGIN in delta.column_names else delta
+            self._sent[sender][exchange] = split(delta, exchange.by, len(self.changes))
+
+    def received(self, receiver: int, exchange: Exchange) -> pa.Table | None:
+        """What all have sent to a worker."""
+        return concat(sent[exchange][receiver] for sent in self._sent if exchange in sent)
+
+    def waiting(self, nodes: Iterable[Node], places: Mapping[Node, Place]) -> int:
+        """How many rows there are for a stage to begin with."""
+        scans = (part for node in nodes if isinstance(node, Scan) for part in self.scanned.get(node.stream, ()))
+        met = {exchange for node in nodes for exchange in places[node].given if exchange is not None}
+        moved = (part for sent in self._sent for exchange, parts in sent.items() if exchange in met for part in parts)
+        return sum(part.num_rows for part in (*scans, *moved) if part is not None)
 
 
 class Graph:
-    """The operators of one plan, inputs before their readers.
+    """The operators of one plan, inputs before their readers, for every worker its own.
 
     Args:
-        worker: what the operators work with.
+        crew: who works; every worker has the share of the keys that `headwater.engine.placement` gives it.
     """
 
-    def __init__(self, plan: Plan, worker: Worker) -> None:
-        self._plan, self._worker, self._ledger = plan, worker, worker.ledger
+    def __init__(self, plan: Plan, crew: Crew) -> None:
+        self._plan, self._crew = plan, crew
         self.nodes = plan.nodes()
+        self._places = places(self.nodes)
+        self._stages = stages(self._places)
         self._direct = _direct_paths(self.nodes)
         inner = {source for node in self._direct for source in node.inputs}
         self._ends = {node for node in self._direct if node not in inner}
-        self.operators: dict[Node, Operator] = {
-            node: self._operator(node) for node in self.nodes if not isinstance(node, Scan)
-        }
+        self._operators = [self._of_worker(worker) for worker in crew.workers]
+        self._busy = False
 
-    def _operator(self, node: Node) -> Operator:
-        direct, worker = self._direct.get(node, ""), self._worker
+    def _of_worker(self, worker: Worker) -> dict[Node, Operator]:
+        mine = (node for node in self.nodes if worker.number == 0 or not self._places[node].alone)
+        return {node: self._operator(node, worker) for node in mine if not isinstance(node, Scan)}
+
+    def _operator(self, node: Node, worker: Worker) -> Operator:
+        direct = self._direct.get(node, "")
         match node:
             case Linear():
                 return LinearOperator(node, worker, direct)
             case Windowed():
                 return WindowedOperator(node, worker, direct)
+            case Session():
+                return SessionOperator(node, worker)
+            case Stamped():
+                return StampedOperator(node, worker)
             case Union():
                 return UnionOperator(node)
             case Aggregate():
@@ -72,27 +120,43 @@ class Graph:
 
     def _travel(self, deltas: Mapping[str, pa.Table], also: _Also | None) -> pa.Table | None:
         """Takes changes through the graph; `also` asks each operator for more after its step."""
-        changes: dict[Node, pa.Table | None] = {}
-        for node in self.nodes:
+        travel = Travel(len(self._crew), deltas)
+        if also is None:
+            self._busy = any(delta.num_rows >= _FEW_ROWS for delta in deltas.values())
+        for nodes, exchanges in self._stages:
+            many = len(self._crew) > 1 and travel.waiting(nodes, self._places) >= _FEW_ROWS
+            work = partial(self._work, travel, nodes, exchanges, also)
+            self._crew.run(work, together=many or (also is not None and self._busy))
+        root = self._plan.root
+        return concat(self._handed(root, None, changes.get(root)) for changes in travel.changes)
+
+    def _work(
+        self, travel: Travel, nodes: Sequence[Node], exchanges: Sequence[Exchange], also: _Also | None, worker: Worker
+    ) -> None:
+        """One worker's part of a stage: its nodes, and then its rows to those that they belong to."""
+        changes, operators = travel.changes[worker.number], self._operators[worker.number]
+        for node in nodes:
             if isinstance(node, Scan):
-                changes[node] = self._scanned(node, deltas.get(node.stream))
-                self._land(node, changes[node])
-                continue
-            given = [self._handed(source, node, changes[source]) for source in node.inputs]
-            operator = self.operators[node]
-            found = [operator.step(given)] if any(delta is not None for delta in given) else []
-            changes[node] = concat([*found, *([also(operator)] if also else [])])
-            self._land(node, changes[node])
-        return self._handed(self._plan.root, None, changes[self._plan.root])
+                parts = travel.scanned.get(node.stream)
+                changes[node] = _scanned(worker.ledger, node, parts[worker.number] if parts else None)
+            elif node in operators:
+                changes[node] = self._stepped(travel, node, operators[node], also, worker.number)
+            if node in self._ends:
+                worker.ledger.land(self._direct[node], changes[node])
+        for exchange in exchanges:
+            if exchange.source in changes:
+                travel.send(worker.number, exchange)
 
-    def _scanned(self, node: Scan, delta: pa.Table | None) -> pa.Table | None:
-        return self._ledger.read(node.stream, delta) if delta is not None and delta.num_rows else None
-
-    def _land(self, node: Node, delta: pa.Table | None) -> None:
-        """Counts the rows that have come to the end of a direct path."""
-        if node in self._ends:
-            stream = self._direct[node]
-            self._ledger.counts.landed += self._ledger.weigh(stream, delta)
+    def _stepped(
+        self, travel: Travel, node: Node, operator: Operator, also: _Also | None, number: int
+    ) -> pa.Table | None:
+        changes = travel.changes[number]
+        given = [
+            self._handed(source, node, changes.get(source)) if exchange is None else travel.received(number, exchange)
+            for source, exchange in zip(node.inputs, self._places[node].given, strict=True)
+        ]
+        found = [operator.step(given)] if any(delta is not None for delta in given) else []
+        return concat([*found, *([also(operator)] if also else [])])
 
     def _handed(self, source: Node, reader: Node | None, delta: pa.Table | None) -> pa.Table | None:
         """A delta as its reader gets it: off the direct path without the origin of its rows."""
@@ -100,22 +164,58 @@ class Graph:
             return delta
         return delta.drop_columns([ORIGIN])
 
-    def stateful(self) -> dict[str, Operator]:
-        """Operators that keep something, by node name."""
-        return {n.name: op for n, op in self.operators.items() if not isinstance(op, Stateless)}
+    def keeps(self, node: Node) -> str:
+        """What the operators of a node keep, "" for a scan."""
+        return " | ".join(operators[node].keeps() for operators in self._operators if node in operators)
+
+    def _stateful(self, number: int) -> dict[Node, Operator]:
+        """A worker's operators that keep something."""
+        return {node: op for node, op in self._operators[number].items() if not isinstance(op, Stateless)}
 
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
-        """Writes every stateful operator into a folder of its own."""
-        for name, operator in self.stateful().items():
-            operator.checkpoint(folder / name, previous / name if previous else None)
+        """Writes every worker's stateful operators, each into a folder of its own."""
 
-    def restore(self, folder: Path, closed_us: int | None) -> None:
-        """Takes every operator back to where `checkpoint` was called."""
-        for name, operator in self.stateful().items():
-            operator.restore([folder / name], None)
-        if closed_us is not None:
-            for operator in self.operators.values():
-                operator.advance(closed_us)
+        def write(worker: Worker) -> None:
+            own = f"worker{worker.number}"
+            for node, operator in self._stateful(worker.number).items():
+                before = previous / own / node.name if previous else None
+                operator.checkpoint(
+                    folder / own / node.name, before if before is not None and before.exists() else None
+                )
+
+        self._crew.run(write, together=True)
+
+    def restore(self, folder: Path, count: int, closed_us: int | None) -> None:
+        """Takes every operator back to where `checkpoint` was called.
+
+        Args:
+            count: of how many workers the checkpoint is.
+        """
+
+        def read(worker: Worker) -> None:
+            for node, operator in self._stateful(worker.number).items():
+                place = self._places[node]
+                if count == len(self._crew) or place.alone:
+                    operator.restore([folder / f"worker{worker.number}" / node.name], None)
+                else:
+                    parts = [folder / f"worker{number}" / node.name for number in range(count)]
+                    operator.restore(parts, Share(worker.number, len(self._crew), place.positions))
+            if closed_us is not None:
+                for operator in self._operators[worker.number].values():
+                    operator.advance(closed_us)
+
+        self._crew.run(read, together=True)
+
+
+def _cut(delta: pa.Table, count: int) -> _Parts:
+    """An input's delta for workers without memory: in equal runs, a small one for the first alone."""
+    if count > 1 and delta.num_rows >= _FEW_ROWS:
+        return sliced(delta, count)
+    return [delta if delta.num_rows else None, *[None] * (count - 1)]
+
+
+def _scanned(ledger: Ledger, node: Scan, delta: pa.Table | None) -> pa.Table | None:
+    return ledger.read(node.stream, delta) if delta is not None else None
 
 
 def _direct_paths(nodes: list[Node]) -> dict[Node, str]:

@@ -16,14 +16,10 @@ ROW_ERRORS = (duckdb.DataError, duckdb.InvalidInputException)
 
 
 class Session:
-    """One connection; one thread at a time.
+    """One connection, which works on the thread that calls; one thread at a time."""
 
-    Args:
-        threads: how many threads DuckDB may use.
-    """
-
-    def __init__(self, threads: int = 1) -> None:
-        self._connection = connect(threads)
+    def __init__(self) -> None:
+        self._connection = connect()
 
     def run(self, sql: str, relations: Mapping[Node, pa.Table]) -> pa.Table:
         """Runs a query over the relations of plan nodes (columns beyond the node's are seen too).

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from headwater.engine.delta import mask
-from headwater.index.kernels import Longs, Mask, hash_rows
-from headwater.index.row_encoding import RowEncoder, encode_table
+from headwater.engine.share_kernels import hash_texts, mix, owners_of, partition
+from headwater.index.kernels import Longs, Mask, Words, hash_rows
+from headwater.index.row_encoding import RowEncoder
 
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
+_SEED = np.uint64(0x9E3779B97F4A7C15)
+_NULL = np.uint64(0x6E756C6C)
 
 
 @dataclass(frozen=True)
@@ -22,32 +26,117 @@ class Share:
     Attributes:
         number: the worker's.
         count: how many workers there are.
+        positions: which of an operator's key columns rows are shared out by, None for all of them. The graph leaves
+            rows where they are if they came shared out by a part of the key.
     """
 
     number: int
     count: int
+    positions: tuple[int, ...] | None = None
 
     def mine(self, rows: pa.Table, keys: Sequence[str]) -> Mask:
-        """Which of the rows are this worker's, by the values of their key columns; without any, all are worker 0's."""
-        return np.asarray(owners(rows, keys, self.count) == self.number)
+        """Which of the rows are this worker's, by the values of their key columns, which are to be given in the order
+        of the node's `spread`; without any, all are worker 0's."""
+        by = keys if self.positions is None else [keys[at] for at in self.positions]
+        return np.asarray(owners(rows, by, self.count) == self.number)
 
 
 def owners(rows: pa.Table, keys: Sequence[str], count: int) -> Longs:
-    """Each row's worker. Depends on the keys' values and Arrow types alone."""
+    """Each row's worker. Depends on the keys' values alone, as SQL's GROUP BY tells them apart."""
     if not keys or count == 1:
         return np.zeros(rows.num_rows, np.int64)
-    encoded = encode_table(RowEncoder([rows.schema.field(name).type for name in keys]), rows, keys)
-    hashes = np.empty(rows.num_rows, np.uint64)
+    hashes = np.full(rows.num_rows, _SEED, np.uint64)
     with np.errstate(over="ignore"):
-        hash_rows(encoded.words, encoded.offsets, _ALL_BITS, hashes)
-    # The index picks its buckets by the low bits and its tags by the high ones: these are from between.
-    return np.asarray(((hashes >> np.uint64(20)) & np.uint64(0xFFFF)).astype(np.int64) * count >> 16)
+        for name in keys:
+            mix(_column_words(rows.column(name)), hashes)
+        found = np.empty(rows.num_rows, np.int64)
+        owners_of(hashes, np.uint64(count), found)
+    return found
 
 
 def split(delta: pa.Table, keys: Sequence[str], count: int) -> list[pa.Table | None]:
     """A delta divided among workers, rows in their order; None for a worker that gets none."""
-    if count == 1:
-        return [delta if delta.num_rows else None]
+    if count == 1 or not keys:
+        return [delta if delta.num_rows else None, *[None] * (count - 1)]
     owner = owners(delta, keys, count)
-    parts = [mask(delta, owner == number) for number in range(count)]
-    return [part if part.num_rows else None for part in parts]
+    starts, order = np.zeros(count + 1, np.int64), np.empty(delta.num_rows, np.int64)
+    partition(owner, starts, order)
+    sizes = np.diff(starts)
+    if sizes.max(initial=0) == delta.num_rows:
+        return [delta if size else None for size in sizes.tolist()]
+    moved = delta.take(pa.array(order))
+    spans = zip(starts[:-1].tolist(), sizes.tolist(), strict=True)
+    return [moved.slice(start, size) if size else None for start, size in spans]
+
+
+def sliced(delta: pa.Table, count: int) -> list[pa.Table | None]:
+    """A delta cut into `count` runs of rows of about the same length, without a copy; None for an empty one."""
+    bounds = [delta.num_rows * number // count for number in range(count + 1)]
+    spans = pairwise(bounds)
+    return [delta.slice(start, end - start) if end > start else None for start, end in spans]
+
+
+def _column_words(column: pa.ChunkedArray | pa.Array) -> Words:
+    """A word for each value of a column, equal for equal ones."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    kind = array.type
+    if not len(array):
+        return np.zeros(0, np.uint64)
+    if pa.types.is_dictionary(kind):
+        return _of_dictionary(array)
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        array = array.cast(pa.large_string() if pa.types.is_string_view(kind) else pa.large_binary())
+    if pa.types.is_integer(kind) or (pa.types.is_temporal(kind) and not pa.types.is_interval(kind)):
+        words = _integers(array)
+    elif pa.types.is_floating(kind):
+        words = _floats(array)
+    elif isinstance(array, pa.StringArray | pa.LargeStringArray | pa.BinaryArray | pa.LargeBinaryArray):
+        words = _texts(array)
+    else:
+        return _encoded(array)
+    if array.null_count:
+        words = np.where(array.is_null().to_numpy(zero_copy_only=False), _NULL, words)
+    return words
+
+
+def _integers(array: pa.Array) -> Words:
+    """Whole numbers and times as they are stored, whatever their width."""
+    bits = array.type.bit_width
+    unsigned = pa.types.is_unsigned_integer(array.type)
+    plain = array.view({8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[bits]) if not unsigned else array
+    filled = np.frombuffer(plain.buffers()[1], dtype=f"{'u' if unsigned else 'i'}{bits // 8}")
+    values = filled[array.offset : array.offset + len(array)]
+    return values.view(np.uint64) if bits == 64 else values.astype(np.int64).view(np.uint64)
+
+
+def _floats(array: pa.Array) -> Words:
+    """Floats in the bits of a double, one zero and one NaN."""
+    values = np.asarray(array.fill_null(0.0).to_numpy(zero_copy_only=False), np.float64) + 0.0
+    return np.where(np.isnan(values), np.nan, values).view(np.uint64)
+
+
+def _texts(array: pa.Array) -> Words:
+    """Texts and bytes, hashed."""
+    wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    _, offsets, data = array.buffers()
+    words = np.zeros(len(array), np.uint64)
+    ends = np.frombuffer(offsets, np.int64 if wide else np.int32)[array.offset : array.offset + len(array) + 1]
+    content = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    hash_texts(content, np.ascontiguousarray(ends, np.int64), words)
+    return words
+
+
+def _of_dictionary(array: pa.DictionaryArray) -> Words:
+    """Words of the values that a dictionary's indices stand for."""
+    words = np.append(_column_words(array.dictionary), _NULL)
+    at = pc.fill_null(array.indices.cast(pa.int64()), len(array.dictionary)).to_numpy()
+    found: Words = words[at]
+    return found
+
+
+def _encoded(array: pa.Array) -> Words:
+    """Any other type by its canonical bytes."""
+    encoded = RowEncoder([array.type]).encode([array], len(array))
+    hashes = np.empty(len(array), np.uint64)
+    hash_rows(encoded.words, encoded.offsets, _ALL_BITS, hashes)
+    return hashes

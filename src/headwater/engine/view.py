@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Self, Unpack
 
 import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT
+from headwater.clock import SystemClock
 from headwater.engine import checkpoint as files
 from headwater.engine.accounting import Counts, Ledger
+from headwater.engine.crew import Crew
 from headwater.engine.delta import conform, expanded, mask, settled, weighted, weights
 from headwater.engine.explain import explain
 from headwater.engine.graph import Graph
 from headwater.engine.session import Session
+from headwater.engine.settings import Arguments, Settings, read_settings
+from headwater.engine.state.memory import Memory
 from headwater.engine.state.row_store import RowStore
 from headwater.engine.watermark import Watermarks, microseconds
-from headwater.engine.worker import Late, Worker
+from headwater.engine.worker import Arrival, Worker
 from headwater.errors import InvariantBroken, UserError
 from headwater.index.kernels import Longs
 from headwater.sql.check import Analysis, check
-from headwater.sql.fast_paths import Options
 from headwater.sql.plan import Plan
 
 
@@ -33,57 +36,38 @@ class View:
     One thread at a time. Not to be used again after `apply` or `advance` has raised: restore a checkpoint.
 
     Args:
-        sql: one SELECT. FROM may hold TUMBLE(stream, time, size) and HOP(stream, time, slide, size).
+        sql: one SELECT. FROM may hold the time windows of `headwater.sql.prelude`.
         inputs: the columns of each stream, by the name that the SQL uses.
-        key: columns that identify a row of the result; () to infer it.
-        emit: `changes` gives every change at once; `final` gives each time window once, when it is closed.
-        lateness: how long after its end, in event time, a window stays open.
-        late: what becomes of rows whose windows are all closed: `update` the result (default of `changes`; state is
-            kept
-            for ever), `reject` into the ledger (default of `final`), or `drop`, counted.
-        append_only: inputs that never have retractions; nothing is kept for those then.
-        without: fast paths (`headwater.sql.fast_paths.FAST_PATHS`) that are not to be used.
-        name: what rejects are filed under.
-        file: file to name in errors.
-        first_line: line of `file` on which the SQL begins.
-        threads: DuckDB's threads.
+        settings: as named arguments, see `headwater.engine.settings.Settings`.
 
     Raises:
         SqlError: the first mistake that `headwater.sql.check` finds.
+        UserError: a setting has no sense.
     """
 
-    def __init__(
-        self,
-        sql: str,
-        inputs: Mapping[str, pa.Schema],
-        *,
-        key: Sequence[str] = (),
-        emit: Literal["changes", "final"] = "changes",
-        lateness: timedelta = timedelta(0),
-        late: Late | None = None,
-        append_only: Collection[str] = (),
-        without: Collection[str] = (),
-        name: str = "view",
-        file: str | None = None,
-        first_line: int = 1,
-        threads: int = 1,
-    ) -> None:
-        options = Options(emit, frozenset(append_only), frozenset(without))
-        analysis = check(sql, inputs, key=key, options=options, file=file or f"<{name}>", first_line=first_line)
+    def __init__(self, sql: str, inputs: Mapping[str, pa.Schema], **settings: Unpack[Arguments]) -> None:
+        self._prepare(sql, inputs, Settings(**settings))
+        self._usable = True
+        self._integrate(self._graph.initial())
+
+    def _prepare(self, sql: str, inputs: Mapping[str, pa.Schema], settings: Settings) -> None:
+        """Everything but the state."""
+        if settings.threads < 1:
+            raise UserError(f"a view cannot have {settings.threads} threads", hint="threads=1 is the least")
+        file = settings.file or f"<{settings.name}>"
+        analysis = check(
+            sql, inputs, key=settings.key, options=settings.options, file=file, first_line=settings.first_line
+        )
+        self._sql, self._settings, self._inputs = sql, settings, dict(inputs)
         self._plan = _plan(analysis)
         self.schema: pa.Schema = self._plan.root.schema
         self.key: tuple[str, ...] = analysis.key
-        self._inputs = dict(inputs)
         self._read_as = {stream: scan.schema for stream, scan in self._plan.scans().items()}
-        self._ledger = Ledger(name)
-        self._session = Session(threads)
-        policy: Late = late or ("reject" if emit == "final" else "update")
-        self._graph = Graph(self._plan, Worker(self._session, self._ledger, policy))
-        self._result = RowStore(self.schema, ())
-        self._watermarks = Watermarks(self._plan, inputs, lateness)
-        self._fingerprint = files.fingerprint(sql, inputs, self.key, options, lateness, late)
-        self._usable = True
-        self._integrate(self._graph.initial())
+        self._crew = _crew(settings)
+        self._graph = Graph(self._plan, self._crew)
+        self._result = RowStore(self.schema, ()) if settings.keep_result else None
+        self._watermarks = Watermarks(self._plan, inputs, settings.lateness)
+        self._fingerprint = files.fingerprint(sql, inputs, self.key, settings)
 
     @property
     def inputs(self) -> Mapping[str, pa.Schema]:
@@ -93,7 +77,7 @@ class View:
     @property
     def counts(self) -> Counts:
         """What became of the input rows so far."""
-        return self._ledger.counts
+        return self._crew.counts
 
     @property
     def plan(self) -> Plan:
@@ -107,11 +91,12 @@ class View:
         us = self._watermarks.least_us
         return None if us is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=us)
 
-    def apply(self, deltas: Mapping[str, pa.Table]) -> pa.Table:
+    def apply(self, deltas: Mapping[str, pa.Table], now: datetime | None = None) -> pa.Table:
         """Takes in changes of inputs and returns the changes of the result that they cause.
 
         Args:
             deltas: by input, tables of its columns and int64 `_weight` (absent: all +1; a retraction is negative).
+            now: what `proctime()` is for these rows, UTC if it has no zone; the time on the wall if not given.
 
         Returns:
             The result's columns and `_weight`, no row both added and taken away.
@@ -123,8 +108,9 @@ class View:
         """
         given = {stream: self._given(stream, table) for stream, table in deltas.items()}
         self._begin()
+        self._crew.workers[0].arrival.now_us = SystemClock().now_us() if now is None else microseconds(now)
         for stream in given.keys() - self._read_as.keys():
-            self._ledger.ignore(given[stream])
+            self._crew.workers[0].ledger.ignore(given[stream])
         step = self._graph.step({stream: delta for stream, delta in given.items() if stream in self._read_as})
         return self._done(self._integrate(step))
 
@@ -143,7 +129,14 @@ class View:
         return self._done(self._integrate(None if closed_us is None else self._graph.advance(closed_us)))
 
     def result(self) -> pa.Table:
-        """The rows of the result as they are now, in no order, each as often as it is there."""
+        """The rows of the result as they are now, in no order, each as often as it is there.
+
+        Raises:
+            UserError: the view was made with `keep_result=False`.
+        """
+        if self._result is None:
+            hint = "make the view with keep_result=True, or add up the changes that apply and advance return"
+            raise UserError("the view keeps no copy of its result", hint=hint)
         return expanded(self._result.rows())
 
     def explain(self) -> str:
@@ -152,9 +145,9 @@ class View:
 
     def take_rejects(self) -> pa.RecordBatch | None:
         """The rows rejected since the last call (`REJECT_SCHEMA`), None if there are none."""
-        return self._ledger.take()
+        return self._crew.take_rejects()
 
-    def checkpoint(self, folder: Path, previous: Path | None = None) -> None:
+    def checkpoint(self, folder: Path | str, previous: Path | str | None = None) -> None:
         """Writes everything that the view keeps into `folder` (new or empty), fsynced.
 
         Args:
@@ -165,48 +158,62 @@ class View:
             StorageFailed: the folder is of no use.
         """
         self._begin()
-        files.make(folder)
-        self._graph.checkpoint(folder, previous)
-        self._result.checkpoint(folder / "result", previous / "result" if previous else None)
-        files.save(folder, self._fingerprint, self._watermarks.by_stream, self._ledger)
+        to, before = Path(folder), Path(previous) if previous is not None else None
+        files.make(to)
+        self._graph.checkpoint(to, before)
+        if self._result is not None:
+            self._result.checkpoint(to / "result", before / "result" if before else None)
+        marks = self._watermarks.by_stream
+        header = files.Header(self._sql, self._inputs, read_settings(self._settings.stored()), marks, self._fingerprint)
+        files.save(to, header, self._settings, self._crew)
         self._usable = True
 
     @classmethod
     def restore(
         cls,
-        folder: Path,
-        sql: str,
-        inputs: Mapping[str, pa.Schema],
-        *,
-        key: Sequence[str] = (),
-        emit: Literal["changes", "final"] = "changes",
-        lateness: timedelta = timedelta(0),
-        late: Late | None = None,
-        append_only: Collection[str] = (),
-        without: Collection[str] = (),
-        name: str = "view",
-        file: str | None = None,
-        first_line: int = 1,
-        threads: int = 1,
-    ) -> View:
-        """A view as it was when `checkpoint` was called, given the arguments that it was made with.
+        folder: Path | str,
+        sql: str | None = None,
+        inputs: Mapping[str, pa.Schema] | None = None,
+        **settings: Unpack[Arguments],
+    ) -> Self:
+        """A view as it was when `checkpoint` was called.
+
+        Args:
+            folder: the checkpoint.
+            sql: if given, it must be the SQL that the checkpoint is of, and `inputs` and `settings` must be given too.
+                Else all are the checkpoint's.
+            inputs: as in `View`.
+            settings: those that are to be others than the checkpoint's: `threads`, `keep_result`, `name`.
 
         Raises:
-            UserError: the checkpoint is of other SQL, inputs or settings.
+            UserError: the checkpoint is of other SQL, inputs or settings, or has no copy of the result.
             CorruptCheckpoint: a file is missing, or is not as it was written.
         """
-        view = cls(
-            sql, inputs, key=key, emit=emit, lateness=lateness, late=late, append_only=append_only, without=without,
-            name=name, file=file, first_line=first_line, threads=threads,
-        )  # fmt: skip
-        by_stream = files.load(folder, view._fingerprint, view._ledger)
-        view._graph.restore(folder, view._watermarks.advance(by_stream))
-        view._result = RowStore.restore(folder / "result")
+        source = Path(folder)
+        header = files.read_header(source)
+        view = cls.__new__(cls)
+        if sql is None or inputs is None:
+            stored: Arguments = {**header.settings, **settings}
+            view._prepare(header.sql, header.inputs, Settings(**stored))
+        else:
+            view._prepare(sql, inputs, Settings(**settings))
+        files.require(header, source, view._fingerprint)
+        view._load(source, header)
         return view
 
+    def _load(self, folder: Path, header: files.Header) -> None:
+        files.load(folder, self._crew.workers[0].ledger)
+        self._graph.restore(folder, header.workers, self._watermarks.advance(header.watermarks))
+        if self._result is not None:
+            if not header.settings["keep_result"]:
+                hint = "restore it with keep_result=False"
+                raise UserError(f"the checkpoint {folder} has no copy of the result", hint=hint)
+            self._result = RowStore.restore(folder / "result")
+        self._usable = True
+
     def close(self) -> None:
-        """Gives up the DuckDB connection."""
-        self._session.close()
+        """Gives up the threads and the DuckDB connections."""
+        self._crew.close()
 
     def _known(self, stream: str) -> None:
         if stream not in self._inputs:
@@ -244,7 +251,8 @@ class View:
         change = settled(conform(step, self.schema)) if step is not None else None
         if change is None:
             return weighted(self.schema.empty_table(), _ones(0))
-        self._result.apply(change)
+        if self._result is not None:
+            self._result.apply(change)
         return change
 
 
@@ -254,6 +262,16 @@ def _plan(analysis: Analysis) -> Plan:
     if analysis.plan is None:
         raise InvariantBroken("a SELECT without mistakes has no plan")
     return analysis.plan
+
+
+def _crew(settings: Settings) -> Crew:
+    memory, arrival = Memory(), Arrival()
+    return Crew(
+        [
+            Worker(Session(), Ledger(settings.name), settings.policy, memory, number, settings.threads, arrival)
+            for number in range(settings.threads)
+        ]
+    )
 
 
 def _ones(count: int) -> Longs:

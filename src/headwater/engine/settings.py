@@ -1,0 +1,117 @@
+"""How a view is to work: its settings, and how a checkpoint remembers them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, TypedDict
+
+from headwater.engine.worker import Late
+from headwater.sql.fast_paths import Options
+
+Stored = dict[str, "str | int | list[str]"]
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Arguments(TypedDict, total=False):
+    """The settings as arguments of `View`; see `Settings` for what each does."""
+
+    key: Sequence[str]
+    emit: Literal["changes", "final"]
+    lateness: timedelta
+    late: Late | None
+    append_only: Collection[str]
+    without: Collection[str]
+    threads: int
+    keep_result: bool
+    name: str
+    file: str | None
+    first_line: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a view.
+
+    Attributes:
+        key: columns that identify a row of the result; () to infer it.
+        emit: `changes` gives every change at once; `final` gives each time window once, when it is closed.
+        lateness: how long after its end, in event time, a window stays open.
+        late: what becomes of rows whose windows are all closed: `update` the result (default of `changes`; state is
+            kept for ever), `reject` into the ledger (default of `final`), or `drop`, counted.
+        append_only: inputs that never have retractions; nothing is kept for those then.
+        without: fast paths (`headwater.sql.fast_paths.FAST_PATHS`) that are not to be used.
+        threads: how many workers share out the keys, each on a thread of its own.
+        keep_result: whether the rows of the result are kept for `View.result`; its changes are returned in any case.
+        name: what rejects are filed under.
+        file: file to name in errors.
+        first_line: line of `file` on which the SQL begins.
+    """
+
+    key: Sequence[str] = ()
+    emit: Literal["changes", "final"] = "changes"
+    lateness: timedelta = timedelta(0)
+    late: Late | None = None
+    append_only: Collection[str] = ()
+    without: Collection[str] = ()
+    threads: int = 1
+    keep_result: bool = True
+    name: str = "view"
+    file: str | None = None
+    first_line: int = 1
+
+    @property
+    def options(self) -> Options:
+        """What the planner may do."""
+        return Options(self.emit, frozenset(self.append_only), frozenset(self.without))
+
+    @property
+    def policy(self) -> Late:
+        """What becomes of late rows."""
+        return self.late or ("reject" if self.emit == "final" else "update")
+
+    @property
+    def text(self) -> str:
+        """All that gives state its meaning: the same for settings under which a checkpoint may be restored."""
+        return f"{self.options.text} {self.lateness} {self.late}"
+
+    def stored(self) -> Stored:
+        """For the manifest of a checkpoint."""
+        return {
+            "key": list(self.key),
+            "emit": self.emit,
+            "lateness_us": self.lateness // _MICROSECOND,
+            "late": self.late or "",
+            "append_only": sorted(self.append_only),
+            "without": sorted(self.without),
+            "threads": self.threads,
+            "keep_result": int(self.keep_result),
+            "name": self.name,
+        }
+
+
+def read_settings(stored: Mapping[str, object]) -> Arguments:
+    """What `Settings.stored` wrote, as arguments.
+
+    Raises:
+        KeyError: it has another form.
+    """
+    emit: Literal["changes", "final"] = "final" if stored["emit"] == "final" else "changes"
+    lates: dict[object, Late] = {"update": "update", "reject": "reject", "drop": "drop"}
+    return Arguments(
+        key=_texts(stored["key"]),
+        emit=emit,
+        lateness=int(str(stored["lateness_us"])) * _MICROSECOND,
+        late=lates.get(stored["late"]),
+        append_only=_texts(stored["append_only"]),
+        without=_texts(stored["without"]),
+        threads=int(str(stored["threads"])),
+        keep_result=bool(stored["keep_result"]),
+        name=str(stored["name"]),
+    )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()

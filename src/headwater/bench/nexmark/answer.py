@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from headwater.bench.nexmark.generator import Batch
 from headwater.bench.nexmark.queries import INPUTS, Query
+from headwater.bench.stopwatch import Stopwatch
 from headwater.change import WEIGHT
-from headwater.clock import Clock
 from headwater.sql.prelude import connect
 
 TOLERANCE = 1e-9
@@ -20,24 +20,22 @@ TOLERANCE = 1e-9
 _REPEATS, _REPEAT_UNDER_S = 3, 3.0
 
 
-def answer(query: Query, batches: Iterable[Batch], threads: int, clock: Clock) -> tuple[pa.Table, float]:
-    """DuckDB's answer, and the seconds from its tables to an Arrow table: the best of three if it is quick.
+def answer(query: Query, batches: Iterable[Batch], threads: int, watch: Stopwatch) -> pa.Table:
+    """DuckDB's answer, from its tables to an Arrow table: timed three times if it is quick.
 
     Args:
         query: what is asked.
         batches: all rows; loading them is not timed.
         threads: DuckDB's.
-        clock: what seconds are taken from.
+        watch: takes each time as a lap.
     """
     connection = connect(threads)
     _load(connection, batches)
-    laps: list[float] = []
-    while not laps or (len(laps) < _REPEATS and sum(laps) < _REPEAT_UNDER_S):
-        started_s = clock.monotonic_s()
-        result = connection.sql(query.sql).to_arrow_table()
-        laps.append(clock.monotonic_s() - started_s)
+    while not watch.laps_s or (len(watch.laps_s) < _REPEATS and watch.seconds < _REPEAT_UNDER_S):
+        with watch:
+            result = connection.sql(query.sql).to_arrow_table()
     connection.close()
-    return result, min(laps)
+    return result
 
 
 def _load(connection: duckdb.DuckDBPyConnection, batches: Iterable[Batch]) -> None:

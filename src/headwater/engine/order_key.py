@@ -2,9 +2,9 @@
 
 A value of fixed width becomes its bits, changed so that they compare as an unsigned number, behind one bit that puts
 NULL first or last; the bits of one column follow those of the other. What is of no fixed width (texts, lists, structs)
-goes through DuckDB's `create_sort_key`, whose bytes compare as the values do: its first bytes stand in the
-words, all of it in the *tail*, which is only made for rows whose words are equal. Columns that only break ties come
-last, and those that no longer fit a few words are left to the tail as well.
+goes through DuckDB's `create_sort_key`, whose bytes compare as the values do, into the *tail*, which
+is only made for rows whose words are equal; where such a column comes first, the first bytes are the words. Columns
+that only break ties come last, and those that no longer fit a few words are left to the tail as well.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class OrderKey:
             bits, count = bits + own + nulls, count + 1
         self._packed, self._rest = tuple(orderings[:count]), tuple(orderings[count:])
         self._fixed_words = -(-bits // 64)
-        self._prefix = count < wanted
+        self._prefix = not count and bool(wanted)
         self.width = self._fixed_words + self._prefix
         """Words per order key."""
 
@@ -66,6 +66,11 @@ class OrderKey:
     def has_tails(self) -> bool:
         """Whether equal words do not mean equal order."""
         return bool(self._rest)
+
+    @property
+    def word_columns(self) -> list[str]:
+        """The columns that `words` needs."""
+        return [ordering.column for ordering in (*self._packed, *self._rest[: self._prefix])]
 
     @property
     def tail_columns(self) -> list[str]:

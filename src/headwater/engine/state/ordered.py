@@ -16,7 +16,7 @@ from headwater.engine.state.memory import Memory
 from headwater.engine.state.ordered_kernels import Ints
 from headwater.engine.state.tails import Tails
 from headwater.errors import InvariantBroken
-from headwater.index.kernels import Longs, Words
+from headwater.index.kernels import Longs, Mask, Words
 from headwater.index.row_encoding import EncodedRows
 
 TailsOf = Callable[[Longs], EncodedRows]
@@ -134,6 +134,16 @@ class OrderedRows:
     def upper_bound(self, groups: Longs, words: Words, tails: EncodedRows | None = None) -> Longs:
         """The weight of what stands in each group before an order key or is equal to it."""
         return self._bound(groups, words, tails, True)
+
+    def surpass(self, groups: Longs, words: Words, n: int) -> Mask:
+        """Which order keys would be among the first `n` of their groups, in which no more than that are: those that may
+        come before the last, by their tails perhaps. Of equals the older ones stay."""
+        out = np.empty(len(groups), np.bool_)
+        kernels.surpass(
+            self._nodes, self._links, self._words, self._roots, self._stride, groups,
+            np.ascontiguousarray(words).reshape(-1), n, self._tails_of is not None, out,
+        )  # fmt: skip
+        return out
 
     @property
     def _links(self) -> Ints:

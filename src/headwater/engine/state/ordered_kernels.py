@@ -18,7 +18,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from headwater.index.kernels import Longs, Words, compiled, inlined
+from headwater.index.kernels import Longs, Mask, Words, compiled, inlined
 
 Ints = NDArray[np.int32]
 
@@ -358,6 +358,32 @@ def bounds(
             else:
                 at = np.int64(links[(at - 1) * wide + LEFT])
         out[i] = before
+
+
+@compiled(types.void(_longs, _ints, _words, _ints, _int, _longs, _words, _int, types.boolean, types.boolean[::1]))
+def surpass(
+    nodes: Longs,
+    links: Ints,
+    words: Words,
+    roots: Ints,
+    stride: int,
+    groups: Longs,
+    heads: Words,
+    n: int,
+    ties: bool,
+    out: Mask,
+) -> None:
+    """Whether each order key comes before the last entry of its group or, where `ties`, has its words; true in a group
+    of a weight below `n`."""
+    width, wide = stride - ORDER, 2 * stride
+    for i in range(len(groups)):
+        at = np.int64(roots[groups[i]])
+        out[i] = True
+        if _weight_of(nodes, stride, at) >= n:
+            while links[(at - 1) * wide + RIGHT]:
+                at = np.int64(links[(at - 1) * wide + RIGHT])
+            order = _order(heads, i * width, words, (at - 1) * stride + ORDER, width)
+            out[i] = order < 0 or (ties and order == 0)
 
 
 @compiled(types.void(_words, _int, _words, _longs))

@@ -1,0 +1,117 @@
+"""The lists that `TopOperator` shows, before and after a step, and what changes from one to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.engine.operators import top_kernels as kernels
+from headwater.engine.state.ordered import OrderedRows
+from headwater.engine.state.row_store import RowStore
+from headwater.index.kernels import Bytes, Longs
+
+_NONE = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Entries in order, group after group.
+
+    Attributes:
+        entries: the entries.
+        copies: how often each stands there.
+        offsets: where each group's begin, and the end.
+    """
+
+    entries: Longs
+    copies: Longs
+    offsets: Longs
+
+    def then(self, other: Lists) -> Lists:
+        """These groups and those of `other`."""
+        if len(self.offsets) <= 1:
+            return other
+        offsets = np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]])
+        both = ((self.entries, other.entries), (self.copies, other.copies))
+        return Lists(*(np.concatenate(pair) for pair in both), offsets)
+
+    def expanded(self) -> tuple[Longs, Longs]:
+        """Every entry as often as it stands there, and offsets into that."""
+        if (self.copies == 1).all():
+            return self.entries, self.offsets
+        offsets = np.empty_like(self.offsets)
+        kernels.offsets_by_weight(self.offsets, self.copies, offsets)
+        return np.repeat(self.entries, self.copies), offsets
+
+
+class Gone:
+    """What a step's retractions take out of the lists, noted before the rows are forgotten and their slots used again.
+
+    Args:
+        rows: the rows.
+        tree: their order.
+        window: gives what is shown of groups.
+        shown: the columns that go out.
+    """
+
+    def __init__(
+        self, rows: RowStore, tree: OrderedRows, window: Callable[[Longs], Lists], shown: Sequence[str]
+    ) -> None:
+        self._store, self._tree, self._window, self._shown = rows, tree, window, shown
+        self._before = Lists(_NONE, _NONE, np.zeros(1, np.int64))
+        self._rows: pa.Table | None = None
+        self._entries = _NONE
+        self.groups = _NONE
+
+    @property
+    def count(self) -> int:
+        """How many rows that were shown are gone."""
+        return len(self._entries)
+
+    def note(self, slots: Longs, taken: Longs) -> None:
+        """Rows are about to lose weight: takes them out of the tree, and keeps those that were shown."""
+        self.groups = np.unique(self._tree.rank_of(slots)[1])
+        self._before = self._window(self.groups)
+        dead = self._store.weights_of(slots) == taken
+        self._tree.reweigh(slots[~dead], -taken[~dead])
+        self._tree.remove(slots[dead])
+        self._entries = np.intersect1d(slots[dead], self._before.entries)
+        self._rows = self._store.take(self._entries, self._shown)
+
+    def lists(self, others: Lists, base: int) -> Lists:
+        """What was shown of the groups noted, rows gone named by their number from `base` on; then `others`."""
+        entries = self._before.entries.copy()
+        if self.count:
+            at = np.minimum(np.searchsorted(self._entries, entries), self.count - 1)
+            dead = self._entries[at] == entries
+            entries[dead] = base + at[dead]
+        return Lists(entries, self._before.copies, self._before.offsets).then(others)
+
+    def rows(self, numbers: Longs) -> pa.Table:
+        """The rows that are gone, by number."""
+        if self._rows is None:
+            raise IndexError(numbers)
+        return self._rows.take(pa.array(numbers))
+
+
+def changes(before: Lists, after: Lists, marks: Bytes, placed: bool) -> tuple[Longs, Longs, Longs]:
+    """What makes `after` of `before`: entries, weights and, if `placed`, places in the lists from 0.
+
+    Args:
+        marks: zeros by entry, and left so.
+        placed: an entry at another place is another row.
+    """
+    if placed:
+        (old, old_offsets), (new, new_offsets) = before.expanded(), after.expanded()
+        entries, weights, places = (np.empty(len(old) + len(new), np.int64) for _ in range(3))
+        count = kernels.renumbered(old, old_offsets, new, new_offsets, entries, weights, places)
+        return entries[:count], weights[:count], places[:count]
+    entries, weights = (np.empty(len(before.entries) + len(after.entries) + 1, np.int64) for _ in range(2))
+    count = kernels.differ(
+        before.entries, before.copies, before.offsets, after.entries, after.copies, after.offsets,
+        marks, entries, weights,
+    )  # fmt: skip
+    return entries[:count], weights[:count], _NONE

@@ -19,12 +19,13 @@ from headwater.engine.operators.linear import LinearOperator
 from headwater.engine.operators.recompute import RecomputeOperator
 from headwater.engine.operators.session import SessionOperator
 from headwater.engine.operators.stamped import StampedOperator
+from headwater.engine.operators.top import TopOperator
 from headwater.engine.operators.union import UnionOperator
 from headwater.engine.operators.windowed import WindowedOperator
 from headwater.engine.placement import Exchange, Place, places, stages
 from headwater.engine.share import Share, sliced, split
 from headwater.engine.worker import Worker
-from headwater.sql.plan import Aggregate, Gate, Join, Linear, Node, Plan, Recompute, Scan, Union, Windowed
+from headwater.sql.plan import Aggregate, Gate, Join, Linear, Node, Plan, Recompute, Scan, Top, Union, Windowed
 from headwater.sql.window_plan import Session, Stamped
 
 _FEW_ROWS = 4096
@@ -102,6 +103,8 @@ class Graph:
                 return JoinOperator(node, worker)
             case Recompute():
                 return RecomputeOperator(node, worker)
+            case Top():
+                return TopOperator(node, worker)
             case Gate():
                 return GateOperator(node, worker)
         raise TypeError(f"no operator for {type(node).__name__}")

@@ -43,6 +43,7 @@ class FromClause:
         environment: what relation names inside subqueries stand for.
         compile: compiles subqueries.
         mapping: what the qualified columns have become so far.
+        read: what is computed over the sources once their own conditions are applied.
     """
 
     planner: Planner
@@ -52,6 +53,7 @@ class FromClause:
     environment: Environment
     compile: Compile
     mapping: dict[str, exp.Expr] = field(default_factory=dict)
+    read: list[exp.Expr] = field(default_factory=list)
 
 
 def begin(planner: Planner, select: exp.Select, environment: Environment, compile_: Compile) -> FromClause:
@@ -158,20 +160,67 @@ def _join_all(clause: FromClause, where: list[exp.Expr]) -> tuple[Node, list[exp
     aliases = list(clause.sources)
     kinds = [_kind(found) for found in clause.joins]
     inner = all(kind.word == "INNER" and not kind.asof for kind in kinds)
-    pool = [*where, *(part for found in clause.joins for part in conjuncts(found.args.get("on")))] if inner else where
+    ons = [conjuncts(found.args.get("on")) for found in clause.joins]
+    pool = [*where, *(part for on in ons for part in on)] if inner else where
     tables_only = [alias for alias in aliases if clause.sources[alias] is not None]
     safe = [alias for alias in tables_only if not _nullable(aliases.index(alias), kinds)]
     pushed = {alias: [part for part in pool if tables(part) == {alias}] for alias in safe}
     rest = [part for part in pool if not any(part in parts for parts in pushed.values())]
+    later = _after_joins(clause)
+    if inner:
+        ons = [[] for _ in clause.joins]
+    own = {alias: _own_part(alias, kind, on) for alias, kind, on in zip(aliases[1:], kinds, ons, strict=True)}
+    clause.read = [*later, *rest, *(part for alias, on in zip(aliases[1:], ons, strict=True) for part in on
+                                    if part not in own[alias])]  # fmt: skip
     node = _prepare(clause, aliases[0], pushed.get(aliases[0], []))
     seen = {aliases[0]}
-    for alias, found, kind in zip(aliases[1:], clause.joins, kinds, strict=True):
+    for number, (alias, found, kind) in enumerate(zip(aliases[1:], clause.joins, kinds, strict=True)):
         fitting = [part for part in rest if inner and alias in tables(part) and tables(part) <= seen | {alias}]
         rest = [part for part in rest if part not in fitting]
-        on = fitting if inner else conjuncts(found.args.get("on"))
-        node = _join_one(clause, node, seen, alias, found, kind, on, pushed.get(alias, []))
+        on = fitting if inner else [part for part in ons[number] if part not in own[alias]]
+        wanted = [*later, *rest, *(part for parts in ons[number + 1 :] for part in parts)]
+        one = OneJoin(alias, found, kind, on, [*pushed.get(alias, []), *own[alias]], wanted)
+        node = _join_one(clause, node, seen, one)
         seen.add(alias)
     return node, rest
+
+
+def _after_joins(clause: FromClause) -> list[exp.Expr]:
+    """The parts of the SELECT that are computed over the joined rows, whatever the joins leave over."""
+    parts = [clause.select.args[name] for name in clause.select.args if name not in ("from_", "joins", "where")]
+    flat = [part for found in parts for part in (found if isinstance(found, list) else [found])]
+    subqueries = [part for part in conjuncts(clause.select.args.get("where")) if has_subquery(part)]
+    joined = zip(list(clause.sources.values())[1:], clause.joins, strict=True)
+    unnested = [found.this for node, found in joined if node is None]
+    return [part for part in [*flat, *subqueries, *unnested] if isinstance(part, exp.Expr)]
+
+
+def _own_part(alias: str, kind: JoinKind, on: list[exp.Expr]) -> list[exp.Expr]:
+    """What of an ON clause may as well be applied to the right side before the join."""
+    if kind.word not in ("INNER", "LEFT", "SEMI", "ANTI") or kind.asof:
+        return []
+    return [part for part in on if tables(part) == {alias} and not has_subquery(part)]
+
+
+@dataclass(frozen=True)
+class OneJoin:
+    """One JOIN of a FROM clause.
+
+    Attributes:
+        alias: the FROM item joined.
+        found: as it was written.
+        kind: its kind.
+        on: what is to be evaluated over pairs.
+        pushed: conditions over the item alone.
+        wanted: expressions that are computed over the result.
+    """
+
+    alias: str
+    found: exp.Join
+    kind: JoinKind
+    on: list[exp.Expr]
+    pushed: list[exp.Expr]
+    wanted: list[exp.Expr]
 
 
 def _kind(found: exp.Join) -> JoinKind:
@@ -186,22 +235,18 @@ def _nullable(index: int, kinds: Sequence[JoinKind]) -> bool:
     return own or any(kind.word in ("RIGHT", "FULL") or kind.asof for kind in kinds[max(index - 1, 0) :])
 
 
-def _join_one(
-    clause: FromClause, node: Node, seen: set[str], alias: str, found: exp.Join, kind: JoinKind,
-    on: list[exp.Expr], pushed: list[exp.Expr],
-) -> Node:  # fmt: skip
-    if clause.sources[alias] is None:
-        return _unnest(clause, node, found, kind, on)
-    own = [part for part in on if tables(part) == {alias} and not has_subquery(part)]
-    pushable = kind.word in ("INNER", "LEFT", "SEMI", "ANTI") and not kind.asof
-    right = _prepare(clause, alias, [*pushed, *own] if pushable else pushed)
+def _join_one(clause: FromClause, node: Node, seen: set[str], one: OneJoin) -> Node:
+    if clause.sources[one.alias] is None:
+        return _unnest(clause, node, one.found, one.kind, [*one.on, *one.pushed])
+    right = _prepare(clause, one.alias, one.pushed)
     left_map = {key: column(node.name, ref.name) for key, ref in clause.mapping.items() if ref.name in node.names}
     mapping = {**left_map, **{key: ref for key, ref in clause.mapping.items() if key not in left_map}}
-    pairs, rest = split_equalities([part for part in on if not (pushable and part in own)], seen, {alias})
+    pairs, rest = split_equalities(one.on, seen, {one.alias})
     if any(has_subquery(part) for part in rest):
         raise CannotDecompose("a subquery in ON")
     pairs = [Pair(substitute(p.left, mapping), substitute(p.right, mapping), p.null_safe) for p in pairs]
-    parts = JoinParts(kind, node, right, tuple(pairs), tuple(substitute(part, mapping) for part in rest))
+    wanted = frozenset(mapping[text(c)].name for c in columns(one.wanted) if text(c) in mapping)
+    parts = JoinParts(one.kind, node, right, tuple(pairs), tuple(substitute(part, mapping) for part in rest), wanted)
     joined = join(clause.planner, parts)
     clause.mapping = {key: column(joined.name, ref.name) for key, ref in mapping.items() if ref.name in joined.names}
     return joined
@@ -243,12 +288,12 @@ def _argument_first(clause: FromClause, node: Node, item: exp.Expr) -> tuple[Nod
 
 
 def _prepare(clause: FromClause, alias: str, where: list[exp.Expr]) -> Node:
-    """A source reduced to the columns used and the rows wanted, columns named `alias.column`."""
+    """A source reduced to the columns read after this and the rows wanted, columns named `alias.column`."""
     node = clause.sources[alias]
     if node is None:
         raise CannotDecompose("UNNEST before a table")
     real = {name.lower(): name for name in node.names}
-    used = [c.name for c in columns([clause.select]) if c.table == alias and c.name in real] or list(real)[:1]
+    used = [c.name for c in columns(clause.read) if c.table == alias and c.name in real] or list(real)[:1]
     own = {text(column(alias, name)): column(node.name, real[name]) for name in real}
     selected = [(column(node.name, real[name]), f"{alias}.{name}") for name in used]
     prepared = clause.planner.linear(node, selected, [substitute(part, own) for part in where])

@@ -124,15 +124,14 @@ class Chunks:
 
     def add(self, rows: pa.Table) -> Longs:
         """Stores rows and returns the slots that they are given."""
-        slots = self._take_slots(rows.num_rows)
-        whole = rows.combine_chunks()
-        for start in range(0, len(slots), _MOST_ROWS):
-            for batch in whole.slice(start, _MOST_ROWS).to_batches():
-                # A concatenation copies: else the rows would keep all that they were cut from.
-                own = self._memory.kept(pa.concat_batches([batch, batch.slice(0, 0)]))
-                part, slots_left = slots[start : start + len(batch)], len(batch)
-                named = part.astype(np.uint32) if self._places is not None else None
-                self._place(Chunk(own, int(part[0]), named, slots_left))
+        slots, start = self._take_slots(rows.num_rows), 0
+        for batch in rows.combine_chunks().to_batches(max_chunksize=_MOST_ROWS):
+            # A concatenation copies: else the rows would keep all that they were cut from.
+            own = self._memory.kept(pa.concat_batches([batch, batch.slice(0, 0)]))
+            part = slots[start : start + len(batch)]
+            named = self._own(part) if self._places is not None else None
+            self._place(Chunk(own, int(part[0]), named, len(batch)))
+            start += len(batch)
         return slots
 
     def adopt(self, rows: pa.RecordBatch, alive: Mask, name: str) -> Longs:
@@ -143,7 +142,7 @@ class Chunks:
         slots = self._take_slots(living)
         named = None
         if self._places is not None:
-            named = np.full(len(alive), DEAD, np.uint32)
+            named = self._own(np.full(len(alive), DEAD))
             named[alive] = slots
         self._place(Chunk(self._memory.kept(rows), int(slots[0]) if living else 0, named, living, name))
         return slots
@@ -213,8 +212,14 @@ class Chunks:
         ordered = first.slots is None and second.slots is None
         first, second = first.compacted(), second.compacted()
         rows = self._memory.kept(pa.concat_batches([first.rows, second.rows]))
-        slots = None if ordered else np.concatenate([first.all_slots(), second.all_slots()])
+        slots = None if ordered else self._own(np.concatenate([first.all_slots(), second.all_slots()]))
         return Chunk(rows, first.first, slots, first.living + second.living)
+
+    def _own(self, slots: Longs | Slots) -> Slots:
+        """A copy of slots that is kept long."""
+        copy = self._memory.grown(np.zeros(0, np.uint32), len(slots))
+        copy[:] = slots
+        return copy
 
     def _take_slots(self, count: int) -> Longs:
         """Slots to fill: those freed before, then new ones."""
@@ -237,7 +242,7 @@ class Chunks:
             return
         self._places = self._memory.grown(np.zeros(0, np.uint32), self._fresh)
         for number, chunk in self._numbered.items():
-            chunk.slots = chunk.all_slots()
+            chunk.slots = self._own(chunk.all_slots())
             self._point(number, chunk)
 
     def _place(self, chunk: Chunk) -> None:

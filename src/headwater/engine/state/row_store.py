@@ -103,6 +103,7 @@ class RowStore:
         Raises:
             InvariantBroken: a row that is not there is retracted (its weight would be negative), or any row if the
                 store is append-only. The store stays as it is.
+            StorageFailed: the memory budget is used up, and so is the disk. The store is of no more use.
         """
         rows = self._own_columns(delta)
         weights = delta.column(WEIGHT).to_numpy()

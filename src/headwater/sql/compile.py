@@ -15,6 +15,7 @@ from headwater.sql.rules.aggregate import aggregate
 from headwater.sql.rules.finish import finish
 from headwater.sql.rules.from_clause import begin, block_of, build
 from headwater.sql.rules.partition import inline_named_windows, partition
+from headwater.sql.rules.rank_bound import bound_ranks
 from headwater.sql.rules.set_operation import set_operation
 from headwater.sql.rules.source import Environment, constant, localise, renamed
 
@@ -33,6 +34,7 @@ def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options
     inner = compile_query(planner, query, {})
     root = planner.linear(inner, [(column(inner.name, old), new) for old, new in zip(inner.names, names, strict=True)])
     renamed_to = dict(zip(inner.names, names, strict=True))
+    root = bound_ranks(root, Plan(root).nodes())
     return Plan(root, tuple(renamed_to[name] for name in planner.keys.get(inner, ())))
 
 

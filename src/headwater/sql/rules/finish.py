@@ -66,7 +66,7 @@ def _order_sql(source: Node, order: Sequence[exp.Ordered], names: Sequence[str])
 def _distinct_on(block: Block, outputs: list[tuple[exp.Expr, str]]) -> Node:
     """DISTINCT ON: per key the first row in order."""
     keys = _hidden(block, block.distinct_on or [], "k", outputs)
-    hidden = _hidden(block, block.order, "o", outputs)
+    hidden = _hidden(block, block.order, "o", [*outputs, *keys])
     source = block.project(_distinct([*keys, *hidden, *outputs]))
     names = [name for _, name in outputs]
     order = _order(block, hidden, source.name)

@@ -58,7 +58,7 @@ def partition(block: Block) -> None:
     while calls:
         alike = _alike(calls)
         if len(alike) > 1 or not _ranked(block, alike[0], made):
-            _recomputed(block, alike, made)
+            _recomputed(block, alike, made, len(alike) == len(calls))
         made += len(alike)
         calls = _calls(block)
         _settle(block, calls)
@@ -135,14 +135,14 @@ def _follow(block: Block, node: Node, calls: Mapping[str, str]) -> None:
     block.move(node, mapping)
 
 
-def _recomputed(block: Block, calls: Sequence[exp.Window], made: int) -> None:
-    """Replaces calls by columns of a recompute."""
+def _recomputed(block: Block, calls: Sequence[exp.Window], made: int, last: bool) -> None:
+    """Replaces calls by columns of a recompute; the last one applies QUALIFY."""
     keys = [(key, internal("p", i)) for i, key in enumerate(_common_partition(calls))]
     arguments = Arguments(block.planner, block.node, {text(key): name for key, name in keys})
     rewritten = [arguments.rewritten(call) for call in calls]
     source = block.project([*keys, *arguments.columns, *_carried(block, calls, rewritten)])
     named = [internal("w", made + i) for i in range(len(calls))]
-    node = _recompute(block, source, keys, Calls(calls, rewritten, named))
+    node = _recompute(block, source, keys, Calls(calls, rewritten, named), last)
     _follow(block, node, {text(call): name for call, name in zip(calls, named, strict=True)})
 
 
@@ -172,8 +172,8 @@ def _common_partition(calls: Sequence[exp.Window]) -> list[exp.Expr]:
     return [e for key, e in partitions[0].items() if all(key in other for other in partitions)]
 
 
-def _recompute(block: Block, source: Node, keys: Sequence[tuple[exp.Expr, str]], calls: Calls) -> Node:
-    """The recompute; what of QUALIFY is sure to be true of a row only then is not kept as its result."""
+def _recompute(block: Block, source: Node, keys: Sequence[tuple[exp.Expr, str]], calls: Calls, last: bool) -> Node:
+    """The recompute; the last one keeps no rows as its result of which QUALIFY is not true, where that cannot fail."""
     inner: dict[str, exp.Expr] = {text(column(block.node.name, n)): column(source.name, n) for n in source.names}
     settled = [_break_ties(substitute(call, inner), source) for call in calls.rewritten]
     listed = [text(column(source.name, name)) for name in source.names]
@@ -183,7 +183,7 @@ def _recompute(block: Block, source: Node, keys: Sequence[tuple[exp.Expr, str]],
     outer = {text(call): exp.column(name, quoted=True) for call, name in zip(calls.given, calls.named, strict=True)}
     outer |= {text(column(block.node.name, n)): exp.column(n, quoted=True) for n in source.names}
     qualify = [(part, substitute(part, outer)) for part in conjuncts(block.qualify)]
-    sure = [part for part, moved in qualify if moved.find(exp.Window) is None and not can_fail(moved, types)]
+    sure = [part for part, moved in qualify if last and not can_fail(moved, types)]
     condition = conjunction(moved for part, moved in qualify if part in sure)
     if condition:
         sql = f"SELECT * FROM ({sql}) WHERE {condition}"

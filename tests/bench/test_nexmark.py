@@ -16,8 +16,6 @@ from headwater.bench.tally import Tally
 from headwater.errors import UserError
 from headwater.sql.fast_paths import FAST_PATHS
 
-PENDING = {"q11": "SESSION", "q12": "windows of processing time"}
-QUERIES = [pytest.param(n, marks=pytest.mark.skip(reason=PENDING[n])) if n in PENDING else n for n in NAMES]
 LONGER = {"q23": 3}
 """q23 matches nobody before 1,000 people are there."""
 
@@ -29,7 +27,7 @@ CUTS = [
 ]
 
 
-@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("query", NAMES)
 @pytest.mark.parametrize(("threads", "batch", "rate"), CUTS)
 def test_it_adds_up_to_duckdbs_answer(query: str, threads: int, batch: int, rate: float) -> None:
     events = 20_000 * LONGER.get(query, 1)
@@ -38,7 +36,7 @@ def test_it_adds_up_to_duckdbs_answer(query: str, threads: int, batch: int, rate
     assert figures["rows"] > 0 or query == "q8", "only who sells at once can be in q8, which is rare where time is long"
 
 
-@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("query", NAMES)
 def test_it_adds_up_without_fast_paths(query: str) -> None:
     figures = run(
         query, events=3_000, batch=500, rate=20.0, verify=True, warm_up=False, without=list(FAST_PATHS)

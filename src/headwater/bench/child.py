@@ -34,10 +34,16 @@ def measure(function: str, arguments: Mapping[str, object], timeout_s: float | N
     except subprocess.TimeoutExpired:
         return {"error": f"took longer than {timeout_s:,.0f} s"}
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [""])[-1]
-        return {"error": f"exit code {done.returncode}: {last[:300]}"}
+        return {"error": f"exit code {done.returncode}: {_reason(done.stderr)}"}
     figures: Figures = json.loads(done.stdout)
     return figures
+
+
+def _reason(stderr: str) -> str:
+    """The last line of what a process said, and the line of code that it names last."""
+    lines = stderr.strip().splitlines() or [""]
+    places = [line.strip() for line in lines if line.lstrip().startswith("File ")]
+    return " at ".join([lines[-1][:200], *places[-1:]])
 
 
 def main(function: str) -> None:

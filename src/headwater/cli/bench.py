@@ -97,6 +97,45 @@ def nexmark(
     return output.WRONG_DATA if wrong else output.OK
 
 
+@app.command
+def incremental(
+    *,
+    rows: str = "50000,5000000",
+    only: str = "all",
+    limit: float = 600,
+    memory: float = 6,
+    json: bool = False,
+) -> int:
+    """Apply 1,000 changes to each construct of SQL with few rows behind it and with many.
+
+    A third of the changes are retractions. Each construct runs at each size in a process of its own. It fails if one
+    that is no last resort takes more than three times as long with many rows as with few.
+
+    Args:
+        rows: How many rows, few and many.
+        only: Which constructs, such as left_join,median_by_key; or all.
+        limit: Seconds that one may take at one size, loading included.
+        memory: GB that one may take.
+        json: Print one JSON object.
+    """
+    from headwater.bench.incremental import constructs, suite
+
+    few, _, many = rows.partition(",")
+    sizes = (int(few), int(many or few))
+    result = suite.suite(
+        constructs.chosen(only), sizes, (limit, int(memory * 1e9)),
+        lambda one: output.note("  ".join(suite.lines([one], sizes)[0])),
+    )  # fmt: skip
+    if json:
+        output.print_json(result)
+    else:
+        output.print_table(suite.HEADER, suite.lines(result["constructs"], sizes))
+    slow = suite.slow(result["constructs"])
+    if slow:
+        output.note(f"follow the history, or did not run: {', '.join(slow)}")
+    return output.WRONG_DATA if slow else output.OK
+
+
 def _print(figures: dict[str, float], json: bool) -> int:
     if json:
         output.print_data(dumps({"v": 1, **figures}))

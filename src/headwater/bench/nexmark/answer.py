@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.bench.nexmark.generator import Batch
-from headwater.bench.nexmark.queries import INPUTS, Query
+from headwater.bench.nexmark.queries import Query
 from headwater.bench.stopwatch import Stopwatch
 from headwater.change import WEIGHT
 from headwater.sql.prelude import connect
@@ -33,19 +33,19 @@ def answer(query: Query, batches: Iterable[Batch], threads: int, watch: Stopwatc
     _load(connection, batches)
     while not watch.laps_s or (len(watch.laps_s) < _REPEATS and watch.seconds < _REPEAT_UNDER_S):
         with watch:
-            result = connection.sql(query.sql).to_arrow_table()
+            result = connection.sql(query.batch_sql).to_arrow_table()
     connection.close()
     return result
 
 
 def _load(connection: duckdb.DuckDBPyConnection, batches: Iterable[Batch]) -> None:
-    for stream, schema in INPUTS.items():
-        connection.register("given", schema.empty_table())
-        connection.execute(f"CREATE TABLE {stream} AS FROM given")
+    known: set[str] = set()
     for batch in batches:
         for stream, rows in batch.items():
             connection.register("given", rows)
-            connection.execute(f"INSERT INTO {stream} FROM given")
+            into = f"INSERT INTO {stream}" if stream in known else f"CREATE TABLE {stream} AS"
+            connection.execute(f"{into} FROM given")
+            known.add(stream)
     connection.unregister("given")
 
 

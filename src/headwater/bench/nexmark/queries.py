@@ -14,6 +14,8 @@ from headwater.errors import UserError
 NAMES = tuple(f"q{number}" for number in range(24))
 SIDE_INPUT = "side_input"
 SIDE_ROWS = 10_000
+ARRIVAL = "arrival"
+_PROCESSING_TIME = "proctime()"
 APPEND_ONLY = ("person", "auction", "bid", SIDE_INPUT)
 """Streams without retractions, which is all of them."""
 
@@ -32,6 +34,16 @@ class Query:
 
     name: str
     sql: str
+
+    @property
+    def batch_sql(self) -> str:
+        """What DuckDB is asked over all rows: the same, but when a row came in is in its column `arrival`."""
+        return self.sql.replace(_PROCESSING_TIME, ARRIVAL)
+
+    @property
+    def by_arrival(self) -> bool:
+        """Whether the answer hangs on when batches came in (q12)."""
+        return _PROCESSING_TIME in self.sql
 
 
 def query(name: str) -> Query:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -68,9 +67,10 @@ def run(name: str, **settings: Any) -> Figures:
     query, clock = queries.query(name), SystemClock()
     with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
         recording = Recording(Path(folder) / "changes.arrow") if chosen.verify else None
-        figures = _incremental(query, chosen, clock, Path(folder) / "state", recording)
+        figures, arrivals = _incremental(query, chosen, clock, Path(folder) / "state", recording)
         watch = Stopwatch(clock)
-        batch = answer(query, _feed(query, chosen), chosen.threads, watch)
+        feed = _arrived(query, _feed(query, chosen), arrivals)
+        batch = answer(query, feed, chosen.threads, watch)
         best_s = min(watch.laps_s)
         figures |= {"duckdb_s": best_s, "of_duckdb": figures["seconds"] / best_s}
         figures |= {"duckdb_cpu_s": watch.cpu_s / len(watch.laps_s)}
@@ -81,19 +81,20 @@ def run(name: str, **settings: Any) -> Figures:
 
 def _incremental(
     query: queries.Query, settings: Settings, clock: Clock, state: Path, recording: Recording | None
-) -> Figures:
-    """The engine's part: only `apply` and `advance` are inside the clock."""
+) -> tuple[Figures, list[datetime]]:
+    """The engine's part: only `apply` and `advance` are inside the clock. Also when each batch came in."""
     if settings.warm_up:
         _warm_up(query, settings)
     profile = Profile() if settings.profile else None
     clocked: AbstractContextManager[None] = profile or nullcontext()
     view, tally, watch = _view(query, settings), Tally(), Stopwatch(clock)
     memory.forget_peak()
-    before = memory.resident_bytes()
+    before, arrivals = memory.resident_bytes(), list[datetime]()
     for batch in _feed(query, settings):
         watermarks = {stream: _watermark(rows) for stream, rows in batch.items() if "dateTime" in rows.column_names}
+        arrivals.append(datetime.fromtimestamp(clock.now_us() / 1e6, UTC))
         with watch, clocked:
-            changes = [view.apply(batch), view.advance(watermarks)] if watermarks else [view.apply(batch)]
+            changes = [view.apply(batch, now=arrivals[-1]), *([view.advance(watermarks)] if watermarks else ())]
         for change in changes:
             tally.add(change)
             if recording is not None:
@@ -102,13 +103,14 @@ def _incremental(
     held = _state_bytes(view, state)
     view.close()
     seconds, laps = watch.seconds, watch.laps_s
-    return {
+    figures = {
         "query": query.name, "events_per_s": settings.events / seconds, "seconds": seconds,
         "cpu_s": watch.cpu_s, "cores": watch.cpu_s / seconds,
         "batch_ms_p50": median(laps) * 1e3, "batch_ms_max": max(laps) * 1e3, "peak_bytes": peak, "state_bytes": held,
         "rows": tally.rows, "changes": tally.changes, "checksum": tally.checksum,
         **({"profile": profile.functions()} if profile else {}),
     }  # fmt: skip
+    return figures, arrivals
 
 
 def _feed(query: queries.Query, settings: Settings) -> Iterator[Batch]:
@@ -118,6 +120,15 @@ def _feed(query: queries.Query, settings: Settings) -> Iterator[Batch]:
         yield {queries.SIDE_INPUT: queries.side_input()}
     for batch in Generator(settings.seed, settings.rate).batches(settings.events, settings.batch):
         yield {stream: rows for stream, rows in batch.items() if stream in streams}
+
+
+def _arrived(query: queries.Query, batches: Iterator[Batch], arrivals: list[datetime]) -> Iterator[Batch]:
+    """Batches as DuckDB is given them: where the answer hangs on it, with a column that says when they came in."""
+    for batch, arrival in zip(batches, arrivals, strict=True):
+        if query.by_arrival:
+            stamp = pa.scalar(arrival.replace(tzinfo=None), pa.timestamp("us"))
+            batch = {s: rows.append_column(queries.ARRIVAL, pa.repeat(stamp, len(rows))) for s, rows in batch.items()}
+        yield batch
 
 
 @cache
@@ -131,10 +142,9 @@ def _view(query: queries.Query, settings: Settings) -> View:
     inputs = {stream: queries.INPUTS[stream] for stream in _streams(query)}
     append_only = [stream for stream in queries.APPEND_ONLY if stream in inputs]
     # A sink that takes changes needs no copy of the result in the engine.
-    unkept: dict[str, Any] = {"keep_result": False} if "keep_result" in inspect.signature(View).parameters else {}
     return View(
         query.sql, inputs, append_only=append_only, without=settings.without, name=query.name,
-        threads=settings.threads, **unkept,
+        threads=settings.threads, keep_result=False,
     )  # fmt: skip
 
 

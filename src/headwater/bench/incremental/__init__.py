@@ -1,0 +1,1 @@
+"""Whether the cost of a change follows the change or the history: `headwater bench incremental`."""

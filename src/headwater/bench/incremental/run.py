@@ -1,0 +1,84 @@
+"""One construct at one size, measured in this process."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from statistics import median
+
+import pyarrow as pa
+
+from headwater.bench import memory
+from headwater.bench.child import Figures
+from headwater.bench.incremental.constructs import CONSTRUCTS, Construct
+from headwater.bench.incremental.rows import SCHEMAS, Changes, Sizes, load
+from headwater.bench.stopwatch import Stopwatch
+from headwater.bench.tally import Tally
+from headwater.clock import SystemClock
+from headwater.engine.view import View
+
+LOAD_BATCH = 250_000
+CHANGES = 1_000
+_UNTIMED, _TIMED = 3, 9
+
+
+def run(name: str, rows: int, memory_bytes: int = 0, threads: int = 1) -> Figures:
+    """Loads `rows` rows and times applies of `CHANGES` changes. Meant for `headwater.bench.child`.
+
+    Args:
+        name: of the construct.
+        rows: of `facts`, with the other tables in proportion.
+        memory_bytes: more ends the process; 0 sets no limit.
+        threads: of the view.
+
+    Returns:
+        ms: the median of the applies. ms_max: the slowest. changes: of the result, per apply. load_s: seconds to load.
+        peak_bytes: memory above that before. last_resort: why the whole is recomputed at each change; "" if it is not.
+    """
+    if memory_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    view, sizes, clock = open_view(CONSTRUCTS[name], threads), Sizes(rows), SystemClock()
+    memory.forget_peak()
+    before, loading, watch, tally = memory.resident_bytes(), Stopwatch(clock), Stopwatch(clock), Tally()
+    for batch in loaded(view, sizes):
+        with loading:
+            view.apply(batch)
+    for number, batch in enumerate(changes(view, sizes, _UNTIMED + _TIMED)):
+        with watch:
+            change = view.apply(batch)
+        if number >= _UNTIMED:
+            tally.add(change)
+    laps_ms = [lap_s * 1e3 for lap_s in watch.laps_s[_UNTIMED:]]
+    return {
+        "ms": median(laps_ms), "ms_max": max(laps_ms), "changes": tally.changes / _TIMED, "load_s": loading.seconds,
+        "peak_bytes": memory.peak_bytes() - before,
+        "last_resort": "; ".join(node.why for node in view.plan.last_resorts()),
+    }  # fmt: skip
+
+
+def open_view(construct: Construct, threads: int = 1) -> View:
+    """A view of the construct over the tables that it reads."""
+    everything = View(construct.sql, SCHEMAS)
+    everything.close()
+    inputs = {stream: SCHEMAS[stream] for stream in everything.plan.scans()}
+    return View(construct.sql, inputs, name=construct.name, threads=threads, keep_result=False)
+
+
+def loaded(view: View, sizes: Sizes) -> Iterator[dict[str, pa.Table]]:
+    """The rows of each input, batch by batch."""
+    for stream in view.inputs:
+        for rows in load(stream, sizes, LOAD_BATCH):
+            yield {stream: rows}
+
+
+def changes(view: View, sizes: Sizes, times: int, seed: int = 1) -> Iterator[dict[str, pa.Table]]:
+    """`CHANGES` changes at a time: two in three of the first input, the others shared by the others."""
+    names = sorted(view.inputs, key=lambda stream: -sizes.of(stream))
+    sources = [Changes(stream, sizes, seed) for stream in names]
+    rest = CHANGES - (CHANGES // 3 if len(names) > 1 else 0)
+    for _ in range(times):
+        others = max((CHANGES - rest) // max(len(names) - 1, 1), 1)
+        counts = [rest, *([others] * (len(names) - 1))]
+        # A table as small as `regions` cannot lose or gain hundreds of rows and stay what it is.
+        counts = [min(count, max(sizes.of(s) // 6, 3)) for count, s in zip(counts, names, strict=True)]
+        yield {s: source.take(count) for s, source, count in zip(names, sources, counts, strict=True)}

@@ -1,0 +1,73 @@
+"""Every construct at two sizes, each in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from headwater.bench.child import Figures, measure
+from headwater.bench.incremental.run import CHANGES
+
+HEADER = ("construct", "ms small", "ms large", "ratio", "changes out", "load rows/s", "peak MB", "")
+ALLOWED = 3.0
+"""How many times slower a change may be with a hundred times the rows."""
+
+
+def suite(
+    names: Iterable[str], rows: tuple[int, int], limits: tuple[float, int], told: Callable[[Figures], None]
+) -> Figures:
+    """Measures constructs.
+
+    Args:
+        names: which.
+        rows: how many rows are there, few and many.
+        limits: seconds and bytes of memory that a construct may take at one size.
+        told: called with the figures of each when it is done.
+
+    Returns:
+        `constructs`, per construct: small and large (`ms` and what else `run` gives, or its error), ratio, last_resort.
+    """
+    found: list[Figures] = []
+    for name in names:
+        sizes = [_measured(name, count, *limits) for count in rows]
+        found.append(_compared(name, *sizes))
+        told(found[-1])
+    return {"rows": list(rows), "changes": CHANGES, "constructs": found}
+
+
+def _measured(name: str, rows: int, timeout_s: float, memory_bytes: int) -> Figures:
+    arguments = {"name": name, "rows": rows, "memory_bytes": memory_bytes}
+    return measure("headwater.bench.incremental.run:run", arguments, timeout_s)
+
+
+def _compared(name: str, small: Figures, large: Figures) -> Figures:
+    ratio = large["ms"] / small["ms"] if "ms" in small and "ms" in large else None
+    return {
+        "construct": name, "small": small, "large": large, "ratio": ratio,
+        "last_resort": small.get("last_resort", ""),
+    }  # fmt: skip
+
+
+def slow(constructs: Sequence[Figures]) -> list[str]:
+    """Constructs whose cost follows the history, or that did not run, though they are no last resort."""
+    return [c["construct"] for c in constructs if not c["last_resort"] and (c["ratio"] is None or c["ratio"] > ALLOWED)]
+
+
+def lines(constructs: Sequence[Figures], rows: Sequence[int]) -> list[list[str]]:
+    """The figures of constructs under `HEADER`."""
+    return [_line(figures, rows[1]) for figures in constructs]
+
+
+def _line(figures: Figures, rows: int) -> list[str]:
+    small, large = figures["small"], figures["large"]
+    note = f"last resort: {figures['last_resort']}" if figures["last_resort"] else ""
+    error = small.get("error") or large.get("error") or ""
+    ratio = f"{figures['ratio']:.1f}" if figures["ratio"] else "-"
+    return [
+        figures["construct"], _shown(small, "ms", 1), _shown(large, "ms", 1), ratio, _shown(large, "changes", 1),
+        f"{rows / large['load_s']:,.0f}" if "load_s" in large else "-", _shown(large, "peak_bytes", 1e6), error or note,
+    ]  # fmt: skip
+
+
+def _shown(figures: dict[str, Any], name: str, unit: float) -> str:
+    return f"{figures[name] / unit:,.1f}" if name in figures else "-"

@@ -18,6 +18,7 @@ from headwater.engine.operators.join import JoinOperator
 from headwater.engine.operators.linear import LinearOperator
 from headwater.engine.operators.recompute import RecomputeOperator
 from headwater.engine.operators.session import SessionOperator
+from headwater.engine.operators.session_aggregate import SessionAggregateOperator
 from headwater.engine.operators.stamped import StampedOperator
 from headwater.engine.operators.top import TopOperator
 from headwater.engine.operators.union import UnionOperator
@@ -26,7 +27,7 @@ from headwater.engine.placement import Exchange, Place, places, stages
 from headwater.engine.share import Share, sliced, split
 from headwater.engine.worker import Worker
 from headwater.sql.plan import Aggregate, Gate, Join, Linear, Node, Plan, Recompute, Scan, Top, Union, Windowed
-from headwater.sql.window_plan import Session, Stamped
+from headwater.sql.window_plan import Session, SessionAggregate, Stamped
 
 _FEW_ROWS = 4096
 """So many rows are worth waking other threads for."""
@@ -93,6 +94,8 @@ class Graph:
                 return WindowedOperator(node, worker, direct)
             case Session():
                 return SessionOperator(node, worker)
+            case SessionAggregate():
+                return SessionAggregateOperator(node, worker)
             case Stamped():
                 return StampedOperator(node, worker)
             case Union():

@@ -17,6 +17,8 @@ FAST_PATHS: Mapping[str, str] = {
     "join_pairs": "join by enumerating the pairs of the rows of each key",
 }
 """Name and what it does, for `explain` and the docs. A rule asks `Planner.allows(name)` and names itself in
+    "session_entries": "SESSION and its GROUP BY over rows that only come, with one entry per session and no rows",
+    "even_windows": "TUMBLE by arithmetic on the column of time, other columns passed on as they are",
 `Node.fast`."""
 
 

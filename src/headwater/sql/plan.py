@@ -135,6 +135,22 @@ class Linear(Node):
         return _passed(self.inputs[side], self.select)
 
 
+@dataclass(frozen=True)
+class Even:
+    """Windows of one length: that of a row starts at the last multiple of `step_us` since 1970-01-01 UTC that is not
+    after it.
+
+    Attributes:
+        time: column of TIMESTAMPs, with or without a time zone.
+        step_us: microseconds; 1 for windows that start with the row.
+        length_us: from the start to the end.
+    """
+
+    time: str
+    step_us: int
+    length_us: int
+
+
 @dataclass(frozen=True, eq=False)
 class Windowed(Node):
     """TUMBLE, HOP or CUMULATE, or a row as a session of its own: gives rows windows and judges which are late.
@@ -143,11 +159,13 @@ class Windowed(Node):
         function: the text of `headwater.sql.prelude` with `{stream}` left open.
         multiplies: a row may belong to several windows.
         clock: windows are by the time at which rows came in: none is ever late.
+        even: how the one window of each row can be computed without SQL; None if it cannot.
     """
 
     function: str = ""
     multiplies: bool = False
     clock: bool = False
+    even: Even | None = None
 
     def carries(self, side: int) -> tuple[tuple[str, str], ...]:
         return tuple((name, name) for name in self.inputs[side].names)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from headwater.sql.plan import Accumulator, Node
+from headwater.sql.plan import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,21 @@ class Session(Node):
         return tuple((name, name) for name in self.keys)
 
 
+@dataclass(frozen=True)
+class SessionValue:
+    """One aggregate of a session.
+
+    Attributes:
+        kind: `rows` is count(*); count, sum, min and max are of `argument`, which is an integer or a time.
+        argument: column of the input; "" for rows.
+        output: name of the result column.
+    """
+
+    kind: Literal["rows", "count", "sum", "min", "max"]
+    argument: str
+    output: str
+
+
 @dataclass(frozen=True, eq=False)
 class SessionAggregate(Node):
     """SESSION and GROUP BY its key, window_start and window_end in one, over rows that only come.
@@ -44,12 +60,13 @@ class SessionAggregate(Node):
     Keeps one entry per session, and one per stretch of `gap_us` that it has rows in.
 
     Attributes:
-        keys: columns of the input, and what they are called here; the first columns of the output.
+        keys: columns of the input, and what they are called here.
         time: the input's column of event time.
         gap_us: as in `Session`.
         start: the output column with the session's start; "" if it is not there.
         end: the output column with its end.
-        accumulators: what is counted, in the order of the output columns.
+        values: what is counted.
+        closes: as in `Aggregate`.
     """
 
     keys: tuple[tuple[str, str], ...] = ()
@@ -57,7 +74,8 @@ class SessionAggregate(Node):
     gap_us: int = 0
     start: str = ""
     end: str = ""
-    accumulators: tuple[Accumulator, ...] = ()
+    values: tuple[SessionValue, ...] = ()
+    closes: str = ""
 
     @property
     def appends(self) -> bool:

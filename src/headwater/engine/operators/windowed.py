@@ -16,6 +16,9 @@ from headwater.index.kernels import Longs
 from headwater.sql.bind import quote
 from headwater.sql.plan import Windowed
 
+_FAR_US = 1 << 61
+"""Times as far as this from 1970 (infinity among them) are left to DuckDB."""
+
 
 class WindowedOperator(Stateless):
     """Runs a `Windowed` node.
@@ -46,7 +49,9 @@ class WindowedOperator(Stateless):
         if delta is None:
             return None
         rejected = self._ledger.counts.rejected
-        placed = self._evaluator.run(self._sql, delta)
+        placed = self._even(delta) if self._node.even is not None else None
+        if placed is None:
+            placed = self._evaluator.run(self._sql, delta)
         if self._direct:
             before, after = (self._ledger.weigh(self._direct, rows) for rows in (delta, placed))
             self._ledger.counts.filtered += before - after - (self._ledger.counts.rejected - rejected)
@@ -54,6 +59,23 @@ class WindowedOperator(Stateless):
         if self._closed_us is not None and judged and placed.num_rows:
             placed = self._timely(placed, self._closed_us)
         return placed if placed.num_rows else None
+
+    def _even(self, delta: pa.Table) -> pa.Table | None:
+        """The rows with their windows, computed; None if a time is too far off for that."""
+        even = self._node.even
+        assert even is not None
+        if delta.column(even.time).null_count:
+            delta = delta.filter(delta.column(even.time).is_valid())
+        times = delta.column(even.time).cast(pa.int64()).to_numpy()
+        if len(times) and not -_FAR_US < times.min() <= times.max() < _FAR_US:
+            return None
+        starts = times if even.step_us == 1 else times - np.mod(times, even.step_us)
+        kinds = [self._node.schema.field(name).type for name in self._node.names[-2:]]
+        bounds = [pa.array(us).cast(kind) for us, kind in zip((starts, starts + even.length_us), kinds, strict=True)]
+        names = self._node.names[:-2]
+        carried = [name for name in (WEIGHT, ORIGIN) if name in delta.column_names]
+        columns = [*delta.select(names).columns, *bounds, *delta.select(carried).columns]
+        return pa.Table.from_arrays(columns, names=[*self._node.names, *carried])
 
     def _timely(self, placed: pa.Table, closed_us: int) -> pa.Table:
         """The (row, window) pairs whose window is open; what is not is counted, and rejected if so asked."""

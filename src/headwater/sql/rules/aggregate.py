@@ -14,6 +14,7 @@ from headwater.sql.expressions import CannotDecompose, column, columns, has_subq
 from headwater.sql.plan import Accumulator, Aggregate, Node
 from headwater.sql.planner import Planner, carried_windows, closing
 from headwater.sql.rules.accumulator import Accumulators
+from headwater.sql.rules.session_aggregate import session_entries
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,13 @@ def recomputed(grouping: Grouping) -> Node | None:
     return block.planner.gated(block.planner.recompute((source,), (names,), sql, why, windows))
 
 
-AGGREGATE_RULES: tuple[Callable[[Grouping], Node | None], ...] = (accumulated, recomputed)
+def sessions(grouping: Grouping) -> Node | None:
+    """SESSION and its own grouping in one."""
+    calls = [(call, internal("a", i)) for i, call in enumerate(grouping.calls)]
+    return session_entries(grouping.block, grouping.keys, calls, _types_sql(grouping))
+
+
+AGGREGATE_RULES: tuple[Callable[[Grouping], Node | None], ...] = (sessions, accumulated, recomputed)
 
 
 def distinct_node(planner: Planner, node: Node) -> Node:

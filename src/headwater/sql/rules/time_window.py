@@ -10,12 +10,13 @@ from sqlglot import exp
 from headwater.sql.bind import quote
 from headwater.sql.expressions import CannotDecompose, column, function_name, internal, text
 from headwater.sql.parse import WINDOW_FUNCTIONS
-from headwater.sql.plan import Node, WindowColumn, Windowed
+from headwater.sql.plan import Even, Node, WindowColumn, Windowed
 from headwater.sql.planner import Planner
 from headwater.sql.prelude import ALONE, CUMULATE, HOP, PROCESSING_TIME, SESSION, TUMBLE
 from headwater.sql.window_plan import Session, Stamped
 
-_ALIGNED = "windows start at multiples of it since 1970-01-01 UTC"
+BOUNDS = ("window_start", "window_end")
+"""The columns that a time window adds."""
 
 
 def windowed(planner: Planner, function: exp.Anonymous, stream: Node) -> Node:
@@ -49,7 +50,7 @@ def _aligned(planner: Planner, name: str, stream: Node, arguments: Sequence[exp.
     node = _windowed(
         planner, source, template.format(stream="{stream}", **parts), {} if clock else windows,
         f"{name} by {'the time of arrival' if clock else time.name} of {', '.join(intervals)}",
-        multiplies=name != "tumble", clock=clock,
+        multiplies=name != "tumble", clock=clock, even=even_windows(planner, source, time.name, size, size),
     )  # fmt: skip
     kept = [n for n in node.names if not clock or n != source.names[-1]]
     return planner.linear(node, [(column(node.name, n), n) for n in kept])
@@ -57,7 +58,7 @@ def _aligned(planner: Planner, name: str, stream: Node, arguments: Sequence[exp.
 
 def _windowed(
     planner: Planner, source: Node, function: str, windows: dict[str, WindowColumn], title: str, *,
-    multiplies: bool = False, clock: bool = False,
+    multiplies: bool = False, clock: bool = False, even: Even | None = None,
 ) -> Windowed:  # fmt: skip
     columns = planner.describe(function.format(stream=quote(source.name)))
     if len({c.name.lower() for c in columns}) != len(columns):
@@ -65,7 +66,7 @@ def _windowed(
     return planner.add(
         Windowed(
             planner.name(), columns, (source,), title, windows, not clock,
-            function=function, multiplies=multiplies, clock=clock,
+            function=function, multiplies=multiplies, clock=clock, even=None if multiplies else even,
         )
     )  # fmt: skip
 
@@ -88,7 +89,8 @@ def _session(planner: Planner, stream: Node, key: exp.Expr, time: exp.Expr, gap:
         raise CannotDecompose(f"SESSION by a time that is no {' or '.join(_EXACT_TIMES)}")
     windows = {"window_start": WindowColumn("start", "", False), "window_end": WindowColumn("end", "", False)}
     given = {"stream": "{stream}", "time": text(column("s", name)), "gap": text(gap)}
-    alone = _windowed(planner, stream, ALONE.format(**given), windows, f"time {name} and {text(gap)} more")
+    alone = _windowed(planner, stream, ALONE.format(**given), windows, f"time {name} and {text(gap)} more",
+                      even=even_windows(planner, stream, name, "INTERVAL 1 MICROSECOND", text(gap)))  # fmt: skip
     by = ", ".join(text(column("s", k)) for k in keys)
     node = Session(
         planner.name(), alone.columns, (alone,), f"session by {', '.join(keys)}, {name} of {text(gap)}", windows, True,
@@ -114,6 +116,18 @@ def length_us(planner: Planner, interval: str) -> int:
     if found is None or found <= 0:
         raise CannotDecompose(f"the interval {interval} is not longer than nothing")
     return int(found)
+
+
+def even_windows(planner: Planner, stream: Node, time: str, step: str, length: str) -> Even | None:
+    """How windows that start every `step` and are `length` long are computed without SQL; None if they cannot be:
+    months are not all of one length."""
+    type_ = next(c.type for c in stream.columns if c.name == time)
+    if not planner.allows("even_windows") or type_ not in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
+        return None
+    months = " + ".join(f"abs(datepart('year', {i})) + abs(datepart('month', {i}))" for i in (step, length))
+    if planner.binder.connection.execute(f"SELECT {months}").fetchall()[0][0]:
+        return None
+    return Even(time, length_us(planner, step), length_us(planner, length))
 
 
 def _column(stream: Node, argument: exp.Expr, what: str) -> str:

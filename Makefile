@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= 100
+EVENTS ?= 2000000
 N ?= 100000
 SEED ?= 1
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo test check bench docs ci crash fuzz lock clean
+.PHONY: setup demo test check bench bench-flink bench-spark docs ci crash fuzz lock clean
 
 setup: .venv/.stamp  ## create .venv with the locked dependencies
 
@@ -33,6 +34,12 @@ bench: setup  ## figures, printed and kept in bench/results
 	mkdir -p bench/results
 	$(BIN)/headwater bench log --json | tee bench/results/log.json
 	$(BIN)/headwater bench spine --json | tee bench/results/spine.json
+
+bench-flink: setup  ## the Nexmark queries beside Apache Flink on the same 2 cores; needs a JDK 17 or 21
+	$(BIN)/python bench/compare.py --engines flink --events $(EVENTS)
+
+bench-spark: setup  ## the same beside Apache Spark
+	$(BIN)/python bench/compare.py --engines spark --events $(EVENTS)
 
 docs: setup  ## regenerate docs/reference from the code
 	$(BIN)/python -m headwater.cli.reference docs/reference

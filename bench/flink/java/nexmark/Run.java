@@ -33,14 +33,16 @@ public final class Run {
         for (int run = 0; run <= runs; run++) {
             CountedSink.reset();
             Clock.reset();
-            double seconds = once(tables, query, settings, run == 0 ? "counted" : "blackhole");
+            once(tables, query, settings, run == 0 ? "counted" : "blackhole");
+            double seconds = Clock.seconds();
             System.out.printf(
-                    "{\"run\": %d, \"seconds\": %.6f, \"rows\": %d, \"changes\": %d}%n",
-                    run, seconds, CountedSink.rowsKept(), CountedSink.changes());
+                    "{\"run\": %d, \"seconds\": %.6f, \"cpu_s\": %.6f, \"rows\": %d, \"changes\": %d}%n",
+                    run, seconds, Clock.cpuSeconds(), CountedSink.rowsKept(), CountedSink.changes());
+            System.gc();
         }
     }
 
-    private static double once(String tables, String query, Configuration settings, String sink) throws Exception {
+    private static void once(String tables, String query, Configuration settings, String sink) throws Exception {
         TableEnvironment environment = TableEnvironment.create(
                 EnvironmentSettings.newInstance().inStreamingMode().withConfiguration(settings).build());
         environment.createTemporarySystemFunction("count_char", CountChar.class);
@@ -51,6 +53,5 @@ public final class Run {
         }
         Table table = environment.sqlQuery(query);
         table.insertInto(TableDescriptor.forConnector(sink).build()).execute().await();
-        return Clock.seconds();
     }
 }

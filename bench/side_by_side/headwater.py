@@ -1,0 +1,49 @@
+"""Headwater itself, asked by its own command line as anyone would."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from headwater import __version__
+from side_by_side.engine import Measured, NotMeasured
+from side_by_side.environment import last_lines
+from side_by_side.events import Events
+
+
+class Headwater:
+    """Runs queries with `headwater bench nexmark`, with one thread per core, each run in a process of its own.
+
+    Args:
+        batch: how many events are applied at once.
+    """
+
+    name = "headwater"
+
+    def __init__(self, batch: int = 100_000) -> None:
+        self._batch = batch
+
+    def prepare(self) -> dict[str, str]:
+        return {"headwater": __version__, "python": sys.version.split()[0], "batch": f"{self._batch:,} events"}
+
+    def measure(self, query: str, events: Events, cores: int, timeout_s: float) -> Measured:
+        asked = {
+            "queries": query,
+            "events": events.count,
+            "threads": cores,
+            "batch": self._batch,
+            "seed": events.seed,
+            "tps": f"{events.rate:g}",
+            "limit": f"{timeout_s:g}",
+        }
+        options = [text for name, value in asked.items() for text in (f"--{name}", str(value))]
+        command = [sys.executable, "-m", "headwater.cli.app", "bench", "nexmark", "--json", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if not done.stdout.strip():
+            raise NotMeasured(f"exit code {done.returncode}: {last_lines(done.stderr)}")
+        figures = json.loads(done.stdout)["queries"][0]
+        if "error" in figures:
+            raise NotMeasured(figures["error"])
+        seconds = figures["seconds"]
+        return Measured(seconds, seconds * figures["cores"], figures["rows"], duckdb_s=figures["duckdb_s"])

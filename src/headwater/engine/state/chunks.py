@@ -1,7 +1,8 @@
 """Rows in immutable Arrow chunks that merge geometrically, addressed by slot.
 
-Each chunk holds at least about twice the living rows of the next, and at least half of a chunk's rows live; so there
-are about log2(rows) chunks, and a row is copied about that many times in its life (O'Neil et al., The LSM-tree, 1996).
+Chunks of a size, to a factor of 4, become one once there are 4 of them, and at least half of a chunk's rows live; so
+there are about 3 log4(rows) chunks, and a row is copied about log4(rows) times in its life (tiered merging; O'Neil et
+al., The LSM-tree, 1996).
 A chunk is never changed, only replaced, so that a checkpoint can keep the file it has of it.
 
 As long as no row has died, slots are the rows' numbers in the order in which they came, and nothing is kept to find
@@ -32,6 +33,9 @@ _ROW_BITS = 20
 _MOST_ROWS = 1 << _ROW_BITS
 _MOST_CHUNKS = 1 << (32 - _ROW_BITS)
 _MOST_BYTES = 1 << 28
+
+_FAN = 4
+"""So many chunks of a size become one. More would copy rows less often, and scatter them over more chunks."""
 
 
 def _fresh_name() -> str:
@@ -197,23 +201,22 @@ class Chunks:
         return living
 
     def tidy(self) -> None:
-        """Restores the law of sizes: drops the dead and merges neighbours."""
+        """Restores the law of sizes: drops the dead and merges what has become too many."""
         kept: list[Chunk] = []
         for chunk in self:
             if not chunk.living:
                 continue
-            tidied = chunk.compacted() if chunk.living * 2 < len(chunk) else chunk
-            while kept and kept[-1].living < 2 * tidied.living and _fit(kept[-1], tidied):
-                tidied = self._merged(kept.pop(), tidied)
-            kept.append(tidied)
+            kept.append(chunk.compacted() if chunk.living * 2 < len(chunk) else chunk)
+            while (run := _too_many(kept)) > 0:
+                kept[-run:] = [self._merged(kept[-run:])]
         self._replace(kept)
 
-    def _merged(self, first: Chunk, second: Chunk) -> Chunk:
-        ordered = first.slots is None and second.slots is None
-        first, second = first.compacted(), second.compacted()
-        rows = self._memory.kept(pa.concat_batches([first.rows, second.rows]))
-        slots = None if ordered else self._own(np.concatenate([first.all_slots(), second.all_slots()]))
-        return Chunk(rows, first.first, slots, first.living + second.living)
+    def _merged(self, chunks: Sequence[Chunk]) -> Chunk:
+        ordered = all(chunk.slots is None for chunk in chunks)
+        found = [chunk.compacted() for chunk in chunks]
+        rows = self._memory.kept(pa.concat_batches([chunk.rows for chunk in found]))
+        slots = None if ordered else self._own(np.concatenate([chunk.all_slots() for chunk in found]))
+        return Chunk(rows, found[0].first, slots, sum(chunk.living for chunk in found))
 
     def _own(self, slots: Longs | Slots) -> Slots:
         """A copy of slots that is kept long."""
@@ -309,7 +312,23 @@ def _joined(parts: Iterable[Slots]) -> Slots:
     return np.concatenate([np.zeros(0, np.uint32), *parts])
 
 
-def _fit(first: Chunk, second: Chunk) -> bool:
-    """Whether two chunks may become one, kept small enough to be rewritten within an epoch."""
-    rows = first.living + second.living
-    return rows <= _MOST_ROWS and int(first.rows.nbytes) + int(second.rows.nbytes) <= _MOST_BYTES
+def _too_many(chunks: Sequence[Chunk]) -> int:
+    """How many of the last chunks are to become one: at least `_FAN`, none of a greater size class than the last, and
+    not so many that the new one could not be rewritten within an epoch; else 0."""
+    size, run = _size_class(chunks[-1]), 1
+    while run < len(chunks) and _size_class(chunks[-run - 1]) <= size:
+        run += 1
+    if run < _FAN:
+        return 0
+    rows = bytes_ = 0
+    for fitting in range(run):
+        rows += chunks[-fitting - 1].living
+        bytes_ += int(chunks[-fitting - 1].rows.nbytes)
+        if rows > _MOST_ROWS or bytes_ > _MOST_BYTES:
+            return fitting if fitting >= _FAN else 0
+    return run
+
+
+def _size_class(chunk: Chunk) -> int:
+    """Chunks of a class have up to `_FAN` times the rows of one another."""
+    return (chunk.living.bit_length() + 1) // 2

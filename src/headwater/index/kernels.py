@@ -130,20 +130,19 @@ def _probe(
     at: int,
     end: int,
     tag: np.uint64,
-    bucket: np.int64,
+    bucket: np.uint64,
 ) -> np.uint64:
     """The bucket, from the one given on, that holds this key, or the empty one where it belongs."""
     size = np.uint64(len(buckets))
-    probed = np.uint64(bucket)
-    while buckets[probed] != _EMPTY:
-        if (buckets[probed] >> _HALF) == tag:
-            slot = np.int64(buckets[probed] & _SLOT) - 1
+    while buckets[bucket] != _EMPTY:
+        if (buckets[bucket] >> _HALF) == tag:
+            slot = np.int64(buckets[bucket] & _SLOT) - 1
             if _same(arena, slot * width if width else starts[slot], words, at, end):
                 break
-        probed += _ONE
-        if probed == size:
-            probed = _EMPTY
-    return probed
+        bucket += _ONE
+        if bucket == size:
+            bucket = _EMPTY
+    return bucket
 
 
 @inlined
@@ -152,7 +151,7 @@ def _slot_of(
 ) -> np.int64:
     """The slot of this key, or -1."""
     tag = h >> _HALF
-    home = np.int64((tag * np.uint64(len(buckets))) >> _HALF)
+    home = (tag * np.uint64(len(buckets))) >> _HALF
     return np.int64(buckets[_probe(buckets, arena, starts, width, words, at, end, tag, home)] & _SLOT) - 1
 
 
@@ -184,18 +183,6 @@ def find(
 _arrays = (_words, _words, _longs, _links, types.int64, _links, _longs)
 
 
-@inlined
-def _new_slot(freed: Links, counters: Longs) -> np.int64:
-    """A slot that was freed, else the next that was never used."""
-    if counters[FREED] > 0:
-        counters[FREED] -= 1
-        slot = np.int64(freed[counters[FREED]])
-    else:
-        slot = counters[FRESH]
-        counters[FRESH] += 1
-    return slot
-
-
 @compiled(types.void(*_arrays, _words, _longs, _words, _longs, _longs, _mask))
 def insert(
     buckets: Words,
@@ -214,32 +201,40 @@ def insert(
 ) -> None:
     """Finds or inserts the given rows in order. The caller has made room in every array.
 
-    Some rows at a time are first looked up, all at once as in `find`; entries that are then put in can only fill
-    buckets past the one that was found.
+    The homes of some rows at a time are first touched without a branch, so that their memory is waited for all at once.
+    The probe is `_probe`, written out because it is half as fast again.
     """
+    size = np.uint64(len(buckets))
+    left, fresh, used = counters[FREED], counters[FRESH], counters[USED_WORDS]
     for first in range(0, len(rows), _BLOCK):
-        last = min(first + _BLOCK, len(rows))
-        for k in range(first, last):
-            out[rows[k]] = np.int64(bucket_of(buckets, hashes[rows[k]] >> _HALF))
-        for k in range(first, last):
-            i = rows[k]
-            at, end = (i * width, i * width + width) if width else (offsets[i], offsets[i + 1])
-            bucket = _probe(buckets, arena, starts, width, words, at, end, hashes[i] >> _HALF, out[i])
-            if buckets[bucket] != _EMPTY:
-                out[i] = np.int64(buckets[bucket] & _SLOT) - 1
-                continue
-            slot = _new_slot(freed, counters)
-            start = slot * width
-            if not width:
-                start = counters[USED_WORDS]
-                counters[USED_WORDS] += end - at
-                starts[slot] = start
-                lengths[slot] = np.uint32(end - at)
-            for j in range(end - at):
-                arena[start + j] = words[at + j]
-            buckets[bucket] = ((hashes[i] >> _HALF) << _HALF) | np.uint64(slot + 1)
-            out[i] = slot
-            created[i] = True
+        block = rows[first : first + _BLOCK]
+        for i in block:
+            out[i] = np.int64(buckets[((hashes[i] >> _HALF) * size) >> _HALF])
+        for i in block:
+            begin, end = (i * width, i * width + width) if width else (offsets[i], offsets[i + 1])
+            tag = hashes[i] >> _HALF
+            bucket = (tag * size) >> _HALF
+            while buckets[bucket] != _EMPTY:
+                if (buckets[bucket] >> _HALF) == tag:
+                    slot, at = np.int64(buckets[bucket] & _SLOT) - 1, begin
+                    start = slot * width if width else starts[slot]
+                    while at < end and arena[start] == words[at]:
+                        start, at = start + 1, at + 1
+                    if at == end:
+                        break
+                bucket = bucket + _ONE if bucket + _ONE < size else _EMPTY
+            if buckets[bucket] == _EMPTY:
+                slot, fresh, left = (np.int64(freed[left - 1]), fresh, left - 1) if left else (fresh, fresh + 1, left)
+                start = slot * width
+                if not width:
+                    start, used = used, used + end - begin
+                    starts[slot], lengths[slot] = start, np.uint32(end - begin)
+                for j in range(end - begin):
+                    arena[start + j] = words[begin + j]
+                buckets[bucket] = (tag << _HALF) | np.uint64(slot + 1)
+                created[i] = True
+            out[i] = np.int64(buckets[bucket] & _SLOT) - 1
+    counters[FREED], counters[FRESH], counters[USED_WORDS] = left, fresh, used
 
 
 @compiled(types.void(_words, _words))

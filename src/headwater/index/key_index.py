@@ -17,6 +17,7 @@ from headwater.index.memory import Arrays, Value
 from headwater.index.row_encoding import EncodedRows, RowEncoder
 
 _LEAST_BUCKETS = 16
+_LARGE = 1 << 20
 _LEAST_DEAD_WORDS = 1 << 12
 _MOST_SLOTS = 0xFFFFFFFE
 _NO_OFFSETS = np.zeros(0, np.int64)
@@ -25,7 +26,7 @@ _NO_OFFSETS = np.zeros(0, np.int64)
 class KeyIndex:
     """Slots of keys over the columns given; equality is SQL's GROUP BY (NULL equals NULL, see `row_encoding`).
 
-    A key takes 12 to 18 bytes and its value in words of 8 bytes: an int64 key 20 to 30 bytes. Another word is taken by
+    A key takes 13 to 20 bytes and its value in words of 8 bytes: an int64 key 21 to 32 bytes. Another word is taken by
     all keys once a NULL is among them, and 12 bytes more by keys of varying length.
 
     Args:
@@ -173,10 +174,10 @@ class KeyIndex:
 
 
 def roomier(buckets: Words, entries: int, memory: Arrays) -> Words:
-    """Buckets of which at least a third stay empty with so many entries; those given if they are enough."""
+    """Buckets of which at least two in five stay empty with so many entries; those given if they are enough."""
     size = len(buckets)
-    while entries * 3 > size * 2:
-        size += size // 2
+    while entries * 5 > size * 3:
+        size += size if size < _LARGE else size // 2
     if size == len(buckets):
         return buckets
     larger = memory.grown(np.zeros(0, np.uint64), size)

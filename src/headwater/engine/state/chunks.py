@@ -130,8 +130,9 @@ class Chunks:
         """Stores rows and returns the slots that they are given."""
         slots, start = self._take_slots(rows.num_rows), 0
         for batch in rows.combine_chunks().to_batches(max_chunksize=_MOST_ROWS):
-            # A concatenation copies: else the rows would keep all that they were cut from.
-            own = self._memory.kept(pa.concat_batches([batch, batch.slice(0, 0)]))
+            # A concatenation copies: else rows would keep all that they were cut from.
+            alone = batch.get_total_buffer_size() <= 2 * batch.nbytes
+            own = self._memory.kept(batch if alone else pa.concat_batches([batch, batch.slice(0, 0)]))
             part = slots[start : start + len(batch)]
             named = self._own(part) if self._places is not None else None
             self._place(Chunk(own, int(part[0]), named, len(batch)))

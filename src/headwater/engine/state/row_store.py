@@ -154,6 +154,10 @@ class RowStore:
         """The named columns (None: all, without `_weight`) of the rows of these slots, in their order."""
         return self._chunks.take(slots, columns)
 
+    def fetch(self, slots: Longs, columns: Sequence[str] | None = None) -> tuple[pa.Table, Longs | None]:
+        """As `take`, but in the order in which they stand, and which of the slots each row is of (None: in order)."""
+        return self._chunks.gather(slots, columns)
+
     def weights_of(self, slots: Longs) -> Longs:
         """The weights of the rows of these slots."""
         return self._weights[slots] if len(self._weights) else np.ones(len(slots), np.int64)

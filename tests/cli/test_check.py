@@ -151,3 +151,18 @@ def test_a_wrong_password_is_said_to_be_the_sources(
     done = run("check", folder)
     assert done.code == 4
     assert "no_such_database" in done.err
+
+
+def test_a_query_computed_again_at_every_change_must_be_allowed(folder: Path, run: Callable[..., object]) -> None:
+    columns = pa.schema([("id", pa.int64()), ("amount", pa.float64()), ("paid_at", pa.timestamp("us", tz="UTC"))])
+    save_streams(folder / ".headwater", [StreamSchema("payments", columns, ("id",), "full")])
+    model = folder / "models" / "counted.sql"
+    sql = "WITH RECURSIVE r(n) AS (SELECT min(id) FROM payments UNION ALL SELECT n + 1 FROM r WHERE n < 9)\nFROM r"
+    model.write_text(sql)
+    refused = run("check", folder, "--no-connect")
+    assert refused.code == 3
+    assert f"{model}:1:1" in refused.err and "over all of payments" in refused.err
+    assert "recompute: allowed" in refused.err
+    model.write_text(f"/*\nrecompute: allowed\n*/\n{sql}")
+    allowed = run("check", folder, "--no-connect")
+    assert "counted: WITH RECURSIVE: computed again over all rows at every change" in allowed.err

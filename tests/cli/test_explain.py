@@ -34,7 +34,7 @@ def test_a_model_is_explained(
     assert "scan customers" in done.out
     over_a_model = run("explain", "largest", folder)
     assert over_a_model.code == output.OK
-    assert "recompute the whole" in over_a_model.out
+    assert "aggregate all: max" in over_a_model.out
     assert "scan total" in over_a_model.out
 
 

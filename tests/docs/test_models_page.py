@@ -47,7 +47,8 @@ def parts(block: Block) -> tuple[ModelSettings, str]:
 def view(block: Block) -> View:
     settings, sql = parts(block)
     return View(
-        sql, INPUTS, key=settings.key, emit=settings.emit, lateness=settings.lateness, late=settings.late, name="model"
+        sql, INPUTS, key=settings.key, emit=settings.emit, lateness=settings.lateness, late=settings.late, name="model",
+        recompute=settings.recompute,
     )
 
 

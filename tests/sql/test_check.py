@@ -73,6 +73,23 @@ def test_final_needs_a_grouped_window(sql: str, message: str) -> None:
     assert "window_start" in hint
 
 
+@pytest.mark.parametrize(
+    ("sql", "place", "why"),
+    [
+        ("SELECT * FROM orders,\n  (WITH RECURSIVE r(n) AS (SELECT min(order_id) FROM orders UNION ALL SELECT n + 1 FROM r"
+         " WHERE n < 9) SELECT n FROM r) AS x", "5:19", "WITH RECURSIVE"),
+        ("WITH RECURSIVE r(n) AS (SELECT min(order_id) FROM orders UNION ALL SELECT n + 1 FROM r WHERE n < 9)\n"
+         "SELECT n FROM r", "4:16", "WITH RECURSIVE"),
+    ],
+)  # fmt: skip
+def test_a_last_resort_must_be_allowed(sql: str, place: str, why: str) -> None:
+    ((text, hint), *_) = found(sql, options=Options(recompute="refused"))
+    assert text.startswith(f"models/m.sql:{place}")
+    assert why in text and "over all of orders" in text
+    assert "recompute: allowed" in hint
+    assert not found(sql)
+
+
 def test_a_key_must_be_a_column() -> None:
     ((text, hint),) = found("SELECT order_id FROM orders", key=["oder_id"])
     assert "'oder_id'" in text

@@ -34,7 +34,8 @@ def check(directory: Path = Path(), /, *, connect: bool = True, json: bool = Fal
     try:
         project = _read(directory, mistakes)
         answers = _ask(project) if connect else None
-        depth = _check(project, answers, mistakes)
+        notes: list[str] = []
+        depth = _check(project, answers, mistakes, notes)
     except ProjectError as error:
         if not json:
             raise
@@ -45,7 +46,7 @@ def check(directory: Path = Path(), /, *, connect: bool = True, json: bool = Fal
         unreachable = {name: output.error_json(error) for name, error in errors.items()}
         output.print_json({"ok": not errors, "depth": depth, "mistakes": [], "unreachable": unreachable})
     else:
-        _say(project, answers, depth)
+        _say(project, answers, depth, notes)
     return next((output.exit_code(error) for error in errors.values()), output.OK)
 
 
@@ -72,7 +73,7 @@ def _read(directory: Path, mistakes: Mistakes) -> Project:
     return project
 
 
-def _check(project: Project, answers: Answers | None, mistakes: Mistakes) -> str:
+def _check(project: Project, answers: Answers | None, mistakes: Mistakes, notes: list[str]) -> str:
     """Checks as deep as can be: "types" when the streams are known, "syntax" when not."""
     from headwater.project.check import check as check_types
 
@@ -80,7 +81,7 @@ def _check(project: Project, answers: Answers | None, mistakes: Mistakes) -> str
     if not streams and project.sources and not (answers is not None and answers.complete):
         mistakes.raise_any()
         return "syntax"
-    check_types(project, streams, mistakes)
+    check_types(project, streams, mistakes, notes)
     return "types"
 
 
@@ -95,12 +96,14 @@ def known_streams(project: Project, answers: Answers | None) -> tuple[StreamSche
     return (*answered, *(stream for stream in load_streams(project.state) if stream.name not in fresh))
 
 
-def _say(project: Project, answers: Answers | None, depth: str) -> None:
+def _say(project: Project, answers: Answers | None, depth: str, notes: list[str]) -> None:
     for name, error in (answers.errors if answers else {}).items():
         output.warn(f"the source {name!r} did not answer: {error.message}", error.hint)
     for name, intentions in (answers.intentions if answers else {}).items():
         for intention in intentions:
             output.note(f"{name}: {intention}")
+    for note in notes:
+        output.note(note)
     found = f"{output.counted(len(project.sources), 'source')}, {output.counted(len(project.models), 'model')}"
     output.note(f"{project.name}: no mistakes found in {found}")
     if depth != "types":

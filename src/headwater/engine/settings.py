@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Literal, TypedDict
 
 from headwater.engine.worker import Late
-from headwater.sql.fast_paths import Options
+from headwater.sql.fast_paths import Options, Recompute
 
 Stored = dict[str, "str | int | list[str]"]
 
@@ -24,6 +24,7 @@ class Arguments(TypedDict, total=False):
     late: Late | None
     append_only: Collection[str]
     without: Collection[str]
+    recompute: Recompute
     threads: int
     keep_result: bool
     name: str
@@ -43,6 +44,7 @@ class Settings:
             kept for ever), `reject` into the ledger (default of `final`), or `drop`, counted.
         append_only: inputs that never have retractions; nothing is kept for those then.
         without: fast paths (`headwater.sql.fast_paths.FAST_PATHS`) that are not to be used.
+        recompute: `refused` raises for SQL of which a part must be computed again over all rows at every change.
         threads: how many workers share out the keys, each on a thread of its own.
         keep_result: whether the rows of the result are kept for `View.result`; its changes are returned in any case.
         name: what rejects are filed under.
@@ -56,6 +58,7 @@ class Settings:
     late: Late | None = None
     append_only: Collection[str] = ()
     without: Collection[str] = ()
+    recompute: Recompute = "allowed"
     threads: int = 1
     keep_result: bool = True
     name: str = "view"
@@ -65,7 +68,7 @@ class Settings:
     @property
     def options(self) -> Options:
         """What the planner may do."""
-        return Options(self.emit, frozenset(self.append_only), frozenset(self.without))
+        return Options(self.emit, frozenset(self.append_only), frozenset(self.without), self.recompute)
 
     @property
     def policy(self) -> Late:

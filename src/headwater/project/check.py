@@ -15,13 +15,17 @@ from headwater.sql import check as sql_check
 from headwater.sql.fast_paths import Options
 
 
-def check(project: Project, streams: Sequence[StreamSchema], before: Mistakes | None = None) -> dict[str, pa.Schema]:
+def check(
+    project: Project, streams: Sequence[StreamSchema], before: Mistakes | None = None, notes: list[str] | None = None
+) -> dict[str, pa.Schema]:
     """Checks all models and stream settings against `streams`, which are all that the sources feed.
 
     Args:
         project: the project, perhaps without the models that have mistakes already.
         streams: what the sources feed.
         before: mistakes found already, to be reported with those found here.
+        notes: takes a sentence for each query that is computed again over all rows at every change, as its model
+            allows.
 
     Returns:
         The columns of every model.
@@ -40,7 +44,7 @@ def check(project: Project, streams: Sequence[StreamSchema], before: Mistakes | 
     schemas: dict[str, pa.Schema] = {}
     for model in project.models:
         if _check_inputs(model, names, mistakes):
-            _check_sql(model, {**known, **schemas}, schemas, mistakes)
+            _check_sql(model, {**known, **schemas}, schemas, mistakes, [] if notes is None else notes)
     _check_final(project, left_out, mistakes)
     mistakes.raise_any()
     return schemas
@@ -103,19 +107,23 @@ def _check_inputs(model: Model, names: set[str], mistakes: Mistakes) -> bool:
     return not unknown
 
 
-def _check_sql(model: Model, known: Mapping[str, pa.Schema], schemas: dict[str, pa.Schema], mistakes: Mistakes) -> None:
+def _check_sql(
+    model: Model, known: Mapping[str, pa.Schema], schemas: dict[str, pa.Schema], mistakes: Mistakes, notes: list[str]
+) -> None:
     """Compiles the model, and notes its columns for those that read it. One that reads a broken model is skipped."""
     if any(name not in known for name in model.inputs):
         return
     analysis = sql_check.check(
         model.sql,
         {name: known[name] for name in model.inputs},
-        options=Options(model.settings.emit),
+        options=Options(model.settings.emit, recompute=model.settings.recompute),
         file=model.file,
         first_line=model.first_line,
     )
     for mistake in analysis.mistakes:
         mistakes.add(mistake.message, place=mistake.place or Place(model.file, model.first_line, 1), hint=mistake.hint)
+    for node in analysis.plan.last_resorts() if analysis.plan is not None else ():
+        notes.append(f"{model.name}: {node.why}: computed again over all rows at every change")
     if analysis.columns is not None:
         schemas[model.name] = analysis.columns
         _check_key(model, analysis.columns.names, mistakes)

@@ -157,3 +157,8 @@ class ModelSettings(Settings):
         description="What happens to rows that are later still. update: correct the result (the default where emit is "
         "changes). reject: into the rejects (the default where it is final). drop: only counted.",
     )
+    recompute: Literal["allowed", "refused"] = Field(
+        default="refused",
+        description="Whether the model may compute a query again over all rows at every change, where there is no key "
+        "to work by.",
+    )

@@ -105,6 +105,7 @@ def _planned(query: exp.Query, binder: Binder, source: SourceText, key: Sequence
     except CannotDecompose as why:
         return Analysis((SqlError(f"this query cannot be maintained: {why}", place=source.place()),))
     found = list(_not_final(plan, source)) if options.emit == "final" else []
+    found += _last_resorts(plan, source) if options.recompute == "refused" else []
     return Analysis(tuple(found), None if found else plan, plan.root.schema, tuple(key) or plan.key)
 
 
@@ -225,6 +226,15 @@ def _missing_key(key: Sequence[str], names: Sequence[str], source: SourceText) -
         if column not in names:
             message = f"the key names {column!r}, which is not a column of the result"
             yield SqlError(message, hint=did_you_mean(column, names), place=source.place())
+
+
+def _last_resorts(plan: Plan, source: SourceText) -> Iterator[SqlError]:
+    """A mistake for each node that would compute everything again at every change."""
+    for node in plan.last_resorts():
+        streams = sorted({scan.stream for scan in Plan(node).scans().values()})
+        message = f"{node.why} leaves no key to work by: each change computes it again over all of {', '.join(streams)}"
+        hint = "write `recompute: allowed` into the model's front matter if that is little, else see docs/models.md"
+        yield SqlError(message, hint=hint, place=source.place(node.offset))
 
 
 def _not_final(plan: Plan, source: SourceText) -> Iterator[SqlError]:

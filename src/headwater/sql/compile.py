@@ -18,6 +18,8 @@ from headwater.sql.rules.partition import inline_named_windows, partition
 from headwater.sql.rules.rank_bound import bound_ranks
 from headwater.sql.rules.set_operation import set_operation
 from headwater.sql.rules.source import Environment, constant, localise, renamed
+from headwater.sql.rules.subquery_block import Lifted
+from headwater.sql.rules.subquery_inner import Scope
 
 
 def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options: Options) -> Plan:
@@ -40,6 +42,11 @@ def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options
 
 def compile_query(planner: Planner, query: exp.Query, environment: Environment) -> Node:
     """The node of a query in which the names of `environment` are visible."""
+    with planner.within(query):
+        return _compiled(planner, query, environment)
+
+
+def _compiled(planner: Planner, query: exp.Query, environment: Environment) -> Node:
     try:
         visible, body = _with(planner, query, environment)
     except CannotDecompose as why:
@@ -102,11 +109,11 @@ def _as_derived(query: exp.SetOperation) -> exp.Select:
 
 
 def _select(planner: Planner, select: exp.Select, environment: Environment, names: Sequence[str]) -> Node:
-    if select.args.get("from_") is None:
-        if select.find(exp.Table) is not None:
-            raise CannotDecompose("a subquery in the SELECT list")
-        return constant(planner, text(select))
     inlined = select.copy()
+    if select.args.get("from_") is None:
+        if select.find(exp.Table) is None:
+            return constant(planner, text(select))
+        inlined.set("from_", exp.From(this=exp.select("1 AS one").subquery("_one")))
     inline_named_windows(inlined)
     clause = begin(planner, inlined, environment, compile_query)
     node, waiting = build(clause)
@@ -115,7 +122,10 @@ def _select(planner: Planner, select: exp.Select, environment: Environment, name
         raise CannotDecompose("its SELECT list does not expand to its columns")
     block.names = list(names)
     block.limit = " ".join(text(part) for name in ("limit", "offset") if (part := select.args.get(name)) is not None)
+    lifted = Lifted(block, Scope(planner, clause.environment, compile_query))
+    lifted.before_groups()
     aggregate(block)
+    lifted.after_groups()
     partition(block)
     return finish(block)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Emit = Literal["changes", "final"]
+Recompute = Literal["allowed", "refused"]
 
 FAST_PATHS: Mapping[str, str] = {
     "accumulators": "GROUP BY with accumulators per group in place of recomputing the group",
@@ -32,11 +33,13 @@ class Options:
         emit: whether windowed groups are held back until their windows close.
         append_only: inputs without retractions.
         without: fast paths that are switched off.
+        recompute: whether a node may compute everything again at every change.
     """
 
     emit: Emit = "changes"
     append_only: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
+    recompute: Recompute = "allowed"
 
     @property
     def text(self) -> str:

@@ -338,6 +338,7 @@ class Recompute(Node):
         sql: over the inputs' relation names.
         why: what in the SQL needs this, for `explain`.
         closes: as in `Aggregate`, over `output_keys`.
+        offset: where in the model's text the query begins that needs this.
     """
 
     keys: tuple[tuple[str, ...], ...] = ()
@@ -345,6 +346,7 @@ class Recompute(Node):
     sql: str = ""
     why: str = ""
     closes: str = ""
+    offset: int = 0
 
     @property
     def appends(self) -> bool:

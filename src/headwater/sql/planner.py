@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlglot import exp
@@ -53,7 +54,18 @@ class Planner:
         self.aggregates = AggregateFinder(binder.functions("aggregate"))
         self.keys: dict[Node, tuple[str, ...]] = {}
         self._count = 0
+        self._offset = 0
         self._scans: dict[str, Scan] = {}
+
+    @contextmanager
+    def within(self, query: exp.Query) -> Iterator[None]:
+        """Notes that what is planned meanwhile is planned for this query."""
+        before = self._offset
+        self._offset = min((int(e.meta["start"]) for e in query.walk() if "start" in e.meta), default=before)
+        try:
+            yield
+        finally:
+            self._offset = before
 
     def allows(self, fast_path: str) -> bool:
         """Whether the rule of a fast path may be used."""
@@ -151,6 +163,7 @@ class Planner:
         node = Recompute(
             self.name(), columns, tuple(inputs), title, given, any(n.open for n in inputs),
             keys=tuple(map(tuple, keys)), output_keys=output_keys, sql=sql, why=why, closes=closes,
+            offset=self._offset,
         )  # fmt: skip
         return self.add(node)
 

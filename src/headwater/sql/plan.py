@@ -190,8 +190,9 @@ class Accumulator:
         scale: decimal digits of the argument after the point.
         order: column that arg_min, arg_max, first and last go by; "" for none.
         distinct: column of which each value counts once; "" without DISTINCT.
-        where: with `distinct`, a column of booleans that is true where rows count; "" for all. Without `distinct` the
-            argument is null where they do not.
+        where: a column of booleans that is true where rows count; "" for all rows, of which a NULL argument may say
+            that they do not count.
+        fraction: of quantiles, between 0 and 1.
     """
 
     kind: AccumulatorKind
@@ -201,9 +202,13 @@ class Accumulator:
     order: str = ""
     distinct: str = ""
     where: str = ""
+    fraction: float = 0.5
 
 
-AccumulatorKind = Literal["rows", "count", "sum", "avg", "bool_and", "bool_or", "bit_xor"]
+AccumulatorKind = Literal[
+    "rows", "count", "sum", "avg", "fsum", "favg", "bool_and", "bool_or", "bit_xor", "min", "max", "arg_min", "arg_max",
+    "any_value", "first", "last", "quantile_cont", "quantile_disc",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Parts that count rows: count, count_if, bool_and, bool_or; and bit_xor, which counts modulo 2."""
+"""Parts that count rows: count, bool_and, bool_or; and bit_xor, which counts modulo 2."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Count(InRecord):
 
 
 class Truths(InRecord):
-    """bool_and, bool_or and count_if: rows in which the argument is true, and in which it is not null."""
+    """bool_and and bool_or: rows in which the argument is true, and in which it is not null."""
 
     words = 2
 
@@ -73,8 +73,6 @@ class Truths(InRecord):
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
         known, true = taken[:, self._offset], taken[:, self._offset + 1]
-        if call.kind == "count_if":
-            return _integers(true, column)
         return pa.array(true == known if call.kind == "bool_and" else true > 0, mask=known <= 0)
 
 

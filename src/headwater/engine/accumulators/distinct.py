@@ -6,16 +6,19 @@ A value that comes to a group or leaves it, under a FILTER, is a row of weight 1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numba import types
 from numpy.typing import NDArray
 
-from headwater.engine.accumulators.part import Batch, Showing
+from headwater.engine.accumulators.entry_log import EntryLog
+from headwater.engine.accumulators.part import Batch, Claim, KeysOf, Showing
 from headwater.engine.accumulators.records import Records, Taken, longs_in, longs_out
+from headwater.engine.accumulators.slot_values import slot_values
 from headwater.engine.state.memory import Memory
 from headwater.index.kernels import Longs, Mask, compiled
 from headwater.index.key_index import KeyIndex
@@ -82,11 +85,13 @@ class Distinct:
         self._column, self._members = column, members
         self.wheres = list(dict.fromkeys(member.where for member in members))
         self._keys = pa.schema([("group", pa.int64()), ("value", type_)])
-        self._index = KeyIndex(self._keys)
+        self._index = KeyIndex(self._keys, memory=memory)
         self._appends = appends and len(self.wheres) <= MOST_BITS
         self._pairs = Records(1 if self._appends else 1 + len(self.wheres), memory)
         self._memory = memory
         self._group_of: Longs = np.zeros(0, np.int64)
+        self._values = slot_values(type_, memory)
+        self._log = EntryLog(memory)
         self.words = sum(member.part.words for member in members)
 
     def place(self, records: Records, offset: int) -> None:
@@ -100,6 +105,7 @@ class Distinct:
 
     def add(self, batch: Batch) -> None:
         pairs = self._find(batch.slots, batch.values(self._column))
+        self._log.note(pairs)
         masks = self._masks(batch)
         steps = np.zeros(masks.shape, np.int64)
         if self._appends:
@@ -115,7 +121,11 @@ class Distinct:
         pairs, created = self._index.find_or_insert(pa.Table.from_arrays([pa.array(slots), values], schema=self._keys))
         self._pairs.reserve(self._index.capacity)
         self._group_of = self._memory.grown(self._group_of, self._index.capacity)
-        self._group_of[pairs[created]] = slots[created]
+        self._values.reserve(self._index.capacity)
+        new = np.flatnonzero(created)
+        if len(new):
+            self._group_of[pairs[new]] = slots[new]
+            self._values.put(pairs[new], values.take(pa.array(new)))
         return pairs
 
     def _masks(self, batch: Batch) -> Mask:
@@ -131,11 +141,15 @@ class Distinct:
 
     def _drop(self, pairs: Longs) -> None:
         """Forgets the values that no row has any more."""
-        gone = np.unique(pairs[self._pairs.column(0)[pairs] == 0])
+        self._remove(np.unique(pairs[self._pairs.column(0)[pairs] == 0]))
+
+    def _remove(self, gone: Longs) -> None:
         if len(gone):
             self._pairs.clear(gone)
             self._index.remove(gone)
+            self._values.clear(gone)
             self._group_of[gone] = -1
+            self._log.forget(gone)
 
     def forget(self, slots: Longs, closed: bool) -> None:
         for member in self._members:
@@ -145,8 +159,34 @@ class Distinct:
         used = self._group_of[: self._index.capacity]
         going = np.zeros(int(max(used.max(initial=0), slots.max(initial=0))) + 1, np.bool_)
         going[slots] = True
-        gone = np.flatnonzero((used >= 0) & going[used])
-        if len(gone):
-            self._pairs.clear(gone)
-            self._index.remove(gone)
-            self._group_of[gone] = -1
+        self._remove(np.flatnonzero((used >= 0) & going[used]))
+
+    def saved(self, slots: Longs) -> Mapping[str, pa.Array]:
+        return {
+            f"{number}:{name}": column
+            for number, member in enumerate(self._members)
+            for name, column in member.part.saved(slots).items()
+        }
+
+    def restored(self, slots: Longs, columns: Mapping[str, pa.Array]) -> None:
+        for number, member in enumerate(self._members):
+            own = {name: column for name, column in columns.items() if name.startswith(f"{number}:")}
+            member.part.restored(slots, {name.partition(":")[2]: column for name, column in own.items()})
+
+    def checkpoint(self, folder: Path, previous: Path | None, keys_of: KeysOf) -> None:
+        self._log.save(folder, previous, keys_of, self._group_of, self._entry)
+
+    def _entry(self, pairs: Longs) -> pa.Table:
+        counts = self._pairs.take(pairs)
+        columns = [pa.array(np.ascontiguousarray(counts[:, i])) for i in range(self._pairs.width)]
+        names = ["value", *(f"count{i}" for i in range(self._pairs.width))]
+        return pa.Table.from_arrays([self._values.get(pairs), *columns], names=names)
+
+    def restore(self, folder: Path, claim: Claim) -> None:
+        self._log.load(folder, claim, self._put)
+
+    def _put(self, groups: Longs, rows: pa.Table) -> Longs:
+        pairs = self._find(groups, rows.column("value").combine_chunks())
+        counts = [np.asarray(rows.column(f"count{i}")) for i in range(self._pairs.width)]
+        self._pairs.put(pairs, np.stack(counts, axis=1))
+        return pairs

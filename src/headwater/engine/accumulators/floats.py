@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from headwater.engine.accumulators import float_bits
 from headwater.engine.accumulators.counts import longs_of
 from headwater.engine.accumulators.float_bits import BIN_WORDS, CODES
-from headwater.engine.accumulators.part import Batch
+from headwater.engine.accumulators.part import Batch, Claim, KeysOf
 from headwater.engine.accumulators.records import Records, Taken
 from headwater.engine.state.memory import Memory
 from headwater.index.kernels import Longs
@@ -34,7 +35,7 @@ class FloatSum:
 
     def __init__(self, argument: str, memory: Memory) -> None:
         self._argument = argument
-        self._index = KeyIndex(_KEYS)
+        self._index = KeyIndex(_KEYS, memory=memory)
         self._bins = Records(BIN_WORDS, memory)
 
     def place(self, records: Records, offset: int) -> None:
@@ -70,15 +71,18 @@ class FloatSum:
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
         counts, others = taken[:, self._offset], taken[:, self._offset + 1] != 0
-        homes = np.ascontiguousarray(taken[:, self._offset + 2 : self._offset + 2 + BIN_WORDS]).view(np.uint64)
+        homes = np.array(taken[:, self._offset + 2 : self._offset + 2 + BIN_WORDS], order="C").view(np.uint64)
         sums = np.empty(len(slots), np.float64)
         with np.errstate(over="ignore"):
             far = self._sums_of_all(homes[others], slots[others]) if others.any() else None
             float_bits.rounded_home(homes, sums)
         if far is not None:
             sums[others] = far
-        if call.kind == "avg":
+        if call.kind in ("avg", "favg"):
             sums = sums / np.maximum(counts, 1)
+        if call.kind in ("fsum", "favg"):
+            # Kahan's way, which DuckDB goes, makes NaN of infinities.
+            sums[np.isinf(sums)] = np.nan
         return pa.array(sums, mask=counts <= 0)
 
     def _sums_of_all(self, homes: NDArray[np.uint64], slots: Longs) -> NDArray[np.float64]:
@@ -121,6 +125,12 @@ class FloatSum:
         self._bins.reserve(self._index.capacity)
         words = [np.asarray(items.field(f"word{i}")) for i in range(BIN_WORDS)]
         self._bins.put(bins, np.stack(words, axis=1))
+
+    def checkpoint(self, folder: Path, previous: Path | None, keys_of: KeysOf) -> None:
+        return None
+
+    def restore(self, folder: Path, claim: Claim) -> None:
+        return None
 
 
 def _bin_table(keys: Longs) -> pa.Table:

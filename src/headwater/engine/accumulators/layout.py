@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import pyarrow as pa
 
+from headwater.engine.accumulators.best import Best
 from headwater.engine.accumulators.counts import BitXor, Count, Rows, Truths
 from headwater.engine.accumulators.distinct import Distinct, Member
 from headwater.engine.accumulators.floats import FloatSum
+from headwater.engine.accumulators.ordered import Ordered
 from headwater.engine.accumulators.part import Part, Showing
 from headwater.engine.accumulators.records import Records
 from headwater.engine.accumulators.sums import ExactSum
+from headwater.engine.order_key import OrderKey, field_bits
 from headwater.engine.state.memory import Memory
-from headwater.sql.plan import Accumulator, Aggregate, Column
+from headwater.engine.worker import Worker
+from headwater.sql.plan import Accumulator, Aggregate, Column, Node, Ordering
 
 
 @dataclass(frozen=True)
@@ -47,25 +52,25 @@ class Layout:
     calls: tuple[Shown, ...]
 
 
-def layout(node: Aggregate, memory: Memory) -> Layout:
+def layout(node: Aggregate, worker: Worker) -> Layout:
     """Makes the parts of a grouping and places them in a record."""
-    types = {field.name: field.type for field in node.inputs[0].schema}
-    rows = Rows()
-    plain: dict[object, Showing] = {("rows",): rows}
-    distinct: dict[str, dict[tuple[str, object], Showing]] = {}
+    (source,) = node.inputs
+    make = _Parts(source, worker)
+    plain: dict[object, Showing] = {("rows",): Rows()}
+    distinct: dict[str, dict[object, Showing]] = {}
     calls = []
     for call, column in zip(node.accumulators, node.columns[len(node.keys) :], strict=True):
         if call.distinct:
-            members = distinct.setdefault(call.distinct, {})
-            part = members.setdefault((call.where, _sharing(call)), _part(call, types, memory))
+            parts_of, key = distinct.setdefault(call.distinct, {}), (call.where, make.sharing(call))
         else:
-            part = plain.setdefault(_sharing(call), _part(call, types, memory))
-        calls.append(Shown(part, call, column))
+            parts_of, key = plain, make.sharing(call)
+        if key not in parts_of:
+            parts_of[key] = make.part(call)
+        calls.append(Shown(parts_of[key], call, column))
     parts: list[Part] = list(plain.values())
     for name, members in distinct.items():
-        listed = [Member(where, part) for (where, _), part in members.items()]
-        parts.append(Distinct(name, types[name], listed, node.inputs[0].appends, memory))
-    return Layout(_placed(parts, memory), tuple(parts), tuple(calls))
+        parts.append(make.distinct(name, members))
+    return Layout(_placed(parts, worker.memory), tuple(parts), tuple(calls))
 
 
 def _placed(parts: Sequence[Part], memory: Memory) -> Records:
@@ -77,29 +82,69 @@ def _placed(parts: Sequence[Part], memory: Memory) -> Records:
     return records
 
 
-def _sharing(call: Accumulator) -> object:
-    """Calls for which this is the same share a part."""
-    if call.kind in ("rows",):
-        return ("rows",)
-    if call.kind in ("sum", "avg"):
-        return ("sum", call.argument)
-    if call.kind in ("count_if", "bool_and", "bool_or"):
-        return ("truths", call.argument)
-    return replace(call, output="", distinct="", where="")
+class _Parts:
+    """Makes the parts of one grouping.
+
+    Args:
+        source: the aggregate's input.
+    """
+
+    def __init__(self, source: Node, worker: Worker) -> None:
+        self._source, self._session, self._memory = source, worker.session, worker.memory
+        self._types = {column.name: column.arrow for column in source.columns}
+
+    def sharing(self, call: Accumulator) -> object:
+        """Calls for which this is the same share a part."""
+        if call.kind == "rows":
+            return ("rows",)
+        if call.kind in _SUMS:
+            return ("sum", call.argument)
+        if call.kind in ("bool_and", "bool_or"):
+            return ("truths", call.argument)
+        if call.kind in _ORDERED and not self._source.appends:
+            return ("ordered", self._columns(call))
+        return replace(call, output="", distinct="", where="" if call.distinct else call.where)
+
+    def distinct(self, name: str, members: Mapping[object, Showing]) -> Distinct:
+        """The part around those of DISTINCT calls over one column; their keys begin with the column of the FILTER."""
+        listed = [Member(cast("tuple[str, object]", key)[0], part) for key, part in members.items()]
+        return Distinct(name, self._types[name], listed, self._source.appends, self._memory)
+
+    def part(self, call: Accumulator) -> Showing:
+        """A new part for a call."""
+        if call.kind in _SUMS:
+            floats = pa.types.is_floating(self._types[call.argument])
+            return FloatSum(call.argument, self._memory) if floats else ExactSum(call.argument)
+        if call.kind in _ORDERED:
+            if self._source.appends and call.kind in _BEST:
+                return self._best(call)
+            return Ordered(self._columns(call), self._source, self._session, self._memory)
+        match call.kind:
+            case "rows":
+                return Rows()
+            case "count":
+                return Count(call.argument)
+            case "bool_and" | "bool_or":
+                return Truths(call.argument)
+            case "bit_xor":
+                return BitXor(call.argument)
+        raise TypeError(f"no part keeps {call.kind}")
+
+    def _columns(self, call: Accumulator) -> tuple[str, ...]:
+        """What the entries of a call are ordered by."""
+        return (call.order, call.argument) if call.order else (call.argument,)
+
+    def _best(self, call: Accumulator) -> Best:
+        by_time = call.kind in ("any_value", "first", "last")
+        compared = "" if by_time else call.order or call.argument
+        kind = self._types[compared] if compared else None
+        order = None
+        if kind is not None and field_bits(kind):
+            least = call.kind in ("min", "arg_min")
+            order = OrderKey([Ordering(compared, least)], self._source, self._session, nulls=False)
+        return Best(call, order, kind, self._types[call.argument], self._memory)
 
 
-def _part(call: Accumulator, types: Mapping[str, pa.DataType], memory: Memory) -> Showing:
-    match call.kind:
-        case "rows":
-            return Rows()
-        case "count":
-            return Count(call.argument)
-        case "sum" | "avg" if pa.types.is_floating(types[call.argument]):
-            return FloatSum(call.argument, memory)
-        case "sum" | "avg":
-            return ExactSum(call.argument)
-        case "count_if" | "bool_and" | "bool_or":
-            return Truths(call.argument)
-        case "bit_xor":
-            return BitXor(call.argument)
-    raise TypeError(f"no part keeps {call.kind}")
+_SUMS = ("sum", "avg", "fsum", "favg")
+_BEST = ("min", "max", "arg_min", "arg_max", "any_value", "first", "last")
+_ORDERED = (*_BEST, "quantile_cont", "quantile_disc")

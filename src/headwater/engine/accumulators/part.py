@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -68,6 +69,13 @@ class Batch:
         return replace(self, slots=slots, touched=touched)
 
 
+KeysOf = Callable[[Longs], pa.Table]
+"""The keys of groups."""
+
+Claim = Callable[[pa.Table], tuple[Mask | None, Longs]]
+"""Of rows that hold keys, those that are this worker's (None: all), and the slots of these."""
+
+
 class Part(Protocol):
     """State of one kind, addressed by the slots of groups.
 
@@ -90,10 +98,16 @@ class Part(Protocol):
         """Groups are gone; their records are zeroed afterwards. Only if their windows were closed have they rows."""
 
     def saved(self, slots: Longs) -> Mapping[str, pa.Array]:
-        """What it keeps of groups besides their records, as columns with one value per slot."""
+        """What it keeps of groups besides their records, if that is little: columns with one value per slot."""
 
     def restored(self, slots: Longs, columns: Mapping[str, pa.Array]) -> None:
         """Takes back what `saved` gave, for slots that have their records already."""
+
+    def checkpoint(self, folder: Path, previous: Path | None, keys_of: KeysOf) -> None:
+        """Writes what it keeps of groups besides, if that may be much; nothing if there is no such thing."""
+
+    def restore(self, folder: Path, claim: Claim) -> None:
+        """Takes back what `checkpoint` wrote, once the groups are there."""
 
 
 class Showing(Part, Protocol):
@@ -122,4 +136,10 @@ class InRecord:
         return {}
 
     def restored(self, slots: Longs, columns: Mapping[str, pa.Array]) -> None:
+        return None
+
+    def checkpoint(self, folder: Path, previous: Path | None, keys_of: KeysOf) -> None:
+        return None
+
+    def restore(self, folder: Path, claim: Claim) -> None:
         return None

@@ -13,17 +13,20 @@ from headwater.change import delta_schema
 from headwater.engine.accumulators.layout import layout
 from headwater.engine.accumulators.part import Batch
 from headwater.engine.accumulators.records import Taken, first_rows
+from headwater.engine.accumulators.slot_values import slot_values
 from headwater.engine.delta import conform, mask, weights
 from headwater.engine.differing import differing
-from headwater.engine.group_files import GroupFiles
 from headwater.engine.operators.closing import WindowEnds
 from headwater.engine.operators.hop import spread
 from headwater.engine.share import Share
+from headwater.engine.state.slot_log import SlotLog
 from headwater.engine.worker import Worker
 from headwater.errors import InvariantBroken
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import KeyIndex
 from headwater.sql.plan import Aggregate
+
+_ROW = "#row"
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,11 @@ class AggregateOperator:
         self._node, self._memory = node, worker.memory
         self._keys = pa.schema([pa.field(c.name, c.arrow) for c in node.columns[: len(node.keys)]])
         self._schema = delta_schema(node.schema)
-        self._index = KeyIndex(self._keys)
-        self._layout = layout(node, worker.memory)
+        self._index = KeyIndex(self._keys, memory=worker.memory)
+        self._layout = layout(node, worker)
         self._records = self._layout.records
-        self._groups = GroupFiles(self._keys)
+        self._values = {field.name: slot_values(field.type, worker.memory) for field in self._keys}
+        self._log = SlotLog(worker.memory)
         self._seen = np.zeros(0, np.bool_)
         self._ends = WindowEnds(node, node.closes, worker.session) if worker.frees and node.closes else None
         self._end_of = np.zeros(0, np.int64)
@@ -133,10 +137,12 @@ class AggregateOperator:
         slots, created = self._index.find_or_insert(delta)
         if created.any():
             self._reserve(self._index.capacity)
-            keys = mask(delta.select(list(self._node.keys)), created)
-            self._groups.add(slots[created], keys)
+            new = np.flatnonzero(created)
+            keys = delta.select(list(self._node.keys)).take(pa.array(new))
+            for name, values in self._values.items():
+                values.put(slots[new], keys.column(name).combine_chunks())
             if self._ends is not None:
-                self._end_of[slots[created]] = self._ends.of(keys)
+                self._end_of[slots[new]] = self._ends.of(keys)
         return slots
 
     def _reserve(self, slots: int) -> None:
@@ -144,13 +150,14 @@ class AggregateOperator:
         self._seen = self._memory.grown(self._seen, slots)
         if self._ends is not None:
             self._end_of = self._memory.grown(self._end_of, slots)
-        for part in self._layout.parts:
-            part.reserve(slots)
+        for kept in (*self._values.values(), *self._layout.parts):
+            kept.reserve(slots)
 
     def _change(self, keys: pa.Table, firsts: Longs, touched: Longs, before: Shown) -> pa.Table | None:
         """What changes of the touched groups, whose keys stand in the rows `firsts`: the old rows go, the new ones
         come, where they differ."""
         after = self._shown(touched)
+        self._log.note(touched)
         same = before.there & after.there
         for old, new in zip(before.columns, after.columns, strict=True):
             if not same.any():
@@ -175,46 +182,70 @@ class AggregateOperator:
         if len(slots) and self._node.keys:
             for part in self._layout.parts:
                 part.forget(slots, closed)
+            for values in self._values.values():
+                values.clear(slots)
             self._index.remove(slots)
             self._records.clear(slots)
+            self._log.forget(slots)
 
     def advance(self, closed_us: int) -> pa.Table | None:
         if self._ends is not None and self._ends.advance(closed_us):
-            used = self._used()
+            used = self._log.living()
             self._forget(used[self._ends.closed(self._end_of[used])], closed=True)
         return None
 
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
-        used = self._used()
-        taken = self._records.take(used)
-        state = {f"word{i}": pa.array(np.ascontiguousarray(taken[:, i])) for i in range(self._records.width)}
+        self._log.save(folder / "groups", previous / "groups" if previous else None, self._rows_of)
         for number, part in enumerate(self._layout.parts):
-            state |= {f"part{number}:{name}": column for name, column in part.saved(used).items()}
-        self._groups.save(folder, used, state)
+            name = f"part{number}"
+            part.checkpoint(folder / name, previous / name if previous else None, self._keys_of)
+
+    def _keys_of(self, slots: Longs) -> pa.Table:
+        """The keys of groups; without any, a column in their place."""
+        columns = [values.get(slots) for values in self._values.values()]
+        return pa.Table.from_arrays([pa.nulls(len(slots)), *columns], names=[_ROW, *self._values])
+
+    def _rows_of(self, slots: Longs) -> pa.Table:
+        """What is kept of groups."""
+        taken, rows = self._records.take(slots), self._keys_of(slots)
+        for i in range(self._records.width):
+            rows = rows.append_column(f"#word{i}", pa.array(np.ascontiguousarray(taken[:, i])))
+        for number, part in enumerate(self._layout.parts):
+            for name, column in part.saved(slots).items():
+                rows = rows.append_column(f"#part{number}:{name}", column)
+        return rows
 
     def restore(self, parts: Sequence[Path], share: Share | None) -> None:
         for folder in parts:
-            keys, state = self._groups.load(folder)
-            if share is not None:
-                mine = share.mine(keys, self._node.spread[0] or ())
-                keys, state = mask(keys, mine), mask(state, mine)
-            self._take_back(keys, state)
+            for ids, rows in self._log.load(folder / "groups"):
+                mine = None if share is None else share.mine(rows, self._node.spread[0] or ())
+                slots = self._take_back(rows if mine is None else mask(rows, mine))
+                if mine is None:
+                    self._log.adopt(ids, slots)
+                else:
+                    self._log.note(slots)
+        for number, part in enumerate(self._layout.parts):
+            for folder in parts:
+                part.restore(folder / f"part{number}", lambda rows: self._claim(rows, share))
 
-    def _take_back(self, keys: pa.Table, state: pa.Table) -> None:
+    def _claim(self, rows: pa.Table, share: Share | None) -> tuple[Mask | None, Longs]:
+        """Which rows with keys are this worker's, and the slots of these."""
+        mine = None if share is None else share.mine(rows, self._node.spread[0] or ())
+        kept = rows if mine is None else mask(rows, mine)
+        return mine, self._index.find(kept) if self._node.keys else np.zeros(kept.num_rows, np.int64)
+
+    def _take_back(self, rows: pa.Table) -> Longs:
         """Adds groups to those that are there; none of them is."""
-        slots = self._slots(keys) if self._node.keys else np.zeros(state.num_rows, np.int64)
-        words = [np.asarray(state.column(f"word{i}")) for i in range(self._records.width)]
+        slots = self._slots(rows)
+        words = [np.asarray(rows.column(f"#word{i}")) for i in range(self._records.width)]
         self._records.put(slots, np.stack(words, axis=1))
         for number, part in enumerate(self._layout.parts):
-            prefix = f"part{number}:"
-            names = [name for name in state.column_names if name.startswith(prefix)]
-            part.restored(slots, {n.removeprefix(prefix): state.column(n).combine_chunks() for n in names})
+            prefix = f"#part{number}:"
+            names = [name for name in rows.column_names if name.startswith(prefix)]
+            part.restored(slots, {n.removeprefix(prefix): rows.column(n).combine_chunks() for n in names})
         if self._ends is not None:
             self._ends.note(self._end_of[slots])
-
-    def _used(self) -> Longs:
-        slots = self._index.capacity if self._node.keys else 1
-        return np.flatnonzero(self._records.column(0)[:slots] > 0)
+        return slots
 
     def keeps(self) -> str:
         return f"{len(self._index)} groups" if self._node.keys else "1 group"

@@ -20,10 +20,17 @@ WIDE = frozenset({"UBIGINT", "HUGEINT"})
 
 FLOATS = frozenset({"FLOAT", "DOUBLE"})
 
-_IN_FLOATS = frozenset({"fsum", "kahan_sum", "sumkahan", "favg"})
-_SUMS = {
-    "sum": "sum", "fsum": "sum", "kahan_sum": "sum", "sumkahan": "sum", "avg": "avg", "mean": "avg", "favg": "avg"
+NUMBERS = NARROW - {"BOOLEAN"} | {"UBIGINT", "DOUBLE"}
+"""Types between whose values quantile_cont finds a DOUBLE."""
+
+COMPARED = NARROW | FLOATS | {
+    "UBIGINT", "HUGEINT", "VARCHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S",
+    "TIMESTAMP_MS", "TIMESTAMP_NS",
 }  # fmt: skip
+"""Types, DECIMAL apart, whose values have an order that the engine knows and fit what it keeps."""
+
+_SUMS = {"sum": "sum", "avg": "avg", "mean": "avg"}
+_KAHAN_SUMS = {"fsum": "fsum", "kahan_sum": "fsum", "sumkahan": "fsum", "favg": "favg"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,11 @@ class Accumulators:
     def type_of(self, expression: exp.Expr) -> str:
         """DuckDB's type of an expression over a row."""
         return self._planner.binder.type_of(text(expression), quote(self._node.name))
+
+    @property
+    def appends(self) -> bool:
+        """Whether rows only ever come."""
+        return self._node.appends
 
     def allows(self, fast_path: str) -> bool:
         """Whether a fast path may be used."""
@@ -146,11 +158,12 @@ def _count(calls: Accumulators, call: Call) -> Accumulator | None:
 
 def _sum(calls: Accumulators, call: Call) -> Accumulator | None:
     """sum and avg of numbers."""
-    if call.name not in _SUMS or len(call.arguments) != 1:
+    kind = {**_SUMS, **_KAHAN_SUMS}.get(call.name)
+    if kind is None or len(call.arguments) != 1:
         return None
     (argument,) = call.arguments
-    kind, type_ = _SUMS[call.name], calls.type_of(argument)
-    if type_ in FLOATS or call.name in _IN_FLOATS:
+    type_ = calls.type_of(argument)
+    if type_ in FLOATS or call.name in _KAHAN_SUMS:
         return calls.placed(kind, call, calls.typed(argument, "DOUBLE")) if calls.allows("float_sums") else None
     if type_ in NARROW:
         return calls.placed(kind, call, calls.typed(argument, "BIGINT"))
@@ -163,11 +176,15 @@ def _sum(calls: Accumulators, call: Call) -> Accumulator | None:
 
 def _truth(calls: Accumulators, call: Call) -> Accumulator | None:
     """bool_and, bool_or and count_if."""
-    kinds = {"bool_and": "bool_and", "bool_or": "bool_or", "count_if": "count_if", "countif": "count_if"}
-    if call.name not in kinds or len(call.arguments) != 1 or (call.distinct and call.name.startswith("count")):
+    if len(call.arguments) != 1:
+        return None
+    if call.name in ("count_if", "countif") and not call.distinct:
+        # DuckDB's is a sum of 1s and 0s: HUGEINT, and NULL over nothing but NULLs.
+        return calls.placed("sum", call, calls.typed(calls.typed(call.arguments[0], "BOOLEAN"), "BIGINT"))
+    if call.name not in ("bool_and", "bool_or"):
         return None
     value = calls.typed(call.arguments[0], "BOOLEAN")
-    return Accumulator(kinds[call.name], calls.column(value, call.where), call.output)  # type: ignore[arg-type]
+    return Accumulator(call.name, calls.column(value, call.where), call.output)  # type: ignore[arg-type]
 
 
 def _bit_xor(calls: Accumulators, call: Call) -> Accumulator | None:
@@ -177,4 +194,52 @@ def _bit_xor(calls: Accumulators, call: Call) -> Accumulator | None:
     return calls.placed("bit_xor", call, calls.typed(call.arguments[0], "BIGINT"))
 
 
-CALL_RULES: tuple[Callable[[Accumulators, Call], Accumulator | None], ...] = (_count, _sum, _truth, _bit_xor)
+_EXTREMES = {
+    "min": "min", "max": "max", "any_value": "any_value", "arbitrary": "first", "first": "first", "last": "last",
+    "arg_min": "arg_min", "argmin": "arg_min", "min_by": "arg_min",
+    "arg_max": "arg_max", "argmax": "arg_max", "max_by": "arg_max",
+}  # fmt: skip
+
+
+def _extreme(calls: Accumulators, call: Call) -> Accumulator | None:
+    """The least, greatest, first or last value, or that of the row where another is least or greatest."""
+    kind = _EXTREMES.get(call.name)
+    if kind is None or len(call.arguments) != 1 + kind.startswith("arg_") or not calls.allows("extremes"):
+        return None
+    if kind in ("first", "last") and not calls.appends:
+        return None
+    kinds = [calls.type_of(argument) for argument in call.arguments]
+    if not all(type_ in COMPARED or type_.startswith("DECIMAL(") for type_ in kinds):
+        return None
+    by = calls.column(call.arguments[1], call.where) if kind.startswith("arg_") else ""
+    where = calls.column(calls.typed(call.where, "BOOLEAN")) if kind in ("first", "last") and call.where else ""
+    return Accumulator(kind, calls.column(call.arguments[0], call.where), call.output, order=by, where=where)  # type: ignore[arg-type]
+
+
+def _quantile(calls: Accumulators, call: Call) -> Accumulator | None:
+    """median, quantile_cont of numbers that are shown as DOUBLE, and quantile_disc."""
+    kind = {"median": "quantile_cont", "quantile_cont": "quantile_cont", "quantile_disc": "quantile_disc",
+            "quantile": "quantile_disc"}.get(call.name)  # fmt: skip
+    if kind is None or call.distinct or not calls.allows("quantiles"):
+        return None
+    fraction = _fraction(call.arguments[1:]) if call.name != "median" else 0.5
+    if fraction is None or len(call.arguments) > 2:
+        return None
+    type_ = calls.type_of(call.arguments[0])
+    fits = type_ in NUMBERS if kind == "quantile_cont" else type_ in COMPARED or type_.startswith("DECIMAL(")
+    if not fits:
+        return None
+    return Accumulator(kind, calls.column(call.arguments[0], call.where), call.output, fraction=fraction)  # type: ignore[arg-type]
+
+
+def _fraction(arguments: tuple[exp.Expr, ...]) -> float | None:
+    """A constant between 0 and 1."""
+    if len(arguments) != 1 or not isinstance(arguments[0], exp.Literal) or arguments[0].is_string:
+        return None
+    value = float(arguments[0].name)
+    return value if 0 <= value <= 1 else None
+
+
+CALL_RULES: tuple[Callable[[Accumulators, Call], Accumulator | None], ...] = (
+    _count, _sum, _truth, _bit_xor, _extreme, _quantile,
+)  # fmt: skip

@@ -48,10 +48,10 @@ class Ledger:
         self._inputs: dict[str, pa.Table] = {}
 
     def read(self, stream: str, delta: pa.Table) -> pa.Table:
-        """Notes an input's delta and returns it with the number of each row as `_origin`."""
+        """Notes an input's delta, and counts it."""
         self._inputs[stream] = delta
         self.counts.read += absolute(delta)
-        return delta.append_column(ORIGIN, pa.array(np.arange(delta.num_rows, dtype=np.int64)))
+        return delta
 
     def ignore(self, delta: pa.Table) -> None:
         """Counts the rows of an input that the SQL does not read."""
@@ -66,6 +66,8 @@ class Ledger:
         """How many input rows a delta on the direct path of `stream` still stands for."""
         if delta is None or not delta.num_rows:
             return 0
+        if ORIGIN not in delta.column_names:
+            return absolute(delta)
         given = self._inputs[stream]
         alive = np.zeros(given.num_rows, np.bool_)
         alive[delta.column(ORIGIN).to_numpy()] = True

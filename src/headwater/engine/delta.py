@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.change import WEIGHT, delta_schema
-from headwater.index.kernels import Longs, Mask
+from headwater.index.kernels import Longs
 from headwater.index.key_index import group
-from headwater.index.row_encoding import RowEncoder
 
 ORIGIN = "_origin"
+"""On the direct path of an input, the row of the input's delta that a row stems from; not there while they are the
+same rows."""
 
 
 def weights(delta: pa.Table) -> Longs:
@@ -27,6 +28,16 @@ def weighted(rows: pa.Table, values: Longs) -> pa.Table:
     at = rows.schema.get_field_index(WEIGHT)
     field, column = pa.field(WEIGHT, pa.int64(), nullable=False), pa.chunked_array([values], pa.int64())
     return rows.append_column(field, column) if at < 0 else rows.set_column(at, field, column)
+
+
+def numbered(rows: pa.Table, name: str) -> pa.Table:
+    """Rows with their numbers from 0 as a last column."""
+    return rows.append_column(name, pa.array(np.arange(rows.num_rows, dtype=np.int64)))
+
+
+def with_origin(delta: pa.Table) -> pa.Table:
+    """A delta on the direct path with `_origin`, which is left out as long as it is the number of the row."""
+    return delta if ORIGIN in delta.column_names else numbered(delta, ORIGIN)
 
 
 def negated(delta: pa.Table) -> pa.Table:
@@ -68,23 +79,8 @@ def settled(delta: pa.Table | None) -> pa.Table | None:
     signs = weights(delta)
     if (signs > 0).all() or (signs < 0).all():
         return delta
-    suspect = _both_ways(delta, signs)
-    if not suspect.any():
-        return delta
-    net = consolidate(mask(delta, suspect))
-    return concat([mask(delta, ~suspect), net])
-
-
-def _both_ways(delta: pa.Table, signs: Longs) -> Mask:
-    """Which rows may be both added and taken away: those that have such fellows in the columns of fixed size, so that
-    texts are only compared where nothing else tells rows apart."""
-    fixed = pa.schema([f for f in delta.schema if f.name != WEIGHT and RowEncoder([f.type]).values])
-    if not fixed:
-        return np.ones(delta.num_rows, np.bool_)
-    numbers, firsts = group(delta, fixed)
-    ways = np.zeros((2, len(firsts)), np.bool_)
-    ways[(signs > 0).astype(np.int64), numbers] = True
-    return np.asarray(ways.all(axis=0)[numbers])
+    net = consolidate(delta)
+    return net if net.num_rows else None
 
 
 def expanded(rows: pa.Table) -> pa.Table:

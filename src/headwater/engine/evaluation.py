@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from headwater.change import WEIGHT
 from headwater.engine.accounting import Ledger
-from headwater.engine.delta import ORIGIN, absolute, mask, rows_at
+from headwater.engine.delta import ORIGIN, absolute, mask, rows_at, with_origin
 from headwater.engine.session import ROW_ERRORS, Session
 from headwater.index.kernels import Longs
 from headwater.sql.plan import Node
@@ -71,18 +71,23 @@ class Evaluator:
     def run(self, sql: str, delta: pa.Table) -> pa.Table:
         """The result over the rows that do not fail. A failing row is rejected in both directions: what it would have
         added was never there to be retracted."""
+        return self.apart(sql, delta)[0]
+
+    def apart(self, sql: str, delta: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """As `run`, and the rows that do not fail."""
         finders: list[_Find] = (
             [self._probed, self._bisected] if self._probe and delta.num_rows > _FEW else [self._bisected]
         )
         rest = delta
         for find in finders:
             try:
-                return self._session.run(sql, {self._source: rest})
+                return self._session.run(sql, {self._source: rest}), rest
             except ROW_ERRORS as error:
+                rest = with_origin(rest) if self._direct else rest
                 failures = find(sql, rest, error)
             self._reject(rest, failures)
             rest = self._without(rest, failures)
-        return self._session.run(sql, {self._source: rest})
+        return self._session.run(sql, {self._source: rest}), rest
 
     def _without(self, delta: pa.Table, failures: list[Failure]) -> pa.Table:
         """The rows that have not failed; of an input's row that became several, none."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from headwater.engine.accounting import Ledger
 from headwater.engine.crew import Crew
-from headwater.engine.delta import ORIGIN, concat
+from headwater.engine.delta import ORIGIN, concat, with_origin
 from headwater.engine.operator import Operator, Stateless
 from headwater.engine.operators.aggregate import AggregateOperator
 from headwater.engine.operators.gate import GateOperator
@@ -166,9 +166,11 @@ class Graph:
 
     def _handed(self, source: Node, reader: Node | None, delta: pa.Table | None) -> pa.Table | None:
         """A delta as its reader gets it: off the direct path without the origin of its rows."""
-        if delta is None or source not in self._direct or reader in self._direct:
+        if delta is None or source not in self._direct:
             return delta
-        return delta.drop_columns([ORIGIN])
+        if isinstance(reader, Windowed) and reader in self._direct:
+            return with_origin(delta)
+        return delta if reader in self._direct or ORIGIN not in delta.column_names else delta.drop_columns([ORIGIN])
 
     def keeps(self, node: Node) -> str:
         """What the operators of a node keep, "" for a scan."""

@@ -1,4 +1,4 @@
-"""The DuckDB connection of a view: runs the plan's SQL over Arrow tables."""
+"""The DuckDB connection of a worker: runs the plan's SQL over Arrow tables."""
 
 from __future__ import annotations
 
@@ -15,11 +15,31 @@ ROW_ERRORS = (duckdb.DataError, duckdb.InvalidInputException)
 """What DuckDB raises when it can run a query but not on this row: a cast that fails, a number out of range."""
 
 
+class Feed:
+    """Rows that change behind a name that DuckDB knows: what is bound once reads what is there when it runs.
+
+    Registering a table and making a relation take DuckDB half a millisecond, as much as it takes to run one.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.rows: pa.Table | None = None
+
+    def __arrow_c_schema__(self) -> object:
+        return self.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        rows = self.schema.empty_table() if self.rows is None else self.rows
+        return rows.__arrow_c_stream__(requested_schema)
+
+
 class Session:
     """One connection, which works on the thread that calls; one thread at a time."""
 
     def __init__(self) -> None:
         self._connection = connect()
+        self._feeds: dict[str, Feed] = {}
+        self._relations: dict[str, duckdb.DuckDBPyRelation] = {}
 
     def run(self, sql: str, relations: Mapping[Node, pa.Table]) -> pa.Table:
         """Runs a query over the relations of plan nodes (columns beyond the node's are seen too).
@@ -27,20 +47,33 @@ class Session:
         Raises:
             duckdb.Error: the query fails.
         """
-        for node, table in relations.items():
-            self._show(node, table)
-        result: pa.Table = self._connection.sql(sql).to_arrow_table()
+        feeds = [self._feed(node, table) for node, table in relations.items()]
+        if sql not in self._relations:
+            self._relations[sql] = self._connection.sql(sql)
+        try:
+            result: pa.Table = self._relations[sql].to_arrow_table()
+        finally:
+            for feed in feeds:
+                feed.rows = None
         return result
 
     def evaluate(self, expression: str, node: Node, rows: pa.Table) -> pa.ChunkedArray:
         """One expression over the rows of a node, in their order."""
         return self.run(f"SELECT {expression} AS value FROM {quote(node.name)}", {node: rows}).column(0)
 
-    def _show(self, node: Node, table: pa.Table) -> None:
-        """Registers rows under the node's name, in the types that DuckDB gave them."""
-        inexact = [column for column in node.columns if not column.exact and column.name in table.column_names]
+    def _feed(self, node: Node, table: pa.Table) -> Feed:
+        """Shows rows under the node's name, in the types that DuckDB gave them."""
+        feed = self._feeds.get(node.name)
+        if feed is None or not feed.schema.equals(table.schema):
+            feed = self._feeds[node.name] = Feed(table.schema)
+            self._register(node, feed)
+        feed.rows = table
+        return feed
+
+    def _register(self, node: Node, feed: Feed) -> None:
+        inexact = [column for column in node.columns if not column.exact and column.name in feed.schema.names]
         name = f"{node.name}_arrow" if inexact else node.name
-        self._connection.register(name, table)
+        self._connection.register(name, feed)
         if inexact:
             casts = ", ".join(f"CAST({quote(c.name)} AS {c.type}) AS {quote(c.name)}" for c in inexact)
             self._connection.execute(

@@ -1,18 +1,28 @@
-"""Filter, project and unnest: DuckDB SQL over the delta alone, weights carried along."""
+"""Filter, project and unnest: DuckDB SQL over the delta alone.
+
+DuckDB is only shown to compute what is computed. Columns that are passed on as they are come from the delta itself:
+without a copy where every row passes, gathered where a filter lets some go.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
 from headwater.change import WEIGHT
-from headwater.engine.delta import ORIGIN
+from headwater.engine.delta import ORIGIN, absolute, numbered, with_origin
 from headwater.engine.evaluation import Evaluator, probe_of
 from headwater.engine.operator import Stateless
 from headwater.engine.worker import Worker
 from headwater.sql.bind import quote
-from headwater.sql.plan import Linear
+from headwater.sql.plan import Linear, Node, Windowed
+
+_POSITION = "_position in the delta"
+"""The number of a row, shown to DuckDB beside the row; no column of a stream is called like that."""
+
+
+_Work = Callable[[pa.Table], pa.Table]
 
 
 class LinearOperator(Stateless):
@@ -24,42 +34,86 @@ class LinearOperator(Stateless):
 
     def __init__(self, node: Linear, worker: Worker, direct: str) -> None:
         self._node, self._ledger, self._direct = node, worker.ledger, direct
-        self._renames = _renames(node)
+        self._passed = _passed(node)
         self._evaluator = Evaluator(worker.session, worker.ledger, node.inputs[0], direct, node.name, _probe(node))
-        self._sql = _sql(node, [WEIGHT, ORIGIN] if direct else [WEIGHT])
+        self._one_by_one = not any(one.multiplies for one in _path(node))
+        self._sql = _sql(node, [] if node.multiplies else list(self._passed), direct)
 
     def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:
         (delta,) = deltas
-        if delta is None:
+        if delta is None or not delta.num_rows:
             return None
-        if self._renames is not None:
-            return self._renamed(delta, self._renames)
+        if self._node.multiplies:
+            return self._counted(delta, self._multiplied)
+        if self._node.where:
+            return self._counted(delta, self._filtered)
+        return self._projected(delta)
+
+    def _counted(self, delta: pa.Table, work: _Work) -> pa.Table | None:
+        """The result of the delta; counts the rows of input that have none left."""
         rejected = self._ledger.counts.rejected
-        result = self._evaluator.run(self._sql, delta)
-        if self._direct and (self._node.where or self._node.multiplies):
-            before, after = (self._ledger.weigh(self._direct, rows) for rows in (delta, result))
+        result = work(delta)
+        if self._direct:
+            before, after = (self._weighed(rows) for rows in (delta, result))
             self._ledger.counts.filtered += before - after - (self._ledger.counts.rejected - rejected)
         return result if result.num_rows else None
 
-    def _renamed(self, delta: pa.Table, renames: list[str]) -> pa.Table:
-        carried = [name for name in (WEIGHT, ORIGIN) if name in delta.column_names]
-        return delta.select([*renames, *carried]).rename_columns([*self._node.names, *carried])
+    def _weighed(self, rows: pa.Table) -> int:
+        return absolute(rows) if self._one_by_one else self._ledger.weigh(self._direct, rows)
+
+    def _multiplied(self, delta: pa.Table) -> pa.Table:
+        """Rows that may each give several."""
+        return self._evaluator.run(self._sql, with_origin(delta) if self._direct else delta)
+
+    def _filtered(self, delta: pa.Table) -> pa.Table:
+        """The rows for which the condition holds."""
+        found = self._evaluator.run(self._sql, numbered(delta, _POSITION))
+        positions = found.column(_POSITION)
+        if found.num_rows == delta.num_rows:
+            return self._assembled(delta, found, delta)
+        source = with_origin(delta) if self._direct else delta
+        wanted = dict.fromkeys([*self._passed.values(), *_carried(source)])
+        return self._assembled(source.select(list(wanted)).take(positions), found, source)
+
+    def _projected(self, delta: pa.Table) -> pa.Table | None:
+        """Every row, as far as it does not fail."""
+        if len(self._passed) == len(self._node.select):
+            return self._assembled(delta, delta, delta)
+        found, rest = self._evaluator.apart(self._sql, delta)
+        return self._assembled(rest, found, rest) if rest.num_rows else None
+
+    def _assembled(self, rows: pa.Table, found: pa.Table, source: pa.Table) -> pa.Table:
+        """The node's columns: those passed on from `rows`, the others as DuckDB has `found` them."""
+        carried = _carried(source)
+        names = [*self._node.names, *carried]
+        columns = [
+            rows.column(self._passed[name]) if name in self._passed else found.column(name) for name in self._node.names
+        ]
+        return pa.Table.from_arrays([*columns, *(rows.column(name) for name in carried)], names=names)
 
 
-def _renames(node: Linear) -> list[str] | None:
-    """The input's columns in the result's order, if the node does nothing but choose and rename."""
-    if node.where or node.lateral or node.multiplies:
-        return None
+def _carried(delta: pa.Table) -> list[str]:
+    return [name for name in (WEIGHT, ORIGIN) if name in delta.column_names]
+
+
+def _passed(node: Linear) -> dict[str, str]:
+    """The columns of the result that are the input's, by name, with the input's name."""
+    return {output: name for name, output in node.carries(0)}
+
+
+def _path(node: Node) -> list[Linear | Windowed]:
+    """The stateless nodes up to this one."""
+    return [*_path(node.inputs[0]), node] if isinstance(node, Linear | Windowed) else []
+
+
+def _sql(node: Linear, passed: list[str], direct: str) -> str:
+    """What DuckDB is to compute: all but the columns passed on, and which rows they are of."""
     (source,) = node.inputs
-    plain = {f"{quote(source.name)}.{quote(name)}": name for name in source.names}
-    chosen = [plain.get(expression) for expression, _ in node.select]
-    return [name for name in chosen if name is not None] if None not in chosen else None
-
-
-def _sql(node: Linear, carried: list[str]) -> str:
-    (source,) = node.inputs
-    listed = [f"{expression} AS {quote(name)}" for expression, name in node.select]
-    listed += [f"{quote(source.name)}.{name}" for name in carried]
+    listed = [f"{expression} AS {quote(name)}" for expression, name in node.select if name not in passed]
+    if node.multiplies:
+        listed += [f"{quote(source.name)}.{name}" for name in ([WEIGHT, ORIGIN] if direct else [WEIGHT])]
+    elif node.where:
+        listed.append(f"{quote(source.name)}.{quote(_POSITION)}")
     where = f" WHERE {node.where}" if node.where else ""
     return f"SELECT {', '.join(listed)} FROM {quote(source.name)}{node.lateral}{where}"
 

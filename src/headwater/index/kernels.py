@@ -43,6 +43,7 @@ _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _LAST = np.uint64(0xC4CEB9FE1A85EC53)
 _HALF = np.uint64(32)
 _BLOCK = 512
+"""Keys whose homes are touched without a branch before they are probed, so that their memory is waited for at once."""
 
 FRESH, FREED, USED_WORDS = 0, 1, 2
 """Places in an index's counters: the next slot never used, how many slots wait for re-use, words used in the arena."""
@@ -201,11 +202,9 @@ def insert(
 ) -> None:
     """Finds or inserts the given rows in order. The caller has made room in every array.
 
-    The homes of some rows at a time are first touched without a branch, so that their memory is waited for all at once.
     The probe is `_probe`, written out because it is half as fast again.
     """
-    size = np.uint64(len(buckets))
-    left, fresh, used = counters[FREED], counters[FRESH], counters[USED_WORDS]
+    size, left, fresh, used = np.uint64(len(buckets)), counters[FREED], counters[FRESH], counters[USED_WORDS]
     for first in range(0, len(rows), _BLOCK):
         block = rows[first : first + _BLOCK]
         for i in block:
@@ -286,20 +285,22 @@ def remove(
     slots: Longs,
 ) -> int:
     """Removes slots; stops at the first that is not in use and returns how many were removed."""
-    size = np.uint64(len(buckets))
-    for i in range(len(slots)):
-        slot = slots[i]
-        wanted = np.uint64(slot + 1)
-        length = width if width else int(lengths[slot])
-        h = _hash(arena, slot * width if width else starts[slot], values if width else length, length) & kept_bits
-        bucket = ((h >> _HALF) * size) >> _HALF
-        while (buckets[bucket] & _SLOT) != wanted:
-            if buckets[bucket] == _EMPTY:
-                return i
-            bucket += _ONE
-            if bucket == size:
-                bucket = _EMPTY
-        close_gap(buckets, bucket)
-        freed[counters[FREED]] = np.uint32(slot)
-        counters[FREED] += 1
+    size, hashes, homes = np.uint64(len(buckets)), np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint64)
+    for first in range(0, len(slots), _BLOCK):
+        block = slots[first : first + _BLOCK]
+        for i in range(len(block)):
+            length = width if width else int(lengths[block[i]])
+            start = block[i] * width if width else starts[block[i]]
+            hashes[i] = (_hash(arena, start, values if width else length, length) & kept_bits) >> _HALF
+            homes[i] = buckets[(hashes[i] * size) >> _HALF]
+        for i in range(len(block)):
+            wanted = np.uint64(block[i] + 1)
+            bucket = (hashes[i] * size) >> _HALF
+            while (buckets[bucket] & _SLOT) != wanted:
+                if buckets[bucket] == _EMPTY:
+                    return first + i
+                bucket = bucket + _ONE if bucket + _ONE < size else _EMPTY
+            close_gap(buckets, bucket)
+            freed[counters[FREED]] = np.uint32(block[i])
+            counters[FREED] += 1
     return len(slots)

@@ -29,6 +29,9 @@ Slots = NDArray[np.uint32]
 DEAD = np.uint32(0xFFFFFFFF)
 """Stands in `Chunk.slots` for the slot of a dead row."""
 
+_MOST_SLOTS = (1 << 31) - 2
+"""A link, which is slot + 1, and a mark fit into 32 bits: see `row_hashes` and `key_chains`."""
+
 _ROW_BITS = 20
 _MOST_ROWS = 1 << _ROW_BITS
 _MOST_CHUNKS = 1 << (32 - _ROW_BITS)
@@ -234,6 +237,8 @@ class Chunks:
             count -= len(found[-1])
             if len(found[-1]) < len(freed):
                 self._freed.append(freed[len(found[-1]) :])
+        if self._fresh + count > _MOST_SLOTS:
+            raise InvariantBroken(f"a store cannot hold more than {_MOST_SLOTS} rows")
         found.append(np.arange(self._fresh, self._fresh + count, dtype=np.int64))
         self._fresh += count
         if self._places is not None:

@@ -13,7 +13,6 @@ import pyarrow as pa
 from numba import types
 
 from headwater.engine.state.memory import Memory
-from headwater.errors import InvariantBroken
 from headwater.index.kernels import Links, Longs, Mask, compiled
 from headwater.index.key_index import KeyIndex
 
@@ -22,8 +21,6 @@ _longs, _links = types.int64[::1], types.uint32[::1]
 _FIRST = np.uint32(1 << 31)
 _KEY = np.uint32((1 << 31) - 1)
 """In front of a chain's first row there is no row but its key: `_FIRST`, and the key's slot in the other bits."""
-
-_MOST_ROWS = (1 << 31) - 2
 _LEAST_PART = 1024
 
 
@@ -132,13 +129,7 @@ class KeyChains:
         return len(self._keys)
 
     def link(self, keys: pa.Table, rows: Longs, row_capacity: int) -> None:
-        """Adds row slots, none of them linked now and all below `row_capacity`, under the keys beside them.
-
-        Raises:
-            InvariantBroken: there are too many rows; nothing was added.
-        """
-        if row_capacity > _MOST_ROWS:
-            raise InvariantBroken(f"a keyed store cannot hold more than {_MOST_ROWS} rows")
+        """Adds row slots, none of them linked now and all below `row_capacity`, under the keys beside them."""
         slots, _ = self._keys.find_or_insert(keys)
         self._heads = self._memory.grown(self._heads, self._keys.capacity)
         self._after = self._memory.grown(self._after, row_capacity)
@@ -161,7 +152,7 @@ class KeyChains:
     def rows_of(self, keys: pa.Table) -> Longs:
         """Row slots of the keys, each slot once however often its key is named."""
         slots = self._keys.find(keys)
-        return self._walked(np.unique(slots[slots >= 0]))[1]
+        return self._walked(_distinct(slots[slots >= 0]))[1]
 
     def pairs(self, keys: pa.Table) -> tuple[Longs, Longs]:
         """Each key with each row slot of its: positions in `keys`, in order, and row slots."""
@@ -191,3 +182,11 @@ class KeyChains:
             if count <= room:
                 return positions[:count], rows[:count]
             room = count
+
+
+def _distinct(slots: Longs) -> Longs:
+    """Each slot once, ascending; a sort is several times as fast as np.unique, which hashes."""
+    ascending = np.sort(slots)
+    first = np.ones(len(slots), np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=first[1:])
+    return ascending[first]

@@ -11,13 +11,16 @@ import numpy as np
 from numba import types
 
 from headwater.engine.state.memory import Memory
-from headwater.index.kernels import Links, Longs, Mask, Words, bucket_of, close_gap, compiled
+from headwater.index.kernels import Links, Longs, Words, bucket_of, close_gap, compiled
 from headwater.index.key_index import roomier
 
-_words, _longs, _links, _mask = types.uint64[::1], types.int64[::1], types.uint32[::1], types.boolean[::1]
+_words, _longs, _links = types.uint64[::1], types.int64[::1], types.uint32[::1]
 
 _EMPTY = np.uint64(0)
 _HALF = np.uint64(32)
+_BLOCK = 512
+_DOOMED, _ROW = np.uint32(1 << 31), np.uint32((1 << 31) - 1)
+"""A mark in the links of rows that are being removed, and the link beside it."""
 _LINK = np.uint64(0x00000000FFFFFFFF)
 _LEAST_BUCKETS = 16
 
@@ -35,32 +38,39 @@ def _link(buckets: Words, after: Links, hashes: Words, slots: Longs) -> int:
     return filled
 
 
-@compiled(types.int64(_words, _links, _words, _longs, _mask))
-def _unlink(buckets: Words, after: Links, hashes: Words, slots: Longs, doomed: Mask) -> int:
+@compiled(types.int64(_words, _links, _words, _longs))
+def _unlink(buckets: Words, after: Links, hashes: Words, slots: Longs) -> int:
     """Takes rows out of their chains; returns how many buckets became empty.
 
-    `doomed` is true at the slots to remove, and false at the end. Each chain is walked to the row asked for, and every
-    doomed row met on the way goes at once, so that many rows of one chain do not cost a walk each.
+    The rows are first marked. Each chain is walked to the row asked for, and every marked row met on the way goes at
+    once, so that many rows of one chain do not cost a walk each.
     """
-    emptied = 0
-    for i in range(len(slots)):
-        if not doomed[slots[i]]:
-            continue
-        at = bucket_of(buckets, hashes[i] >> _HALF)
-        link, before = np.int64(buckets[at] & _LINK), np.int64(0)
-        while doomed[slots[i]]:
-            row, link = link - 1, np.int64(after[link - 1])
-            if not doomed[row]:
-                before = row + 1
+    emptied, size, homes = 0, np.uint64(len(buckets)), np.empty(_BLOCK, np.uint64)
+    for slot in slots:
+        after[slot] |= _DOOMED
+    for first in range(0, len(slots), _BLOCK):
+        last = min(first + _BLOCK, len(slots))
+        for i in range(first, last):
+            homes[i - first] = buckets[((hashes[i] >> _HALF) * size) >> _HALF]
+        for i in range(first, last):
+            if not after[slots[i]] & _DOOMED:
                 continue
-            doomed[row] = False
-            if before:
-                after[before - 1] = link
-            elif link:
-                buckets[at] = (buckets[at] & ~_LINK) | np.uint64(link)
-            else:
-                close_gap(buckets, at)
-                emptied += 1
+            at = bucket_of(buckets, hashes[i] >> _HALF)
+            link, before = np.int64(buckets[at] & _LINK), np.int64(0)
+            while after[slots[i]] & _DOOMED:
+                row, following = link - 1, after[link - 1]
+                link = np.int64(following & _ROW)
+                if not following & _DOOMED:
+                    before = row + 1
+                    continue
+                after[row] = 0
+                if before:
+                    after[before - 1] = np.uint32(link)
+                elif link:
+                    buckets[at] = (buckets[at] & ~_LINK) | np.uint64(link)
+                else:
+                    close_gap(buckets, at)
+                    emptied += 1
     return emptied
 
 
@@ -72,16 +82,20 @@ def _candidates(
 
     Returns how many there are. Without `weights` all are 1.
     """
-    count = 0
-    for i in range(len(hashes)):
-        link = np.int64(buckets[bucket_of(buckets, hashes[i] >> _HALF)] & _LINK)
-        need = needs[i]
-        while link and need > 0:
-            if count < len(rows):
-                rows[count], slots[count] = i, link - 1
-            count += 1
-            need -= weights[link - 1] if len(weights) else 1
-            link = np.int64(after[link - 1])
+    count, size, links = 0, np.uint64(len(buckets)), np.empty(_BLOCK, np.uint64)
+    for first in range(0, len(hashes), _BLOCK):
+        last = min(first + _BLOCK, len(hashes))
+        for i in range(first, last):
+            links[i - first] = buckets[((hashes[i] >> _HALF) * size) >> _HALF]
+        for i in range(first, last):
+            link = np.int64(buckets[bucket_of(buckets, hashes[i] >> _HALF)] & _LINK)
+            need = needs[i]
+            while link and need > 0:
+                if count < len(rows):
+                    rows[count], slots[count] = i, link - 1
+                count += 1
+                need -= weights[link - 1] if len(weights) else 1
+                link = np.int64(after[link - 1])
     return count
 
 
@@ -112,10 +126,8 @@ class RowHashes:
 
     def unlink(self, hashes: Words, slots: Longs) -> None:
         """Removes slots, each there under the hash beside it and named once."""
-        doomed = np.zeros(len(self._after), np.bool_)
-        doomed[slots] = True
         with np.errstate(over="ignore"):
-            self._used -= _unlink(self._buckets, self._after, hashes, slots, doomed)
+            self._used -= _unlink(self._buckets, self._after, hashes, slots)
 
     def candidates(self, hashes: Words, needs: Longs, weights: Longs) -> tuple[Longs, Longs]:
         """For each hash slots under it, newest first, until the sum of their weights reaches the need.

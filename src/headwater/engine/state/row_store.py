@@ -22,9 +22,9 @@ from headwater.engine.state import row_checkpoint
 from headwater.engine.state.chunks import DEAD, Chunk, Chunks
 from headwater.engine.state.key_chains import KeyChains
 from headwater.engine.state.memory import Memory
-from headwater.engine.state.row_finder import RowFinder
+from headwater.engine.state.row_finder import HashedRows, RowFinder
 from headwater.errors import InvariantBroken
-from headwater.index.kernels import Longs, Mask
+from headwater.index.kernels import Longs, Mask, Words
 
 Losing = Callable[[Longs, Longs], None]
 _SHOWN_CHARACTERS = 200
@@ -113,11 +113,11 @@ class RowStore:
             return self._add(rows, weights)
         if self._finder is None:
             raise self._taken_back(rows, int(np.argmin(weights)))
-        rows, weights = self._finder.netted(rows, weights)
-        gone = np.flatnonzero(weights < 0)
-        self._retract(self._finder, rows.take(pa.array(gone)), -weights[gone], losing)
-        come = np.flatnonzero(weights > 0)
-        return self._add(rows.take(pa.array(come)) if len(gone) else rows, weights[come])
+        given = self._finder.hashed(rows)
+        at, weights = self._finder.netted(given, weights)
+        gone, come = np.flatnonzero(weights < 0), np.flatnonzero(weights > 0)
+        self._retract(self._finder, rows, given, at[gone], -weights[gone], losing)
+        return self._add(rows.take(pa.array(at[come])), weights[come], given.hashes[at[come]])
 
     def pairs(self, keys: pa.Table, *, nulls_match: bool = True) -> tuple[Longs, Longs]:
         """All matches of keys with rows.
@@ -191,7 +191,7 @@ class RowStore:
     def discard(self, slots: Longs) -> None:
         """Forgets the rows of these slots, each in use and named once, whatever their weights."""
         if self._finder is not None and len(slots):
-            self._finder.unlink(self._finder.hashes(self._chunks.take(slots)), slots)
+            self._finder.unlink(self._finder.hashed(self._chunks.take(slots)).hashes, slots)
         self._drop(slots)
         self._chunks.tidy()
 
@@ -259,16 +259,16 @@ class RowStore:
         living = pa.Table.from_batches([batch if alive.all() else batch.filter(pa.array(alive))])
         self._link(living, slots, weights[alive])
 
-    def _add(self, rows: pa.Table, weights: Longs) -> Longs:
-        """Stores rows of positive weights; returns their slots."""
+    def _add(self, rows: pa.Table, weights: Longs, hashes: Words | None = None) -> Longs:
+        """Stores rows of positive weights, whose hashes are given if they are known; returns their slots."""
         if not len(weights):
             return np.zeros(0, np.int64)
         slots = self._chunks.add(rows)
-        self._link(rows, slots, weights)
+        self._link(rows, slots, weights, hashes)
         self._chunks.tidy()
         return slots
 
-    def _link(self, rows: pa.Table, slots: Longs, weights: Longs) -> None:
+    def _link(self, rows: pa.Table, slots: Longs, weights: Longs, hashes: Words | None = None) -> None:
         """Makes rows that are stored known under their slots."""
         capacity = self._chunks.capacity
         if len(self._weights) or (weights != 1).any():
@@ -278,15 +278,17 @@ class RowStore:
                 self._weights[:] = 1
             self._weights[slots] = weights
         if self._finder is not None:
-            self._finder.link(self._finder.hashes(rows), slots, capacity)
+            self._finder.link(self._finder.hashed(rows).hashes if hashes is None else hashes, slots, capacity)
         if self._chains is not None:
             self._chains.link(rows, slots, capacity)
 
-    def _retract(self, finder: RowFinder, rows: pa.Table, weights: Longs, losing: Losing | None) -> None:
-        """Takes the given weights off rows, all distinct."""
-        if not len(weights):
+    def _retract(
+        self, finder: RowFinder, rows: pa.Table, given: HashedRows, at: Longs, weights: Longs, losing: Losing | None
+    ) -> None:
+        """Takes the given weights off the rows at `at`, all distinct."""
+        if not len(at):
             return
-        found = finder.find(rows, weights, self._weights, self._chunks.take)
+        found = finder.find(given, at, weights, self._weights, self._chunks.take)
         if len(found.missing):
             raise self._never_there(rows, int(found.missing[0]))
         if losing is not None:

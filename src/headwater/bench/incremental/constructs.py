@@ -40,7 +40,7 @@ _JOINS = {
     "semi_join": "SELECT f.* FROM facts f SEMI JOIN dims d ON d.key = f.key",
     "anti_join": "SELECT f.* FROM facts f ANTI JOIN dims d ON d.key = f.key",
     "cross_join": "SELECT m.id, r.title FROM more m CROSS JOIN regions r",
-    "asof_join": "SELECT f.id, m.amount FROM facts f ASOF JOIN more m ON f.key = m.key AND f.at >= m.at",
+    "asof_join": "SELECT f.id, m.amount FROM facts f ASOF JOIN more m ON f.key = m.key AND f.moment >= m.moment",
     "self_join": "SELECT a.id, b.id AS next FROM facts a JOIN facts b ON a.key = b.key AND a.amount < b.amount",
     "many_to_many_join": "SELECT f.id, m.id AS other FROM facts f JOIN more m ON f.key = m.key AND f.amount > m.amount",
     "left_join_residual": "SELECT f.id, m.id AS other FROM facts f LEFT JOIN more m ON f.key = m.key "
@@ -48,9 +48,9 @@ _JOINS = {
     "three_way_join": "SELECT f.id, d.label, r.title FROM facts f JOIN dims d ON d.key = f.key "
     "JOIN regions r ON r.region = f.region",
     "range_join": "SELECT f.id, m.id AS other FROM facts f JOIN more m "
-    "ON f.at BETWEEN m.at - INTERVAL '50 ms' AND m.at + INTERVAL '50 ms'",
+    "ON f.moment BETWEEN m.moment - INTERVAL '50 ms' AND m.moment + INTERVAL '50 ms'",
     "range_join_by_key": "SELECT f.id, m.id AS other FROM facts f JOIN more m ON f.key = m.key "
-    "AND f.at BETWEEN m.at - INTERVAL '1 hour' AND m.at",
+    "AND f.moment BETWEEN m.moment - INTERVAL '1 hour' AND m.moment",
     "lateral_join": "SELECT d.key, x.most FROM dims d, LATERAL (SELECT max(amount) AS most FROM facts f "
     "WHERE f.key = d.key) AS x",
 }
@@ -73,8 +73,8 @@ _FUNCTIONS = {
     "filter": "count(*) FILTER (WHERE region < 5) AS n, sum(amount) FILTER (WHERE region > 9) AS s",
     "count_distinct": "count(DISTINCT name) AS n",
     "sum_distinct": "sum(DISTINCT amount) AS n",
-    "arg_max": "arg_max(name, amount) AS best, arg_min(id, at) AS first",
-    "first_ordered": "first(name ORDER BY at, id) AS first, last(name ORDER BY at, id) AS last",
+    "arg_max": "arg_max(name, amount) AS best, arg_min(id, moment) AS first",
+    "first_ordered": "first(name ORDER BY moment, id) AS first, last(name ORDER BY moment, id) AS last",
     "stddev": "stddev_samp(price) AS s, var_pop(price) AS v",
     "corr": "corr(price, amount) AS c",
     "bool_and": "bool_and(amount > 10) AS every, bool_or(region = 3) AS any",
@@ -83,7 +83,7 @@ _FUNCTIONS = {
     "quantile": "quantile_cont(price, 0.9) AS q, quantile_disc(amount, 0.1) AS r",
     "mode": "mode(region) AS m",
     "string_agg": "string_agg(name, ',' ORDER BY id) AS names",
-    "array_agg": "array_agg(amount ORDER BY at, id) AS amounts",
+    "array_agg": "array_agg(amount ORDER BY moment, id) AS amounts",
     "histogram": "histogram(region) AS h",
     "approx_count_distinct": "approx_count_distinct(id) AS n",
 }
@@ -114,18 +114,18 @@ _WINDOWS = {
     "row_number": "SELECT id, key, row_number() OVER (PARTITION BY key ORDER BY amount, id) AS n FROM facts",
     "rank": "SELECT id, key, rank() OVER (PARTITION BY key ORDER BY region) AS n, "
     "dense_rank() OVER (PARTITION BY key ORDER BY region) AS d FROM facts",
-    "running_sum": "SELECT id, sum(amount) OVER (PARTITION BY key ORDER BY at, id) AS s FROM facts",
+    "running_sum": "SELECT id, sum(amount) OVER (PARTITION BY key ORDER BY moment, id) AS s FROM facts",
     "lag_lead": "SELECT id, lag(amount) OVER w AS before, lead(amount) OVER w AS after FROM facts "
-    "WINDOW w AS (PARTITION BY key ORDER BY at, id)",
-    "frame_rows": "SELECT id, avg(amount) OVER (PARTITION BY key ORDER BY at, id ROWS BETWEEN 2 PRECEDING AND CURRENT "
-    "ROW) AS a FROM facts",
-    "frame_range": "SELECT id, count(*) OVER (PARTITION BY key ORDER BY at RANGE BETWEEN INTERVAL '1 hour' PRECEDING "
-    "AND CURRENT ROW) AS n FROM facts",
+    "WINDOW w AS (PARTITION BY key ORDER BY moment, id)",
+    "frame_rows": "SELECT id, avg(amount) OVER (PARTITION BY key ORDER BY moment, id ROWS BETWEEN 2 PRECEDING AND "
+    "CURRENT ROW) AS a FROM facts",
+    "frame_range": "SELECT id, count(*) OVER (PARTITION BY key ORDER BY moment RANGE BETWEEN INTERVAL '1 hour' "
+    "PRECEDING AND CURRENT ROW) AS n FROM facts",
     "share_of_partition": "SELECT id, amount / sum(amount) OVER (PARTITION BY key) AS share FROM facts",
     "ntile": "SELECT id, ntile(4) OVER (PARTITION BY key ORDER BY amount, id) AS quarter FROM facts",
     "qualify_first": "SELECT id, key, amount FROM facts "
     "QUALIFY row_number() OVER (PARTITION BY key ORDER BY amount DESC, id) = 1",
-    "top_3": "SELECT id, key, amount FROM facts QUALIFY row_number() OVER (PARTITION BY key ORDER BY at, id) <= 3",
+    "top_3": "SELECT id, key, amount FROM facts QUALIFY row_number() OVER (PARTITION BY key ORDER BY moment, id) <= 3",
     "top_3_rank": "SELECT id, key, amount FROM facts QUALIFY rank() OVER (PARTITION BY key ORDER BY amount DESC) <= 3",
     "top_10_hot": "SELECT id, region, amount FROM facts "
     "QUALIFY row_number() OVER (PARTITION BY region ORDER BY amount DESC, id) <= 10",
@@ -133,19 +133,19 @@ _WINDOWS = {
     "top_10_offset_global": "SELECT id, amount FROM facts ORDER BY amount DESC, id LIMIT 10 OFFSET 100",
     "top_of_aggregate_global": "SELECT key, sum(amount) AS s FROM facts GROUP BY key ORDER BY s DESC, key LIMIT 10",
     "row_number_global": "SELECT id, row_number() OVER (ORDER BY amount, id) AS n FROM facts",
-    "running_sum_global": "SELECT id, sum(amount) OVER (ORDER BY at, id) AS s FROM facts",
+    "running_sum_global": "SELECT id, sum(amount) OVER (ORDER BY moment, id) AS s FROM facts",
 }
 _TIME = {
-    "tumble": "SELECT window_start, count(*) AS n, max(amount) AS most FROM TUMBLE(facts, at, INTERVAL '10 seconds') "
-    "GROUP BY window_start",
-    "tumble_by_key": "SELECT key, window_end, sum(amount) AS s FROM TUMBLE(facts, at, INTERVAL '1 hour') "
+    "tumble": "SELECT window_start, count(*) AS n, max(amount) AS most FROM "
+    "TUMBLE(facts, moment, INTERVAL '10 seconds') GROUP BY window_start",
+    "tumble_by_key": "SELECT key, window_end, sum(amount) AS s FROM TUMBLE(facts, moment, INTERVAL '1 hour') "
     "GROUP BY key, window_end",
     "hop": "SELECT window_start, window_end, count(*) AS n, sum(amount) AS s "
-    "FROM HOP(facts, at, INTERVAL '2 seconds', INTERVAL '10 seconds') GROUP BY ALL",
+    "FROM HOP(facts, moment, INTERVAL '2 seconds', INTERVAL '10 seconds') GROUP BY ALL",
     "cumulate": "SELECT window_start, window_end, count(*) AS n, sum(amount) AS s "
-    "FROM CUMULATE(facts, at, INTERVAL '2 seconds', INTERVAL '10 seconds') GROUP BY ALL",
+    "FROM CUMULATE(facts, moment, INTERVAL '2 seconds', INTERVAL '10 seconds') GROUP BY ALL",
     "session": "SELECT key, window_start, window_end, count(*) AS n, sum(amount) AS s "
-    "FROM SESSION(facts, key, at, INTERVAL '5 minutes') GROUP BY ALL",
+    "FROM SESSION(facts, key, moment, INTERVAL '5 minutes') GROUP BY ALL",
 }
 
 

@@ -48,10 +48,12 @@ class Sizes:
 SCHEMAS: dict[str, pa.Schema] = {
     "facts": pa.schema(
         [("id", pa.int64()), ("key", pa.int64()), ("region", pa.int32()), ("amount", pa.int64()),
-         ("price", pa.float64()), ("name", pa.string()), ("at", pa.timestamp("us"))]
+         ("price", pa.float64()), ("name", pa.string()), ("moment", pa.timestamp("us"))]
     ),
     "dims": pa.schema([("key", pa.int64()), ("label", pa.string()), ("rate", pa.float64())]),
-    "more": pa.schema([("id", pa.int64()), ("key", pa.int64()), ("amount", pa.int64()), ("at", pa.timestamp("us"))]),
+    "more": pa.schema(
+        [("id", pa.int64()), ("key", pa.int64()), ("amount", pa.int64()), ("moment", pa.timestamp("us"))]
+    ),
     "regions": pa.schema([("region", pa.int32()), ("title", pa.string())]),
 }  # fmt: skip
 

@@ -2,8 +2,11 @@
 
 import errno
 import gc
+import json
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -185,3 +188,13 @@ def test_a_store_on_a_full_disk_says_so(tmp_path: Path) -> None:
     store = RowStore(changes(0, 0).schema.remove(3), ("k",), memory=Memory(0, tmp_path))
     with largest_file(MIB), pytest.raises(StorageFailed):
         store.apply(changes(0, 200_000))
+
+
+@pytest.mark.parametrize("what", [["sum"], ["sum", "--budget-mb", "4"], ["join"], ["join", "--budget-mb", "8"]])
+def test_the_benchmark_of_memory_gets_the_right_answer(what: list[str], tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "bench" / "memory.py"
+    command = [sys.executable, str(script), *what, "--rows", "250000", "--folder", str(tmp_path)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert found["right"]
+    assert found["state_bytes_per_row"] < (65 if what[0] == "sum" else 100)
+    assert (found["mapped_mb_most"] > 0) == (len(what) > 1)

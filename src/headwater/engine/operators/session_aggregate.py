@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.engine.accumulators.records import first_rows
 from headwater.engine.delta import expanded, settled, weighted
 from headwater.engine.group_files import GroupFiles
 from headwater.engine.operators import session_kernels as kernels
@@ -79,7 +78,7 @@ class SessionAggregateOperator:
         self._reserve()
         kernels.place(self._flat, self._width, slots, times, created)
         firsts = np.empty(len(slots), np.int64)
-        firsts = firsts[: first_rows(slots, self._seen, firsts)]
+        firsts = firsts[: kernels.first_rows(slots, self._seen, firsts)]
         stretches = slots[firsts]
         if created.any():
             new = keyed.filter(pa.array(created))

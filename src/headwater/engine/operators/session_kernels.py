@@ -215,3 +215,17 @@ def take_records(flat: Longs, width: int, slots: Longs, out: Longs) -> None:
     for i in range(len(slots)):
         for word in range(width):
             out[i * width + word] = flat[slots[i] * width + word]
+
+
+@compiled(types.int64(_in, types.boolean[::1], _longs))
+def first_rows(slots: Longs, seen: Mask, firsts: Longs) -> int:
+    """Writes the first row of each distinct slot into `firsts` and returns how many; `seen` is left all false."""
+    found = 0
+    for row in range(len(slots)):
+        if not seen[slots[row]]:
+            seen[slots[row]] = True
+            firsts[found] = row
+            found += 1
+    for row in range(len(slots)):
+        seen[slots[row]] = False
+    return found

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.change import WEIGHT, delta_schema
-from headwater.index.kernels import Longs
+from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import group
+from headwater.index.row_encoding import RowEncoder
 
 ORIGIN = "_origin"
 """On the direct path of an input, the row of the input's delta that a row stems from; not there while they are the
@@ -79,8 +80,24 @@ def settled(delta: pa.Table | None) -> pa.Table | None:
     signs = weights(delta)
     if (signs > 0).all() or (signs < 0).all():
         return delta
-    net = consolidate(delta)
-    return net if net.num_rows else None
+    suspect = _both_ways(delta, signs)
+    if not suspect.any():
+        return delta
+    rest = mask(delta, ~suspect)
+    net = consolidate(weighted(mask(delta, suspect), signs[suspect]))
+    return concat([weighted(rest, signs[~suspect]), net])
+
+
+def _both_ways(delta: pa.Table, signs: Longs) -> Mask:
+    """Which rows may be both added and taken away: those that have such fellows in the columns of fixed size, so that
+    texts are only compared where nothing else tells rows apart."""
+    fixed = pa.schema([f for f in delta.schema if f.name != WEIGHT and RowEncoder([f.type]).values])
+    if not fixed:
+        return np.ones(delta.num_rows, np.bool_)
+    numbers, firsts = group(delta, fixed)
+    ways = np.zeros((2, len(firsts)), np.bool_)
+    ways[(signs > 0).astype(np.int64), numbers] = True
+    return np.asarray((ways[0] & ways[1])[numbers])
 
 
 def expanded(rows: pa.Table) -> pa.Table:

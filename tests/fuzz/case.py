@@ -93,11 +93,9 @@ def mistake(case: Case) -> str:
     """What is wrong with the engine on this case; "" if nothing is. Invalid SQL is no mistake of the engine's."""
     with _hash_bits(case.settings.hash_bits), connect() as oracle:
         try:
-            expected = _answer(case, oracle, [])
-        except duckdb.Error:
+            return _disagreement(case, _answers(case, oracle))
+        except InvalidCase:
             return ""
-        try:
-            return _disagreement(case, oracle, expected)
         except HeadwaterError as error:
             return f"{type(error).__name__}: {error}"
         except duckdb.Error as error:
@@ -106,13 +104,26 @@ def mistake(case: Case) -> str:
             return f"{type(error).__name__}: {error}"
 
 
-def _disagreement(case: Case, oracle: duckdb.DuckDBPyConnection, before: Counter[object]) -> str:
+class InvalidCase(Exception):
+    """DuckDB itself cannot answer."""
+
+
+def _answers(case: Case, oracle: duckdb.DuckDBPyConnection) -> list[Counter[object]]:
+    """DuckDB's answer before any step and after each."""
+    steps = cut(case)
+    try:
+        return [_answer(case, oracle, steps[:number]) for number in range(len(steps) + 1)]
+    except duckdb.Error as error:
+        raise InvalidCase from error
+
+
+def _disagreement(case: Case, answers: list[Counter[object]]) -> str:
     inputs = {table.name: table.schema for table in case.tables}
     settings = case.settings
     options = {"append_only": settings.append_only, "without": settings.without}
     view = View(case.sql, inputs, threads=settings.threads[0], **options)
-    total = before
-    if multiset(view.result()) != before:
+    total = answers[0]
+    if multiset(view.result()) != total:
         return "before any input"
     with tempfile.TemporaryDirectory() as folder:
         steps = cut(case)
@@ -127,7 +138,7 @@ def _disagreement(case: Case, oracle: duckdb.DuckDBPyConnection, before: Counter
                 view = View.restore(Path(folder) / "0", case.sql, inputs, threads=settings.threads[1], **options)
             if settings.cut == "rows" and number % 5 and number + 1 < len(steps):
                 continue
-            wrong = _compared(view, total, _answer(case, oracle, steps[: number + 1]))
+            wrong = _compared(view, total, answers[number + 1])
             if wrong:
                 return f"after step {number}: {wrong}"
     view.close()

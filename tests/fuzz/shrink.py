@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -15,7 +16,8 @@ Fails = Callable[[Case], bool]
 
 def shrunk(case: Case, rounds: int = 4, fails: Fails | None = None) -> Case:
     """The smallest case found that still goes wrong."""
-    wrong = fails or (lambda candidate: mistake(candidate) != "")
+    kind = _kind(mistake(case)) if fails is None else ""
+    wrong = fails or (lambda candidate: _kind(mistake(candidate)) == kind)
     for _ in range(rounds):
         before = case
         for candidates in (_settings, _fewer_steps, _less_sql, _fewer_rows):
@@ -23,6 +25,11 @@ def shrunk(case: Case, rounds: int = 4, fails: Fails | None = None) -> Case:
         if case == before:
             break
     return case
+
+
+def _kind(message: str) -> str:
+    """What went wrong, without the particulars: another mistake met on the way is not this one made small."""
+    return re.sub(r"\d+", "", message.split(":")[0] + message.partition(": ")[2][:24]) if message else "nothing"
 
 
 def _greedy(case: Case, candidates: Callable[[Case], Iterator[Case]], wrong: Fails) -> Case:

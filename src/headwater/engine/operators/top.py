@@ -17,7 +17,7 @@ import pyarrow as pa
 from headwater.engine.delta import concat, conform, mask, rows_at, weighted, weights
 from headwater.engine.operators import top_kernels as kernels
 from headwater.engine.operators.closing import WindowEnds
-from headwater.engine.operators.top_lists import Gone, Lists, changes
+from headwater.engine.operators.top_lists import Changes, Fresh, Gone, Lists, changes
 from headwater.engine.order_key import OrderKey
 from headwater.engine.share import Share
 from headwater.engine.state.ordered import OrderedRows
@@ -71,7 +71,7 @@ class TopOperator:
         gone = Gone(self._rows, self._tree, self._window, self._shown)
         slots = self._rows.apply(delta, gone.note)
         rows = self._rows.take(slots, self._needed())
-        return self._changed(self._groups(rows), slots, self._key.words(rows), gone)
+        return self._changed(Fresh(self._groups(rows), slots, self._key.words(rows)), gone)
 
     def _appended(self, delta: pa.Table) -> pa.Table | None:
         """A step of which only rows that may be among the first are taken in, and those that no longer are are
@@ -88,18 +88,19 @@ class TopOperator:
         if not len(kept):
             return None
         slots = self._rows.apply(delta)
-        return self._changed(groups, slots, words, Gone(self._rows, self._tree, self._window, self._shown))
+        gone = Gone(self._rows, self._tree, self._window, self._shown)
+        return self._changed(Fresh(groups, slots, words, delta.select(self._shown)), gone)
 
-    def _changed(self, groups: Longs, slots: Longs, words: Words, gone: Gone) -> pa.Table | None:
+    def _changed(self, fresh: Fresh, gone: Gone) -> pa.Table | None:
         """Puts new rows into their places; what changes by that and by what is gone already."""
         self._make_room()
-        touched = self._distinct(groups, gone.groups)
+        touched = self._distinct(fresh.groups, gone.groups)
         before = gone.lists(self._window(touched[len(gone.groups) :]), self._rows.capacity)
-        self._tree.insert(groups, slots, words, self._rows.weights_of(slots))
+        self._tree.insert(fresh.groups, fresh.slots, fresh.words, self._rows.weights_of(fresh.slots))
         after = self._window(touched)
         past = self._past(touched) if self._few else _NONE
         self._marks = self._memory.grown(self._marks, self._rows.capacity + gone.count)
-        change = self._emitted(*changes(before, after, self._marks, bool(self._node.rank)), gone)
+        change = self._emitted(changes(before, after, self._marks, bool(self._node.rank)), gone, fresh)
         if len(past):
             self._tree.remove(past)
             self._rows.discard(past)
@@ -116,21 +117,28 @@ class TopOperator:
         entries, copies, _ = self._tree.window(groups, self._last, np.iinfo(np.int64).max)
         return entries[copies == self._rows.weights_of(entries)] if len(entries) else _NONE
 
-    def _emitted(self, entries: Longs, changed: Longs, places: Longs, gone: Gone) -> pa.Table | None:
-        """The rows of entries with their weights and, if asked for, the numbers of their places."""
-        if not len(entries):
-            return None
-        here = entries < self._rows.capacity
-        parts = [(self._rows.take(entries[here], self._shown), here)]
-        if not here.all():
-            parts.append((gone.rows(entries[~here] - self._rows.capacity), ~here))
-        return concat(self._numbered(rows, changed[at], places[at] if len(places) else places) for rows, at in parts)
+    def _emitted(self, found: Changes, gone: Gone, fresh: Fresh) -> pa.Table | None:
+        """The rows that change with their weights and, if asked for, the numbers of their places."""
+        here, parts = np.flatnonzero(found.entries < self._rows.capacity), []
+        if fresh.rows is not None and not self._node.rank:
+            come = np.flatnonzero(found.weights > 0)
+            if np.array_equal(found.entries[come], fresh.slots):
+                parts.append(self._numbered(fresh.rows, found, come))
+                here = here[found.weights[here] < 0]
+        if len(here):
+            rows, order = self._rows.fetch(found.entries[here], self._shown)
+            parts.append(self._numbered(rows, found, here if order is None else here[order]))
+        away = np.flatnonzero(found.entries >= self._rows.capacity)
+        if len(away):
+            parts.append(self._numbered(gone.rows(found.entries[away] - self._rows.capacity), found, away))
+        return concat(parts)
 
-    def _numbered(self, rows: pa.Table, changed: Longs, places: Longs) -> pa.Table:
+    def _numbered(self, rows: pa.Table, found: Changes, at: Longs) -> pa.Table:
+        """The rows of the changes numbered `at`."""
         columns = list(rows.columns)
         if self._node.rank:
-            columns.append(pa.chunked_array([places + 1 + self._node.offset]))
-        return weighted(pa.Table.from_arrays(columns, schema=self._node.schema), changed)
+            columns.append(pa.chunked_array([found.places[at] + 1 + self._node.offset]))
+        return weighted(pa.Table.from_arrays(columns, schema=self._node.schema), found.weights[at])
 
     def _wanted(self, delta: pa.Table) -> pa.Table:
         """The delta without rows of windows whose keys are gone."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 from headwater.engine.operators import top_kernels as kernels
 from headwater.engine.state.ordered import OrderedRows
 from headwater.engine.state.row_store import RowStore
-from headwater.index.kernels import Bytes, Longs
+from headwater.index.kernels import Bytes, Longs, Words
 
 _NONE = np.zeros(0, np.int64)
 
@@ -97,8 +97,40 @@ class Gone:
         return self._rows.take(pa.array(numbers))
 
 
-def changes(before: Lists, after: Lists, marks: Bytes, placed: bool) -> tuple[Longs, Longs, Longs]:
-    """What makes `after` of `before`: entries, weights and, if `placed`, places in the lists from 0.
+@dataclass(frozen=True)
+class Fresh:
+    """Rows that are new.
+
+    Attributes:
+        groups: the group of each.
+        slots: its number.
+        words: their order words.
+        rows: what is shown of them, if that is at hand.
+    """
+
+    groups: Longs
+    slots: Longs
+    words: Words
+    rows: pa.Table | None = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What makes one list of another.
+
+    Attributes:
+        entries: the entries that come or go.
+        weights: how often each comes; negative: goes.
+        places: where in its list, from 0; empty where that does not matter.
+    """
+
+    entries: Longs
+    weights: Longs
+    places: Longs
+
+
+def changes(before: Lists, after: Lists, marks: Bytes, placed: bool) -> Changes:
+    """What makes `after` of `before`.
 
     Args:
         marks: zeros by entry, and left so.
@@ -108,10 +140,10 @@ def changes(before: Lists, after: Lists, marks: Bytes, placed: bool) -> tuple[Lo
         (old, old_offsets), (new, new_offsets) = before.expanded(), after.expanded()
         entries, weights, places = (np.empty(len(old) + len(new), np.int64) for _ in range(3))
         count = kernels.renumbered(old, old_offsets, new, new_offsets, entries, weights, places)
-        return entries[:count], weights[:count], places[:count]
+        return Changes(entries[:count], weights[:count], places[:count])
     entries, weights = (np.empty(len(before.entries) + len(after.entries) + 1, np.int64) for _ in range(2))
     count = kernels.differ(
         before.entries, before.copies, before.offsets, after.entries, after.copies, after.offsets,
         marks, entries, weights,
     )  # fmt: skip
-    return entries[:count], weights[:count], _NONE
+    return Changes(entries[:count], weights[:count], _NONE)

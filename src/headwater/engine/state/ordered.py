@@ -159,7 +159,8 @@ class OrderedRows:
         count = len(groups)
         if count >= _MANY and self.width:
             sample = np.ascontiguousarray(groups[:: count // _SAMPLE])
-            if self.counts(sample).mean() > _LARGE or count / len(np.unique(sample)) > _LARGE:
+            repeated = len(sample) - len(np.unique(sample))
+            if self.counts(sample).mean() > _LARGE or count * 2 * repeated > _LARGE * len(sample) ** 2:
                 return np.lexsort((np.asarray(words).reshape(count, self.width)[:, 0], groups)).astype(np.int64)
         return np.arange(count, dtype=np.int64)
 

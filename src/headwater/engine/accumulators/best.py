@@ -24,7 +24,7 @@ _record = (types.uint64[::1], types.int64, types.int64, longs_in, mask_in)
 
 @compiled(types.void(*_record, _words_in, types.int64, types.boolean))
 def _by_words(
-    words: Words, width: int, offset: int, slots: Longs, wanted: Mask, keys: Words, size: int, later: bool
+    words: Words, width: int, offset: int, places: Longs, wanted: Mask, keys: Words, size: int, later: bool
 ) -> None:
     """Notes in each record the number, plus 1, of the row that is best: whose words are greatest, as one big number.
 
@@ -32,10 +32,10 @@ def _by_words(
     with `later` the last.
     """
     everywhere = len(wanted) == 0
-    for row in range(len(slots)):
+    for row in range(len(places)):
         if not (everywhere or wanted[row]):
             continue
-        at = slots[row] * width + offset
+        at = places[row] * width + offset
         better = words[at + 1] == 0
         if not better:
             i = 0
@@ -52,21 +52,20 @@ def _by_words(
 _texts = (_bytes_in, longs_in, longs_in)
 
 
-@compiled(types.void(*_record, *_texts, *_texts, types.boolean))
+@compiled(types.void(*_record, longs_in, *_texts, *_texts, types.boolean))
 def _by_texts(
-    words: Words, width: int, offset: int, slots: Longs, wanted: Mask, data: Bytes, begins: Longs, sizes: Longs,
-    arena: Bytes, starts: Longs, lengths: Longs, least: bool,
+    words: Words, width: int, offset: int, places: Longs, wanted: Mask, touched: Longs,
+    data: Bytes, begins: Longs, sizes: Longs, arena: Bytes, starts: Longs, lengths: Longs, least: bool,
 ) -> None:  # fmt: skip
     """As `_by_words`, by texts: those of the rows, and those of the best rows of earlier batches by slot."""
     everywhere = len(wanted) == 0
-    for row in range(len(slots)):
+    for row in range(len(places)):
         if not (everywhere or wanted[row]):
             continue
-        slot = slots[row]
-        at = slot * width + offset
+        at = places[row] * width + offset
         better = words[at + 1] == 0
         if not better:
-            known = np.int64(words[at]) - 1
+            known, slot = np.int64(words[at]) - 1, touched[places[row]]
             other, start, size = (
                 (data, begins[known], sizes[known]) if known >= 0 else (arena, starts[slot], lengths[slot])
             )
@@ -115,12 +114,14 @@ class Best:
             self._texts.reserve(slots)
 
     def add(self, batch: Batch) -> None:
-        records, compared = self._records, self._call.order or self._call.argument
-        at = (records.words, records.width, self._offset, batch.slots, self._wanted(batch))
+        compared = self._call.order or self._call.argument
+        at = (batch.words, self._records.width, self._offset, batch.places, self._wanted(batch))
         if self._texts is not None:
             texts = self._texts
             known = (texts.arena, texts.starts, texts.lengths)
-            _by_texts(*at, *texts_of(batch.values(compared)), *known, self._call.kind in ("min", "arg_min"))
+            _by_texts(
+                *at, batch.touched, *texts_of(batch.values(compared)), *known, self._call.kind in ("min", "arg_min")
+            )
         else:
             keys = self._order.words(batch.delta) if self._order is not None else np.zeros(0, np.uint64)
             _by_words(*at, keys, self.words - 2, self._call.kind == "last")
@@ -138,12 +139,11 @@ class Best:
 
     def _note(self, batch: Batch) -> None:
         """Keeps what groups show whose best row is new."""
-        row_of = self._records.column(self._offset)
-        rows = row_of[batch.touched] - 1
-        slots = batch.touched[rows >= 0]
-        if len(slots):
-            rows = pa.array(rows[rows >= 0])
-            row_of[slots] = 0
+        row_of = batch.taken[:, self._offset]
+        found = np.flatnonzero(row_of)
+        if len(found):
+            rows, slots = pa.array(row_of[found] - 1), batch.touched[found]
+            row_of[found] = 0
             self._values.put(slots, batch.values(self._call.argument).take(rows))
             if self._texts is not None:
                 self._texts.put(slots, batch.values(self._call.order or self._call.argument).take(rows))

@@ -37,8 +37,7 @@ class Rows(InRecord):
     """count(*): the sum of the rows' weights. The first word of every record, for it tells whether a group is there."""
 
     def add(self, batch: Batch) -> None:
-        records = self._records
-        add_weights(records.flat, records.width, self._offset, batch.slots, np.zeros(0, np.bool_), batch.weights)
+        add_weights(batch.flat, self._records.width, self._offset, batch.places, np.zeros(0, np.bool_), batch.weights)
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
         return _integers(taken[:, self._offset], column)
@@ -51,8 +50,8 @@ class Count(InRecord):
         self._argument = argument
 
     def add(self, batch: Batch) -> None:
-        records, valid = self._records, batch.valid(self._argument)
-        add_weights(records.flat, records.width, self._offset, batch.slots, valid, batch.weights)
+        valid = batch.valid(self._argument)
+        add_weights(batch.flat, self._records.width, self._offset, batch.places, valid, batch.weights)
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
         return _integers(taken[:, self._offset], column)
@@ -67,9 +66,9 @@ class Truths(InRecord):
         self._argument = argument
 
     def add(self, batch: Batch) -> None:
-        records, at = self._records, self._offset
+        at = self._offset
         for offset, rows in ((at, batch.valid(self._argument)), (at + 1, batch.true(self._argument))):
-            add_weights(records.flat, records.width, offset, batch.slots, rows, batch.weights)
+            add_weights(batch.flat, self._records.width, offset, batch.places, rows, batch.weights)
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
         known, true = taken[:, self._offset], taken[:, self._offset + 1]
@@ -85,9 +84,9 @@ class BitXor(InRecord):
         self._argument = argument
 
     def add(self, batch: Batch) -> None:
-        records, values = self._records, longs_of(batch.values(self._argument))
+        values = longs_of(batch.values(self._argument))
         valid = batch.valid(self._argument)
-        _flip(records.flat, records.width, self._offset, batch.slots, values, valid, batch.weights)
+        _flip(batch.flat, self._records.width, self._offset, batch.places, values, valid, batch.weights)
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
         known, bits = taken[:, self._offset], taken[:, self._offset + 1]

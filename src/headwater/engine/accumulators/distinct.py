@@ -131,7 +131,7 @@ class Distinct:
     def _masks(self, batch: Batch) -> Mask:
         """For each FILTER its rows; those whose value is null are none."""
         valid = batch.valid(self._column)
-        masks = np.ones((len(self.wheres), len(batch.slots)), np.bool_)
+        masks = np.ones((len(self.wheres), len(batch.places)), np.bool_)
         for i, where in enumerate(self.wheres):
             if where:
                 masks[i] = batch.true(where)

@@ -134,42 +134,43 @@ def _spread(words: Words, at: int, total: Words, number: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _rounded(words: Words, least: int) -> float:
-    """The double nearest to an integer in two's complement times 2^least, ties to even; overwrites the integer."""
-    negative = words[-1] >> np.uint64(63) != 0
+def _rounded(words: Words, first: int, size: int, least: int) -> float:
+    """The double nearest to an integer in two's complement of words `first` on, times 2^least, ties to even; overwrites
+    the integer."""
+    negative = words[first + size - 1] >> np.uint64(63) != 0
     if negative:
         carry = _ONE
-        for i in range(len(words)):
+        for i in range(first, first + size):
             words[i] = ~words[i] + carry
             carry = np.uint64(carry and words[i] == 0)
-    top = len(words) - 1
-    while top >= 0 and words[top] == 0:
+    top = first + size - 1
+    while top >= first and words[top] == 0:
         top -= 1
-    if top < 0:
+    if top < first:
         return 0.0
     shift = np.uint64(0)
     while words[top] << shift >> np.uint64(63) == 0:
         shift += _ONE
-    below = words[top - 1] if top else np.uint64(0)
+    below = words[top - 1] if top > first else np.uint64(0)
     head = words[top] << shift | (below >> _ONE) >> (np.uint64(63) - shift)
     rest = below << shift
-    for i in range(top - 1):
+    for i in range(first, top - 1):
         rest |= words[i]
     mantissa, half = head >> np.uint64(11), head & np.uint64(0x7FF)
     if half > 0x400 or (half == 0x400 and (rest != 0 or mantissa & _ONE)):
         mantissa += _ONE
-    power = least + 64 * top + 11 - np.int64(shift)
+    power = least + 64 * (top - first) + 11 - np.int64(shift)
     if power > 1023 - 52 or (power == 1023 - 52 and mantissa >> np.uint64(53)):
         return -math.inf if negative else math.inf
-    value = math.ldexp(np.float64(mantissa), power)
+    value = math.ldexp(np.float64(mantissa), int(power))
     return -value if negative else value
 
 
-@compiled(types.void(types.Array(types.uint64, 2, "C"), types.float64[::1]))
-def rounded_home(taken: NDArray[np.uint64], out: NDArray[np.float64]) -> None:
-    """Rounds home bins, one per row; overwrites them."""
+@compiled(types.void(words_out, types.float64[::1]))
+def rounded_home(homes: Words, out: NDArray[np.float64]) -> None:
+    """Rounds home bins, which follow each other; overwrites them."""
     for i in range(len(out)):
-        out[i] = _rounded(taken[i], _LEAST + 64 * HOME)
+        out[i] = _rounded(homes, i * BIN_WORDS, BIN_WORDS, _LEAST + 64 * HOME)
 
 
 @compiled(types.void(types.Array(types.uint64, 2, "C"), words_out, types.int64[:, ::1], types.float64[::1]))
@@ -189,4 +190,4 @@ def rounded_all(homes: NDArray[np.uint64], words: Words, bins: NDArray[np.int64]
         elif plus or minus:
             out[row] = math.inf if plus else -math.inf
         else:
-            out[row] = _rounded(total, _LEAST)
+            out[row] = _rounded(total, 0, ALL_WORDS, _LEAST)

@@ -45,10 +45,10 @@ class FloatSum:
         return None
 
     def add(self, batch: Batch) -> None:
-        records, values, valid = self._records, longs_of(batch.values(self._argument)), batch.valid(self._argument)
+        values, valid = longs_of(batch.values(self._argument)), batch.valid(self._argument)
         others = np.empty(len(values), np.int64)
-        at = (records.words, records.width, self._offset)
-        found = float_bits.add_home(*at, batch.slots, values, valid, batch.weights, others)
+        at = (batch.words, self._records.width, self._offset)
+        found = float_bits.add_home(*at, batch.places, values, valid, batch.weights, others)
         if found:
             self._add_others(batch, values, others[:found])
 
@@ -58,16 +58,14 @@ class FloatSum:
         float_bits.bins_of(batch.slots, values, rows, keys)
         bins, created = self._index.find_or_insert(_bin_table(keys))
         self._bins.reserve(self._index.capacity)
-        float_bits.add_others(self._bins.words, bins, values, rows, batch.weights)
-        self._count_bins(keys[created], 1)
+        float_bits.add_others(self._bins.flat.view(np.uint64), bins, values, rows, batch.weights)
+        counts = batch.taken[:, self._offset + 1]
+        np.add.at(counts, batch.places[rows[created]], 1)
         touched, firsts = np.unique(bins, return_index=True)
         empty = ~self._bins.take(touched).any(axis=1)
         if empty.any():
             self._index.remove(touched[empty])
-            self._count_bins(keys[firsts[empty]], -1)
-
-    def _count_bins(self, keys: Longs, by: int) -> None:
-        np.add.at(self._records.column(self._offset + 1), keys // CODES, by)
+            np.add.at(counts, batch.places[rows[firsts[empty]]], -1)
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
         counts, others = taken[:, self._offset], taken[:, self._offset + 1] != 0
@@ -75,7 +73,7 @@ class FloatSum:
         sums = np.empty(len(slots), np.float64)
         with np.errstate(over="ignore"):
             far = self._sums_of_all(homes[others], slots[others]) if others.any() else None
-            float_bits.rounded_home(homes, sums)
+            float_bits.rounded_home(homes.reshape(-1), sums)
         if far is not None:
             sums[others] = far
         if call.kind in ("avg", "favg"):
@@ -88,7 +86,7 @@ class FloatSum:
     def _sums_of_all(self, homes: NDArray[np.uint64], slots: Longs) -> NDArray[np.float64]:
         """The sums of groups that have other bins."""
         sums = np.empty(len(slots), np.float64)
-        float_bits.rounded_all(np.ascontiguousarray(homes), self._bins.words, self._bins_of(slots), sums)
+        float_bits.rounded_all(np.ascontiguousarray(homes), self._bins.flat.view(np.uint64), self._bins_of(slots), sums)
         return sums
 
     def _bins_of(self, slots: Longs) -> NDArray[np.int64]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import pyarrow as pa
 
@@ -56,21 +55,17 @@ def layout(node: Aggregate, worker: Worker) -> Layout:
     """Makes the parts of a grouping and places them in a record."""
     (source,) = node.inputs
     make = _Parts(source, worker)
-    plain: dict[object, Showing] = {("rows",): Rows()}
-    distinct: dict[str, dict[object, Showing]] = {}
-    calls = []
-    for call, column in zip(node.accumulators, node.columns[len(node.keys) :], strict=True):
-        if call.distinct:
-            parts_of, key = distinct.setdefault(call.distinct, {}), (call.where, make.sharing(call))
-        else:
-            parts_of, key = plain, make.sharing(call)
-        if key not in parts_of:
-            parts_of[key] = make.part(call)
-        calls.append(Shown(parts_of[key], call, column))
-    parts: list[Part] = list(plain.values())
-    for name, members in distinct.items():
-        parts.append(make.distinct(name, members))
-    return Layout(_placed(parts, worker.memory), tuple(parts), tuple(calls))
+    shared: dict[tuple[str, str, object], list[Accumulator]] = {("", "", ("rows",)): []}
+    for call in node.accumulators:
+        shared.setdefault(make.sharing(call), []).append(call)
+    parts = {key: make.part(key, calls) for key, calls in shared.items()}
+    kept: list[Part] = [part for (distinct, _, _), part in parts.items() if not distinct]
+    for column in dict.fromkeys(distinct for distinct, _, _ in parts if distinct):
+        members = [Member(where, part) for (distinct, where, _), part in parts.items() if distinct == column]
+        kept.append(make.distinct(column, members))
+    columns = zip(node.accumulators, node.columns[len(node.keys) :], strict=True)
+    shown = tuple(Shown(parts[make.sharing(call)], call, column) for call, column in columns)
+    return Layout(_placed(kept, worker.memory), tuple(kept), shown)
 
 
 def _placed(parts: Sequence[Part], memory: Memory) -> Records:
@@ -93,35 +88,42 @@ class _Parts:
         self._source, self._session, self._memory = source, worker.session, worker.memory
         self._types = {column.name: column.arrow for column in source.columns}
 
-    def sharing(self, call: Accumulator) -> object:
-        """Calls for which this is the same share a part."""
+    def sharing(self, call: Accumulator) -> tuple[str, str, object]:
+        """Calls for which this is the same share a part: DISTINCT of what, under which FILTER, and what is kept."""
+        return (call.distinct, call.where if call.distinct else "", self._kept(call))
+
+    def _kept(self, call: Accumulator) -> object:
         if call.kind == "rows":
             return ("rows",)
         if call.kind in _SUMS:
             return ("sum", call.argument)
         if call.kind in ("bool_and", "bool_or"):
             return ("truths", call.argument)
-        if call.kind in _ORDERED and not self._source.appends:
+        if call.kind in _ORDERED and not self._is_best(call):
             return ("ordered", self._columns(call))
         return replace(call, output="", distinct="", where="" if call.distinct else call.where)
 
-    def distinct(self, name: str, members: Mapping[object, Showing]) -> Distinct:
-        """The part around those of DISTINCT calls over one column; their keys begin with the column of the FILTER."""
-        listed = [Member(cast("tuple[str, object]", key)[0], part) for key, part in members.items()]
-        return Distinct(name, self._types[name], listed, self._source.appends, self._memory)
+    def _is_best(self, call: Accumulator) -> bool:
+        """Whether one row per group is enough to know."""
+        return self._source.appends and call.kind in _BEST
 
-    def part(self, call: Accumulator) -> Showing:
-        """A new part for a call."""
+    def distinct(self, column: str, members: Sequence[Member]) -> Part:
+        """The part around those of DISTINCT calls over one column."""
+        return Distinct(column, self._types[column], members, self._source.appends, self._memory)
+
+    def part(self, key: tuple[str, str, object], calls: Sequence[Accumulator]) -> Showing:
+        """A new part for calls that share it."""
+        if key == ("", "", ("rows",)):
+            return Rows()
+        call = calls[0]
         if call.kind in _SUMS:
             floats = pa.types.is_floating(self._types[call.argument])
             return FloatSum(call.argument, self._memory) if floats else ExactSum(call.argument)
         if call.kind in _ORDERED:
-            if self._source.appends and call.kind in _BEST:
+            if self._is_best(call):
                 return self._best(call)
-            return Ordered(self._columns(call), self._source, self._session, self._memory)
+            return Ordered(self._columns(call), calls, self._source, self._session, self._memory)
         match call.kind:
-            case "rows":
-                return Rows()
             case "count":
                 return Count(call.argument)
             case "bool_and" | "bool_or":

@@ -6,13 +6,14 @@ that order by the same column and show the same column share the entries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from headwater.engine.accumulators.entry_log import EntryLog
 from headwater.engine.accumulators.part import Batch, Claim, KeysOf
@@ -31,18 +32,57 @@ from headwater.sql.plan import Accumulator, Column, Node, Ordering
 _LOWEST = ("min", "arg_min", "any_value")
 
 
+@dataclass(frozen=True)
+class _Place:
+    """An entry of each group that is looked for.
+
+    Attributes:
+        kind: first, last, or one next to a fraction of the way from the first to the last: below, above; or at which a
+            fraction of all rows is reached: at.
+        fraction: of the way, or of the rows.
+    """
+
+    kind: Literal["first", "last", "below", "above", "at"]
+    fraction: float = 0.0
+
+    def ranks(self, counts: Longs) -> Longs:
+        """The rank in each group, given how many rows it has."""
+        way: Longs = np.maximum(counts - 1, 0)
+        match self.kind:
+            case "first":
+                return np.zeros(len(counts), np.int64)
+            case "last":
+                return way
+            case "below":
+                return np.floor(way * self.fraction).astype(np.int64)
+            case "above":
+                return np.ceil(way * self.fraction).astype(np.int64)
+        return np.maximum(np.ceil(counts * self.fraction).astype(np.int64) - 1, 0)
+
+
+def _places(call: Accumulator) -> tuple[_Place, ...]:
+    if call.kind == "quantile_cont":
+        return (_Place("below", call.fraction), _Place("above", call.fraction))
+    if call.kind == "quantile_disc":
+        return (_Place("at", call.fraction),)
+    return (_Place("first" if call.kind in _LOWEST else "last"),)
+
+
 class Ordered:
     """The values of some columns per group, in order; NULL in one of them is no value.
 
+    A record holds the count of rows and the entries that the calls show.
+
     Args:
         columns: what entries are ordered by, the first counting most; the last one is what is shown.
+        calls: what will be shown.
         node: the aggregate's input.
         session: for texts, whose order DuckDB knows.
     """
 
-    words = 1
-
-    def __init__(self, columns: tuple[str, ...], node: Node, session: Session, memory: Memory) -> None:
+    def __init__(
+        self, columns: tuple[str, ...], calls: Sequence[Accumulator], node: Node, session: Session, memory: Memory
+    ) -> None:
         kinds = {column.name: column.arrow for column in node.columns}
         self._columns, self._memory = columns, memory
         fields = [pa.field(name, kinds[name]) for name in columns]
@@ -53,6 +93,8 @@ class Ordered:
         self._held: Longs = np.zeros(0, np.int64)
         self._group_of: Longs = np.zeros(0, np.int64)
         self._log = EntryLog(memory)
+        self._places = tuple(dict.fromkeys(place for call in calls for place in _places(call)))
+        self.words = 1 + len(self._places)
 
     def place(self, records: Records, offset: int) -> None:
         self._records, self._offset = records, offset
@@ -64,28 +106,49 @@ class Ordered:
         masks = [mask for name in self._columns if len(mask := batch.valid(name))]
         if masks:
             batch = batch.of(np.flatnonzero(np.logical_and.reduce(masks)))
-        if not len(batch.slots):
-            return
-        entries, numbers, firsts = self._entries(batch)
-        net = np.zeros(len(entries), np.int64)
-        np.add.at(net, numbers, batch.weights)
-        np.add.at(self._records.column(self._offset), batch.slots, batch.weights)
-        self._weigh(batch, entries, firsts, net)
+        if len(batch.places):
+            rows = pa.Table.from_arrays([batch.values(name) for name in self._columns], names=list(self._columns))
+            self._weigh(batch.slots, rows, batch.weights)
+            np.add.at(batch.taken[:, self._offset], batch.places, batch.weights)
+            groups = np.unique(batch.places)
+            self._look_up(batch.taken, groups, batch.touched[groups])
 
-    def _entries(self, batch: Batch) -> tuple[Longs, Longs, Longs]:
-        """The distinct entries of rows, new ones included; each row's number among them, and each one's first row."""
-        rows = pa.Table.from_arrays(
-            [pa.array(batch.slots), *(batch.values(name) for name in self._columns)], schema=self._index.columns
-        )
-        found, created = self._index.find_or_insert(rows)
+    def _look_up(self, taken: Taken, at: Longs, slots: Longs) -> None:
+        """Notes in records, those numbered `at`, the entries that groups show."""
+        counts = taken[at, self._offset]
+        known = np.flatnonzero(counts > 0)
+        at, slots, counts = at[known], slots[known], counts[known]
+        for number, place in enumerate(self._places):
+            taken[at, self._offset + 1 + number] = self._rows.select(slots, place.ranks(counts))
+
+    def _weigh(self, groups: Longs, rows: pa.Table, weights: Longs) -> Longs:
+        """Adds rows to the weights of their entries, which are returned."""
+        found, created = self._index.find_or_insert(rows.add_column(0, "#group", pa.array(groups)))
         self._reserve()
         new = np.flatnonzero(created)
         if len(new):
-            self._group_of[found[new]] = batch.slots[new]
+            self._group_of[found[new]] = groups[new]
             for name, values in self._values.items():
-                values.put(found[new], batch.values(name).take(pa.array(new)))
+                values.put(found[new], rows.column(name).take(pa.array(new)).combine_chunks())
         entries, firsts, numbers = np.unique(found, return_index=True, return_inverse=True)
-        return entries, numbers, firsts
+        net = np.zeros(len(entries), np.int64)
+        np.add.at(net, numbers, weights)
+        before = self._held[entries]
+        after = before + net
+        if (after < 0).any():
+            hint = "The input is broken or this is a bug: rebuild the model from the log, and report it."
+            raise InvariantBroken("a value of a group is retracted more often than it was added", hint=hint)
+        self._held[entries] = after
+        self._log.note(entries)
+        fresh = np.flatnonzero((before == 0) & (after > 0))
+        if len(fresh):
+            words = self._order.words(rows.take(pa.array(firsts[fresh])))
+            self._rows.insert(groups[firsts[fresh]], entries[fresh], words, after[fresh])
+        stay = (before > 0) & (after > 0) & (net != 0)
+        if stay.any():
+            self._rows.reweigh(entries[stay], net[stay])
+        self._drop(entries[(before > 0) & (after == 0)], entries[(before == 0) & (after == 0)])
+        return found
 
     def _reserve(self) -> None:
         capacity = self._index.capacity
@@ -94,24 +157,6 @@ class Ordered:
         self._rows.reserve(0, capacity)
         for values in self._values.values():
             values.reserve(capacity)
-
-    def _weigh(self, batch: Batch, entries: Longs, firsts: Longs, net: Longs) -> None:
-        """Adds to the weights of entries, whose values stand in the rows `firsts`."""
-        before = self._held[entries]
-        after = before + net
-        if (after < 0).any():
-            hint = "The input is broken or this is a bug: rebuild the model from the log, and report it."
-            raise InvariantBroken("a value of a group is retracted more often than it was added", hint=hint)
-        self._held[entries] = after
-        self._log.note(entries)
-        new = np.flatnonzero((before == 0) & (after > 0))
-        if len(new):
-            words = self._order.words(batch.delta.select(list(self._columns)).take(pa.array(firsts[new])))
-            self._rows.insert(batch.slots[firsts[new]], entries[new], words, after[new])
-        stay = (before > 0) & (after > 0) & (net != 0)
-        if stay.any():
-            self._rows.reweigh(entries[stay], net[stay])
-        self._drop(entries[(before > 0) & (after == 0)], entries[(before == 0) & (after == 0)])
 
     def _drop(self, ordered: Longs, others: Longs) -> None:
         """Forgets entries, those in order and those that are not."""
@@ -128,36 +173,20 @@ class Ordered:
         return self._order.tails(pa.Table.from_arrays(columns, names=self._order.tail_columns))
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
-        counts = np.ascontiguousarray(taken[:, self._offset])
+        counts = taken[:, self._offset]
         known = counts > 0
-        if call.kind == "quantile_cont":
-            return self._interpolated(call, column, slots, counts)
-        if call.kind == "quantile_disc":
-            ranks = np.maximum(np.ceil(call.fraction * counts).astype(np.int64) - 1, 0)
-        else:
-            ranks = np.zeros(len(slots), np.int64) if call.kind in _LOWEST else counts - 1
-        return self._at(slots, ranks, known)
+        columns = [self._offset + 1 + self._places.index(place) for place in _places(call)]
+        ends = [self._shown_of(taken[:, at], known) for at in columns]
+        return ends[0] if len(ends) == 1 else _between(ends[0], ends[1], call.fraction, counts, column)
 
-    def _at(self, slots: Longs, ranks: Longs, known: Mask) -> pa.Array:
-        """What is shown of the entry at each rank; NULL where there is none."""
-        entries = np.zeros(len(slots), np.int64)
+    def _shown_of(self, entries: Longs, known: Mask) -> pa.Array:
+        """What is shown of entries; NULL for those that are none."""
         if not known.any():
-            return pa.nulls(len(slots), self._index.columns.field(self._columns[-1]).type)
-        entries[known] = self._rows.select(slots[known], ranks[known])
-        entries[~known] = entries[known][0]
-        values = self._values[self._columns[-1]].get(entries)
-        return values if known.all() else pc.if_else(pa.array(known), values, None)
-
-    def _interpolated(self, call: Accumulator, column: Column, slots: Longs, counts: Longs) -> pa.Array:
-        """As DuckDB's quantile_cont: between the values at the ranks next to the place."""
-        places = (np.maximum(counts, 1) - 1) * call.fraction
-        low, high = np.floor(places).astype(np.int64), np.ceil(places).astype(np.int64)
-        known = counts > 0
-        ends = [_doubles(self._at(slots, ranks, known)) for ranks in (low, high)]
-        part = places - low
-        with np.errstate(invalid="ignore", over="ignore"):
-            between = np.where(low == high, ends[0], ends[0] * (1.0 - part) + ends[1] * part)
-        return pa.array(between, mask=~known).cast(column.arrow, safe=False)
+            return pa.nulls(len(entries), self._index.columns.field(self._columns[-1]).type)
+        if known.all():
+            return self._values[self._columns[-1]].get(entries)
+        values = self._values[self._columns[-1]].get(np.where(known, entries, entries[known][0]))
+        return pc.if_else(pa.array(known), values, None)
 
     def forget(self, slots: Longs, closed: bool) -> None:
         if closed:
@@ -178,14 +207,25 @@ class Ordered:
         return pa.Table.from_arrays([pa.array(self._held[entries]), *columns], names=["#weight", *self._columns])
 
     def restore(self, folder: Path, claim: Claim) -> None:
-        self._log.load(folder, claim, self._put)
+        found: list[Longs] = []
 
-    def _put(self, groups: Longs, rows: pa.Table) -> Longs:
-        batch = Batch(rows.combine_chunks(), groups, np.asarray(rows.column("#weight")), groups)
-        entries, numbers, firsts = self._entries(batch)
-        self._weigh(batch, entries, firsts, batch.weights[firsts])
-        return entries[numbers]
+        def add(groups: Longs, rows: pa.Table) -> Longs:
+            found.append(groups)
+            return self._weigh(groups, rows.select(list(self._columns)), np.asarray(rows.column("#weight")))
+
+        self._log.load(folder, claim, add)
+        if found:
+            slots = np.unique(np.concatenate(found))
+            taken = self._records.take(slots)
+            self._look_up(taken, np.arange(len(slots)), slots)
+            self._records.put(slots, taken)
 
 
-def _doubles(values: pa.Array) -> NDArray[np.float64]:
-    return np.asarray(values.cast(pa.float64(), safe=False).fill_null(0.0).to_numpy(zero_copy_only=False))
+def _between(low: pa.Array, high: pa.Array, fraction: float, counts: Longs, column: Column) -> pa.Array:
+    """As DuckDB's quantile_cont: between the values at the ranks next to the place."""
+    way = np.maximum(counts - 1, 0) * fraction
+    part = way - np.floor(way)
+    least, most = (np.asarray(v.cast(pa.float64(), safe=False).fill_null(0.0)) for v in (low, high))
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = np.where(part == 0, least, least * (1.0 - part) + most * part)
+    return pa.array(found, mask=counts <= 0).cast(column.arrow, safe=False)

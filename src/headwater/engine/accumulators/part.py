@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.engine.accumulators.records import Records, Taken
-from headwater.index.kernels import Longs, Mask
+from headwater.index.kernels import Longs, Mask, Words
 from headwater.sql.plan import Accumulator, Column
 
 ALL = np.zeros(0, np.bool_)
@@ -24,17 +24,34 @@ class Batch:
 
     Attributes:
         delta: the rows, each column in one piece.
-        slots: each row's group.
         weights: each row's weight; a retraction's is negative.
-        touched: the distinct slots.
+        touched: the slots of the groups, each once.
+        taken: their records, which are to be changed here and are put back afterwards.
+        places: each row's group, as its number in `touched`.
     """
 
     delta: pa.Table
-    slots: Longs
     weights: Longs
     touched: Longs
+    taken: Taken
+    places: Longs
     _masks: dict[str, Mask] = field(default_factory=dict)
     _truths: dict[str, Mask] = field(default_factory=dict)
+
+    @property
+    def slots(self) -> Longs:
+        """Each row's slot."""
+        return self.touched[self.places]
+
+    @property
+    def flat(self) -> Longs:
+        """`taken`, one record after the other."""
+        return self.taken.reshape(-1)
+
+    @property
+    def words(self) -> Words:
+        """`flat` as unsigned words: sums wrap around as two's complement does."""
+        return self.flat.view(np.uint64)
 
     def values(self, name: str) -> pa.Array:
         """A column as one array."""
@@ -62,11 +79,12 @@ class Batch:
 
     def of(self, rows: Longs) -> Batch:
         """Some of the rows."""
-        return Batch(self.delta.take(pa.array(rows)), self.slots[rows], self.weights[rows], self.touched)
+        delta = self.delta.take(pa.array(rows))
+        return Batch(delta, self.weights[rows], self.touched, self.taken, self.places[rows])
 
-    def placed(self, slots: Longs, touched: Longs) -> Batch:
+    def placed(self, places: Longs) -> Batch:
         """The same rows in other groups."""
-        return replace(self, slots=slots, touched=touched)
+        return replace(self, places=places)
 
 
 KeysOf = Callable[[Longs], pa.Table]

@@ -7,7 +7,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from headwater.engine.state.memory import Memory
-from headwater.index.kernels import Longs, Mask, compiled
+from headwater.index.kernels import Longs, compiled
 
 longs_in = types.Array(types.int64, 1, "C", readonly=True)
 """Numba's type of an int64 array that a kernel only reads."""
@@ -31,6 +31,15 @@ def _take(flat: Longs, slots: Longs, width: int, out: Taken) -> None:
             out[i, j] = flat[at + j]
 
 
+@compiled(types.void(longs_out, longs_in, types.int64, types.Array(types.int64, 2, "C", readonly=True)))
+def _put(flat: Longs, slots: Longs, width: int, taken: Taken) -> None:
+    """Writes records back."""
+    for i in range(len(slots)):
+        at = slots[i] * width
+        for j in range(width):
+            flat[at + j] = taken[i, j]
+
+
 class Records:
     """Records of `width` words, zero at first.
 
@@ -51,11 +60,6 @@ class Records:
         """Sees to it that slots below `slots` can be used."""
         self.flat = self._memory.grown(self.flat, slots * self.width)
 
-    @property
-    def words(self) -> NDArray[np.uint64]:
-        """`flat` as unsigned words: sums wrap around as two's complement does."""
-        return self.flat.view(np.uint64)
-
     def column(self, offset: int) -> Longs:
         """Word `offset` of every slot, as a view."""
         return self.flat[offset :: self.width]
@@ -68,22 +72,26 @@ class Records:
 
     def put(self, slots: Longs, taken: Taken) -> None:
         """Writes records back."""
-        self.flat[: len(self.flat) // self.width * self.width].reshape(-1, self.width)[slots] = taken
+        _put(self.flat, slots, self.width, taken)
 
     def clear(self, slots: Longs) -> None:
         """Zeroes the records of slots, so that these can be given out again."""
         self.flat[: len(self.flat) // self.width * self.width].reshape(-1, self.width)[slots] = 0
 
 
-@compiled(types.int64(longs_in, types.boolean[::1], longs_out))
-def first_rows(slots: Longs, seen: Mask, firsts: Longs) -> int:
-    """Writes the first row of each distinct slot into `firsts` and returns how many; `seen` is left all false."""
+@compiled(types.int64(longs_in, types.int32[::1], longs_out, longs_out))
+def number(slots: Longs, numbers: NDArray[np.int32], firsts: Longs, places: Longs) -> int:
+    """Numbers the distinct slots of rows from 0 in the order of their first rows, which are written to `firsts`, and
+    each row's number to `places`; returns how many there are. `numbers`, by slot, is all zero before and after."""
     found = 0
     for row in range(len(slots)):
-        if not seen[slots[row]]:
-            seen[slots[row]] = True
+        known = numbers[slots[row]]
+        if known == 0:
             firsts[found] = row
             found += 1
+            known = np.int32(found)
+            numbers[slots[row]] = known
+        places[row] = known - 1
     for i in range(found):
-        seen[slots[firsts[i]]] = False
+        numbers[slots[firsts[i]]] = 0
     return found

@@ -79,8 +79,8 @@ class ExactSum(InRecord):
         self._argument = argument
 
     def add(self, batch: Batch) -> None:
-        records, values, valid = self._records, batch.values(self._argument), batch.valid(self._argument)
-        at = (records.words, records.width, self._offset, batch.slots)
+        values, valid = batch.values(self._argument), batch.valid(self._argument)
+        at = (batch.words, self._records.width, self._offset, batch.places)
         if pa.types.is_decimal128(values.type):
             _add_pairs(*at, pairs_of(values), valid, batch.weights)
         else:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from headwater.change import delta_schema
 from headwater.engine.accumulators.layout import layout
 from headwater.engine.accumulators.part import Batch
-from headwater.engine.accumulators.records import Taken, first_rows
+from headwater.engine.accumulators.records import Taken, number
 from headwater.engine.accumulators.slot_values import slot_values
 from headwater.engine.delta import conform, mask, weights
 from headwater.engine.differing import differing
@@ -57,7 +57,7 @@ class AggregateOperator:
         self._records = self._layout.records
         self._values = {field.name: slot_values(field.type, worker.memory) for field in self._keys}
         self._log = SlotLog(worker.memory)
-        self._seen = np.zeros(0, np.bool_)
+        self._numbers = np.zeros(0, np.int32)
         self._ends = WindowEnds(node, node.closes, worker.session) if worker.frees and node.closes else None
         self._end_of = np.zeros(0, np.int64)
         if not node.keys:
@@ -67,7 +67,7 @@ class AggregateOperator:
         if self._node.keys:
             return None
         alone = np.zeros(1, np.int64)
-        return self._table([], self._shown(alone).columns, np.ones(1, np.int64))
+        return self._table([], self._shown(alone, self._records.take(alone)).columns, np.ones(1, np.int64))
 
     def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:
         (delta,) = deltas
@@ -82,12 +82,11 @@ class AggregateOperator:
             if not delta.num_rows:
                 return None
         slots = self._slots(delta)
-        firsts = np.empty(len(slots), np.int64)
-        firsts = firsts[: first_rows(slots, self._seen, firsts)]
+        firsts, places = np.empty(len(slots), np.int64), np.empty(len(slots), np.int64)
+        firsts = firsts[: number(slots, self._numbers, firsts, places)]
         touched = slots[firsts]
-        before = self._shown(touched)
-        self._add(Batch(delta, slots, weights(delta), touched))
-        return self._change(delta, firsts, touched, before)
+        batch = Batch(delta, weights(delta), touched, self._records.take(touched), places)
+        return self._add(batch, [batch], delta, firsts)
 
     def _step_hop(self, delta: pa.Table) -> pa.Table | None:
         """As `step`, where a row stands for several windows: what is looked up is each window of each distinct key."""
@@ -98,20 +97,28 @@ class AggregateOperator:
         if not keys.num_rows:
             return None
         touched = self._slots(keys)
-        before = self._shown(touched)
-        batch = Batch(delta, touched, weights(delta), touched)
-        for rows, places in windows.placed(kept):
-            slots = touched[places]
-            self._add((batch if rows is None else batch.of(rows)).placed(slots, np.unique(slots)))
-        return self._change(keys, np.arange(keys.num_rows), touched, before)
+        whole = Batch(delta, weights(delta), touched, self._records.take(touched), touched)
+        placed = windows.placed(kept)
+        batches = [(whole if rows is None else whole.of(rows)).placed(places) for rows, places in placed]
+        return self._add(whole, batches, keys, np.arange(keys.num_rows))
 
-    def _add(self, batch: Batch) -> None:
-        for part in self._layout.parts:
-            part.add(batch)
+    def _add(self, whole: Batch, batches: Sequence[Batch], keys: pa.Table, firsts: Longs) -> pa.Table | None:
+        """Adds batches to the groups that `whole` names, whose keys stand in the rows `firsts`; what changes by it."""
+        touched, taken = whole.touched, whole.taken
+        before = self._shown(touched, taken.copy())
+        for batch in batches:
+            for part in self._layout.parts:
+                part.add(batch)
+        self._records.put(touched, taken)
+        self._log.note(touched)
+        after = self._shown(touched, taken)
+        change = self._change(keys, firsts, before, after)
+        if not after.there.all():
+            self._forget(touched[~after.there], closed=False)
+        return change
 
-    def _shown(self, slots: Longs) -> Shown:
-        """What groups show now."""
-        taken = self._records.take(slots)
+    def _shown(self, slots: Longs, taken: Taken) -> Shown:
+        """What groups show now, given their records."""
         there = taken[:, 0] > 0 if self._node.keys else np.ones(len(slots), np.bool_)
         self._check(taken)
         return Shown(there, [call.part.shown(call.call, call.column, taken, slots) for call in self._layout.calls])
@@ -147,33 +154,30 @@ class AggregateOperator:
 
     def _reserve(self, slots: int) -> None:
         self._records.reserve(slots)
-        self._seen = self._memory.grown(self._seen, slots)
+        self._numbers = self._memory.grown(self._numbers, slots)
         if self._ends is not None:
             self._end_of = self._memory.grown(self._end_of, slots)
-        for kept in (*self._values.values(), *self._layout.parts):
-            kept.reserve(slots)
+        for values in self._values.values():
+            values.reserve(slots)
+        for part in self._layout.parts:
+            part.reserve(slots)
 
-    def _change(self, keys: pa.Table, firsts: Longs, touched: Longs, before: Shown) -> pa.Table | None:
-        """What changes of the touched groups, whose keys stand in the rows `firsts`: the old rows go, the new ones
-        come, where they differ."""
-        after = self._shown(touched)
-        self._log.note(touched)
+    def _change(self, keys: pa.Table, firsts: Longs, before: Shown, after: Shown) -> pa.Table | None:
+        """What changes of groups, whose keys stand in the rows `firsts`: the old rows go, the new ones come, where they
+        differ."""
         same = before.there & after.there
         for old, new in zip(before.columns, after.columns, strict=True):
             if not same.any():
                 break
             same &= ~differing(old, new)
         gone, new_ = np.flatnonzero(before.there & ~same), np.flatnonzero(after.there & ~same)
-        change = None
-        if len(gone) or len(new_):
-            at = pa.array(firsts[np.concatenate([gone, new_])])
-            listed = [keys.column(name).take(at) for name in self._node.keys]
-            pairs = zip(before.columns, after.columns, strict=True)
-            results = [pa.chunked_array([_at(old, gone), _at(new, new_)]) for old, new in pairs]
-            change = self._table(listed, results, np.repeat([-1, 1], [len(gone), len(new_)]))
-        if not after.there.all():
-            self._forget(touched[~after.there], closed=False)
-        return change
+        if not (len(gone) or len(new_)):
+            return None
+        at = pa.array(firsts[np.concatenate([gone, new_])])
+        listed = [keys.column(name).take(at) for name in self._node.keys]
+        pairs = zip(before.columns, after.columns, strict=True)
+        results = [pa.chunked_array([_at(old, gone), _at(new, new_)]) for old, new in pairs]
+        return self._table(listed, results, np.repeat([-1, 1], [len(gone), len(new_)]))
 
     def _table(self, keys: list[pa.ChunkedArray], results: list[pa.Array], signs: Longs) -> pa.Table:
         return pa.Table.from_arrays([*keys, *results, pa.array(signs)], schema=self._schema)
@@ -196,8 +200,8 @@ class AggregateOperator:
 
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
         self._log.save(folder / "groups", previous / "groups" if previous else None, self._rows_of)
-        for number, part in enumerate(self._layout.parts):
-            name = f"part{number}"
+        for i, part in enumerate(self._layout.parts):
+            name = f"part{i}"
             part.checkpoint(folder / name, previous / name if previous else None, self._keys_of)
 
     def _keys_of(self, slots: Longs) -> pa.Table:
@@ -210,9 +214,9 @@ class AggregateOperator:
         taken, rows = self._records.take(slots), self._keys_of(slots)
         for i in range(self._records.width):
             rows = rows.append_column(f"#word{i}", pa.array(np.ascontiguousarray(taken[:, i])))
-        for number, part in enumerate(self._layout.parts):
+        for i, part in enumerate(self._layout.parts):
             for name, column in part.saved(slots).items():
-                rows = rows.append_column(f"#part{number}:{name}", column)
+                rows = rows.append_column(f"#part{i}:{name}", column)
         return rows
 
     def restore(self, parts: Sequence[Path], share: Share | None) -> None:
@@ -224,9 +228,9 @@ class AggregateOperator:
                     self._log.adopt(ids, slots)
                 else:
                     self._log.note(slots)
-        for number, part in enumerate(self._layout.parts):
+        for i, part in enumerate(self._layout.parts):
             for folder in parts:
-                part.restore(folder / f"part{number}", lambda rows: self._claim(rows, share))
+                part.restore(folder / f"part{i}", lambda rows: self._claim(rows, share))
 
     def _claim(self, rows: pa.Table, share: Share | None) -> tuple[Mask | None, Longs]:
         """Which rows with keys are this worker's, and the slots of these."""
@@ -239,8 +243,8 @@ class AggregateOperator:
         slots = self._slots(rows)
         words = [np.asarray(rows.column(f"#word{i}")) for i in range(self._records.width)]
         self._records.put(slots, np.stack(words, axis=1))
-        for number, part in enumerate(self._layout.parts):
-            prefix = f"#part{number}:"
+        for i, part in enumerate(self._layout.parts):
+            prefix = f"#part{i}:"
             names = [name for name in rows.column_names if name.startswith(prefix)]
             part.restored(slots, {n.removeprefix(prefix): rows.column(n).combine_chunks() for n in names})
         if self._ends is not None:

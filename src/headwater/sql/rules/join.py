@@ -28,9 +28,6 @@ from headwater.sql.rules.aggregate import distinct_node
 from headwater.sql.rules.join_condition import comparison_of
 from headwater.sql.rules.join_keys import Keyed, Pair, keyed_sides, refs_of
 
-MARK = "mark#"
-"""The column of a MARK join that says whether a row has a match."""
-
 
 @dataclass(frozen=True)
 class JoinKind:
@@ -74,6 +71,7 @@ class JoinParts:
         pairs: equalities between the sides.
         rest: the other conjuncts of the ON clause, over the relation names.
         wanted: the columns of the result that are read; None for all.
+        mark: name of the column of a MARK join that says whether a row has a match.
     """
 
     kind: JoinKind
@@ -82,6 +80,7 @@ class JoinParts:
     pairs: tuple[Pair, ...]
     rest: tuple[exp.Expr, ...] = ()
     wanted: frozenset[str] | None = None
+    mark: str = ""
 
 
 def split_equalities(parts: Sequence[exp.Expr], left: set[str], right: set[str]) -> tuple[list[Pair], list[exp.Expr]]:
@@ -137,7 +136,7 @@ def pair_join(planner: Planner, parts: JoinParts) -> Node | None:
     shown = tuple((0 if node is left else 1, name) for node, name in listed)
     outputs = tuple(named(node.columns, name) for node, name in listed)
     if word == "MARK":
-        outputs = (*outputs, Column(MARK, "BOOLEAN", pa.bool_()))
+        outputs = (*outputs, Column(parts.mark, "BOOLEAN", pa.bool_()))
     windows = {**({} if parts.kind.left_only else right.windows), **left.windows}
     return planner.add(
         Join(
@@ -206,7 +205,7 @@ def recomputed_join(planner: Planner, parts: JoinParts) -> Node | None:
     listed += [f"{text(column(node.name, name))} AS {quote(name)}" for node, name in _listed(parts, keyed)]
     body = f"FROM {quote(left.name)} {word} JOIN {quote(right.name)} ON {keyed.condition}"
     if kind.word == "MARK":
-        listed.append(f"EXISTS(SELECT 1 FROM {quote(right.name)} WHERE {keyed.condition}) AS {quote(MARK)}")
+        listed.append(f"EXISTS(SELECT 1 FROM {quote(right.name)} WHERE {keyed.condition}) AS {quote(parts.mark)}")
         body = f"FROM {quote(left.name)}"
     why = f"{word} JOIN" if keys else f"{word} JOIN without an equality"
     windows = {**({} if kind.left_only else right.windows), **left.windows}

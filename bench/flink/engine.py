@@ -26,7 +26,8 @@ _OPENED = (
 )  # fmt: skip
 """Packages of java.base that Flink reaches into, as its own start scripts open them."""
 
-_CANNOT = {"q6": "Flink SQL has no OVER window over changes that retract"}
+CANNOT = {"q6": "Flink SQL has no OVER window over changes that retract"}
+"""Queries that it has no text for, and why."""
 
 
 class Flink:
@@ -54,8 +55,8 @@ class Flink:
                 "settings": "; ".join(filter(None, settings))}  # fmt: skip
 
     def measure(self, query: str, events: Events, cores: int, timeout_s: float) -> Measured:
-        if query in _CANNOT:
-            raise NotMeasured(_CANNOT[query])
+        if query in CANNOT:
+            raise NotMeasured(CANNOT[query])
         with tempfile.TemporaryDirectory(prefix="headwater-flink-") as folder:
             runs = self._run(query, events, cores, timeout_s, Path(folder))
         best = min((run for run in runs if run["run"] > 0), key=lambda run: run["seconds"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headwater.bench.nexmark import generator, text, timeline
 from headwater.bench.nexmark.generator import Generator
 from headwater.bench.nexmark.queries import SIDE_INPUT, side_input
 
@@ -47,7 +49,7 @@ class Events:
         return self._made(f"parquet-{file_events}", file_events, _write_parquet)
 
     def _made(self, form: str, batch_events: int, write: Callable[[Batches, Path], None]) -> Path:
-        found = self.folder / f"nexmark-{self.count}-{self.seed}-{self.rate:g}-{form}"
+        found = self.folder / f"nexmark-{self.count}-{self.seed}-{self.rate:g}-{_generator()}-{form}"
         if not found.exists():
             partial = found.with_name(f"{found.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
@@ -58,6 +60,12 @@ class Events:
     def _batches(self, batch_events: int) -> Batches:
         yield {SIDE_INPUT: side_input()}
         yield from Generator(self.seed, self.rate).batches(self.count, batch_events)
+
+
+def _generator() -> str:
+    """A digest of the generator's text: rows that it made before it was changed are not taken again."""
+    modules = (generator, text, timeline)
+    return hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules)).hexdigest()[:8]
 
 
 def _write_columns(batches: Batches, folder: Path) -> None:
@@ -102,4 +110,12 @@ def _write_parquet(batches: Batches, folder: Path) -> None:
         for table, content in batch.items():
             (folder / table).mkdir(parents=True, exist_ok=True)
             path = folder / table / f"{number:05}.parquet"
-            pq.write_table(content, path, compression="none", use_dictionary=False, coerce_timestamps="us")
+            pq.write_table(_in_utc(content), path, compression="none", use_dictionary=False)
+
+
+def _in_utc(content: pa.Table) -> pa.Table:
+    """Times as instants: Spark takes no others for event time."""
+    fields = [
+        pa.field(f.name, pa.timestamp("us", "UTC")) if pa.types.is_timestamp(f.type) else f for f in content.schema
+    ]
+    return content.cast(pa.schema(fields))

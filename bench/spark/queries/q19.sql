@@ -1,0 +1,5 @@
+-- mode: batch
+-- A stream may not rank rows.
+SELECT *
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC) AS place FROM bid)
+WHERE place <= 10

@@ -35,7 +35,8 @@ _MOST_SLOTS = (1 << 31) - 2
 _ROW_BITS = 20
 _MOST_ROWS = 1 << _ROW_BITS
 _MOST_CHUNKS = 1 << (32 - _ROW_BITS)
-_MOST_BYTES = 1 << 28
+_MOST_BYTES = 1 << 25
+"""Chunks of wide rows stay smaller: copying strings costs more than to look into a few chunks more."""
 
 _FAN = 4
 """So many chunks of a size become one. More would copy rows less often, and scatter them over more chunks."""

@@ -39,7 +39,8 @@ _Parts = list[pa.Table | None]
 class Travel:
     """One journey of changes through the graph: what every worker has by node, and what it sends to the others."""
 
-    def __init__(self, count: int, deltas: Mapping[str, pa.Table]) -> None:
+    def __init__(self, count: int, deltas: Mapping[str, pa.Table], *, begins: bool = False) -> None:
+        self.begins = begins
         self.scanned: dict[str, _Parts] = {stream: _cut(delta, count) for stream, delta in deltas.items()}
         self.changes: list[dict[Node, pa.Table | None]] = [{} for _ in range(count)]
         self._sent: list[dict[Exchange, _Parts]] = [{} for _ in range(count)]
@@ -114,7 +115,7 @@ class Graph:
 
     def initial(self) -> pa.Table | None:
         """The result over empty inputs."""
-        return self._travel({}, lambda operator: operator.initial())
+        return self._travel({}, None, begins=True)
 
     def step(self, deltas: Mapping[str, pa.Table]) -> pa.Table | None:
         """The result's changes from changes of inputs, by stream."""
@@ -124,9 +125,10 @@ class Graph:
         """The result's changes from windows closing."""
         return self._travel({}, lambda operator: operator.advance(closed_us))
 
-    def _travel(self, deltas: Mapping[str, pa.Table], also: _Also | None) -> pa.Table | None:
-        """Takes changes through the graph; `also` asks each operator for more after its step."""
-        travel = Travel(len(self._crew), deltas)
+    def _travel(self, deltas: Mapping[str, pa.Table], also: _Also | None, *, begins: bool = False) -> pa.Table | None:
+        """Takes changes through the graph; `also` asks each operator for more after its step; where all `begins`, each
+        is asked for its result over empty inputs before that."""
+        travel = Travel(len(self._crew), deltas, begins=begins)
         if also is None:
             self._busy = any(delta.num_rows >= _FEW_ROWS for delta in deltas.values())
         for nodes, exchanges in self._stages:
@@ -161,7 +163,9 @@ class Graph:
             self._handed(source, node, changes.get(source)) if exchange is None else travel.received(number, exchange)
             for source, exchange in zip(node.inputs, self._places[node].given, strict=True)
         ]
-        found = [operator.step(given)] if any(delta is not None for delta in given) else []
+        found = [operator.initial()] if travel.begins else []
+        if any(delta is not None for delta in given):
+            found.append(operator.step(given))
         return concat([*found, *([also(operator)] if also else [])])
 
     def _handed(self, source: Node, reader: Node | None, delta: pa.Table | None) -> pa.Table | None:

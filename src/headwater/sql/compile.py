@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from headwater.sql.bind import Binder, BindError
-from headwater.sql.expressions import CannotDecompose, column, text
+from headwater.sql.expressions import CannotDecompose, column, has_subquery, text
 from headwater.sql.fast_paths import Options
 from headwater.sql.plan import Node, Plan, Recompute
 from headwater.sql.planner import Planner
@@ -18,6 +18,7 @@ from headwater.sql.rules.partition import inline_named_windows, partition
 from headwater.sql.rules.rank_bound import bound_ranks
 from headwater.sql.rules.set_operation import set_operation
 from headwater.sql.rules.source import Environment, constant, localise, renamed
+from headwater.sql.rules.spelling import pivot_of, written_out
 from headwater.sql.rules.subquery_block import Lifted
 from headwater.sql.rules.subquery_inner import Scope
 
@@ -93,6 +94,8 @@ def _decompose(planner: Planner, query: exp.Query, environment: Environment, nam
         if any(query.args.get(part) for part in ("limit", "offset")):
             return compile_query(planner, _as_derived(query), environment)
         return set_operation(planner, query, environment, compile_query)
+    if isinstance(query, exp.Pivot):
+        return compile_query(planner, pivot_of(planner, query, environment), environment)
     if not isinstance(query, exp.Select):
         raise CannotDecompose(query.key.upper())
     return _select(planner, query, environment, names)
@@ -114,10 +117,13 @@ def _select(planner: Planner, select: exp.Select, environment: Environment, name
         if select.find(exp.Table) is None:
             return constant(planner, text(select))
         inlined.set("from_", exp.From(this=exp.select("1 AS one").subquery("_one")))
+    inlined = written_out(planner, inlined, environment)
     inline_named_windows(inlined)
     clause = begin(planner, inlined, environment, compile_query)
     node, waiting = build(clause)
     block = block_of(clause, node, waiting)
+    if any(has_subquery(item) for item in block.order):
+        raise CannotDecompose("a subquery in ORDER BY")
     if len(block.outputs) != len(names):
         raise CannotDecompose("its SELECT list does not expand to its columns")
     block.names = list(names)

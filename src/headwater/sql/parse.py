@@ -43,6 +43,10 @@ def parse(sql: str, *, file: str = "<sql>", first_line: int = 1) -> exp.Query:
     if len(statements) != 1:
         raise SqlError(f"a model is one SELECT; here are {len(statements)} statements", place=place)
     statement = statements[0]
+    if isinstance(statement, exp.Pivot):
+        statement = exp.select("*").from_(exp.Subquery(this=statement))
+    elif isinstance(statement, exp.Values):
+        statement = exp.select("*").from_(statement)
     if not isinstance(statement, exp.Query):
         hint = "write the rows that the model should hold as one SELECT; Headwater keeps them up to date"
         raise SqlError(f"a model is a SELECT, not {statement.key.upper()}", hint=hint, place=place)

@@ -25,6 +25,7 @@ from headwater.sql.expressions import (
 from headwater.sql.parse import DIALECT
 from headwater.sql.plan import Node
 from headwater.sql.planner import Planner
+from headwater.sql.rules.from_rows import is_function, is_per_row, with_named_rows
 from headwater.sql.rules.join import JoinKind, JoinParts, join, kind_of, split_equalities
 from headwater.sql.rules.join_keys import Pair
 from headwater.sql.rules.source import Compile, Environment, constant, localise, renamed, resolve_table
@@ -62,7 +63,7 @@ def begin(planner: Planner, select: exp.Select, environment: Environment, compil
     Raises:
         CannotDecompose: a name or a FROM item has no rule.
     """
-    copy = select.copy()
+    copy = with_named_rows(planner, select, environment)
     items = [copy.args["from_"].this, *(found.this for found in copy.args.get("joins") or [])]
     resolved = [_resolve(planner, item, environment, compile_, i) for i, item in enumerate(items)]
     known = {**environment, **{node.name: node for _, node in resolved if node is not None}}
@@ -82,8 +83,12 @@ def begin(planner: Planner, select: exp.Select, environment: Environment, compil
 def _resolve(
     planner: Planner, item: exp.Expr, environment: Environment, compile_: Compile, index: int
 ) -> tuple[str, Node | None]:
-    """A FROM item's alias and node; no node for an UNNEST, which stays where it is."""
+    """A FROM item's alias and node; no node for what makes rows of a row, which stays where it is."""
     alias = item.args.get("alias")
+    if index and is_per_row(item):
+        return item.alias, None
+    if is_function(item) or isinstance(item, exp.Unnest):
+        return item.alias_or_name or f"_from{index}", constant(planner, f"SELECT * FROM {text(item)}")
     if isinstance(item, exp.Table):
         node = renamed(planner, resolve_table(planner, item, environment), alias)
         return item.alias or item.this.name, node
@@ -91,9 +96,6 @@ def _resolve(
         return item.alias or f"_from{index}", renamed(planner, compile_(planner, item.this, environment), alias)
     if isinstance(item, exp.Values):
         return item.alias or f"_from{index}", constant(planner, f"SELECT * FROM {text(item)}")
-    unnest = item.this if isinstance(item, exp.Lateral) else item
-    if isinstance(unnest, exp.Unnest) and index and item.alias and item.args["alias"].args.get("columns"):
-        return item.alias, None
     raise CannotDecompose(f"{item.key.upper()} in FROM")
 
 
@@ -253,7 +255,7 @@ def _join_one(clause: FromClause, node: Node, seen: set[str], one: OneJoin) -> N
 
 
 def _unnest(clause: FromClause, node: Node, found: exp.Join, kind: JoinKind, on: list[exp.Expr]) -> Node:
-    """`FROM t, UNNEST(t.items) AS u(item)`: rows of one row, so linear."""
+    """`FROM t, UNNEST(t.items) AS u(item)`, range(t.n), LATERAL (SELECT ...): rows of one row, so linear."""
     on = [part for part in on if text(part).upper() != "TRUE"]
     if kind.word not in ("INNER", "LEFT") or (on and kind.word == "LEFT"):
         raise CannotDecompose("an UNNEST joined on a condition")
@@ -276,7 +278,7 @@ def _argument_first(clause: FromClause, node: Node, item: exp.Expr) -> tuple[Nod
     """The node with what UNNEST is given as columns, so that rows on which that fails are told apart before they
     become several, and the UNNEST over them."""
     moved = substitute(item, clause.mapping)
-    call = moved.this if isinstance(moved, exp.Lateral) else moved
+    call = moved.this if isinstance(moved, exp.Lateral | exp.Table) else moved
     arguments = [e for e in call.expressions if not isinstance(e, exp.Column) and tables(e) == {node.name}]
     named = {text(e): internal("u", i) for i, e in enumerate(arguments)}
     plain = [(column(node.name, n), n) for n in node.names]

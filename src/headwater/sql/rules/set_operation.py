@@ -14,9 +14,9 @@ from headwater.sql.rules.source import Compile, Environment
 
 def set_operation(planner: Planner, query: exp.SetOperation, environment: Environment, compile_: Compile) -> Node:
     """Compiles both sides and puts them together, column by column in the types that DuckDB gives the result."""
-    if query.args.get("by_name"):
-        raise CannotDecompose("UNION BY NAME")
     left, right = (compile_(planner, _bare(side), environment) for side in (query.left, query.right))
+    if query.args.get("by_name"):
+        left, right = _by_name(planner, left, right)
     word = query.key.upper() + ("" if query.args.get("distinct", True) else " ALL")
     sides = _same_types(planner, left, right)
     if isinstance(query, exp.Union):
@@ -25,6 +25,21 @@ def set_operation(planner: Planner, query: exp.SetOperation, environment: Enviro
         union = planner.add(Union(planner.name(), sides[0].columns, sides, "union all", windows, opened))
         return union if word.endswith("ALL") else distinct_node(planner, union)
     return _by_row(planner, sides, word)
+
+
+def _by_name(planner: Planner, left: Node, right: Node) -> tuple[Node, Node]:
+    """Both sides with the columns of both, NULL where a side has none of a name."""
+    both = planner.describe(f"SELECT * FROM {quote(left.name)} UNION ALL BY NAME SELECT * FROM {quote(right.name)}")
+    sides = []
+    for node in (left, right):
+        own = {name.lower(): name for name in node.names}
+        values = [(_own(node, own.get(c.name.lower()), c.type), c.name) for c in both]
+        sides.append(planner.linear(node, values))
+    return sides[0], sides[1]
+
+
+def _own(node: Node, name: str | None, type_: str) -> exp.Expr:
+    return column(node.name, name) if name is not None else exp.cast(exp.null(), type_, dialect="duckdb")
 
 
 def _bare(side: exp.Expr) -> exp.Query:

@@ -107,6 +107,8 @@ def _localise_table(planner: Planner, table: exp.Table, environment: Environment
     if pivots:
         table.set("pivots", pivots)
     used[resolved.name] = resolved
+    for join in table.args.get("joins") or []:
+        _localise(planner, join, environment, used)
     if not table.alias:
         table.set("alias", exp.TableAlias(this=exp.to_identifier(_implied_alias(function), quoted=True)))
     table.set("this", exp.to_identifier(resolved.name, quoted=True))

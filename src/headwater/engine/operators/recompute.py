@@ -54,9 +54,13 @@ class RecomputeOperator:
 
     def __init__(self, node: Recompute, worker: Worker) -> None:
         self._node, self._session, self._ledger = node, worker.session, worker.ledger
-        self._inputs = [RowStore(side.schema, keys) for side, keys in zip(node.inputs, node.keys, strict=True)]
-        self._result = RowStore(node.schema, node.output_keys)
-        self._failing = RowStore(_failing_schema(node), node.output_keys)
+        self._memory = worker.memory
+        self._inputs = [
+            RowStore(side.schema, keys, append_only=side.appends, memory=worker.memory)
+            for side, keys in zip(node.inputs, node.keys, strict=True)
+        ]
+        self._result = RowStore(node.schema, node.output_keys, memory=worker.memory)
+        self._failing = RowStore(_failing_schema(node), node.output_keys, memory=worker.memory)
         self._ends = WindowEnds(node, node.closes, worker.session) if worker.frees and node.closes else None
 
     def initial(self) -> pa.Table | None:
@@ -181,9 +185,9 @@ class RecomputeOperator:
         if self._ends is not None and self._ends.advance(closed_us):
             own = self._node.output_keys
             for store, keys in ((self._inputs[0], self._node.keys[0]), (self._result, own), (self._failing, own)):
-                rows = store.rows()
-                named = rows.select(list(keys)).rename_columns(list(self._node.output_keys))
-                store.apply(negated(mask(rows, self._ends.closed(self._ends.of(named)))))
+                slots = store.slots()
+                named = store.take(slots, keys).rename_columns(list(own))
+                store.discard(slots[self._ends.closed(self._ends.of(named))])
         return None
 
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
@@ -191,11 +195,18 @@ class RecomputeOperator:
             store.checkpoint(folder / name, previous / name if previous else None)
 
     def restore(self, parts: Sequence[Path], share: Share | None) -> None:
-        (folder,) = parts
-        self._inputs = [RowStore.restore(folder / f"input{i}") for i in range(len(self._inputs))]
-        self._result = RowStore.restore(folder / "result")
-        if self._node.output_keys:
-            self._failing = RowStore.restore(folder / "failing")
+        if share is None:
+            memory = self._memory
+            self._inputs = [
+                RowStore.restore(parts[0] / f"input{i}", append_only=store.append_only, memory=memory)
+                for i, store in enumerate(self._inputs)
+            ]
+            self._result = RowStore.restore(parts[0] / "result", memory=memory)
+            if self._node.output_keys:
+                self._failing = RowStore.restore(parts[0] / "failing", memory=memory)
+        else:
+            for name, store in self._stores().items():
+                store.gather([part / name for part in parts], share, store.key)
         if self._ends is not None:
             self._ends.note(self._ends.of(self._keys_of(self._inputs[0].rows(), 0)))
 

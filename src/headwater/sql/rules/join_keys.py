@@ -89,13 +89,18 @@ def keyed_sides(planner: Planner, left: Node, right: Node, pairs: Sequence[Pair]
 
 
 def key_columns(planner: Planner, node: Node, keys: Sequence[tuple[exp.Expr, str]]) -> tuple[Node, tuple[str, ...]]:
-    """A node that has the key expressions as columns, and their names."""
-    extra = [(key, f"{name}.{node.name}") for key, name in keys if not isinstance(key, exp.Column)]
+    """A node that has the key expressions as columns, and their names, each once: a column that is compared with two
+    others is two key columns."""
+    extra: list[tuple[exp.Expr, str]] = []
+    names: list[str] = []
+    for key, name in keys:
+        own = isinstance(key, exp.Column) and key.name not in names
+        names.append(key.name if own else f"{name}.{node.name}")
+        if not own:
+            extra.append((key.copy(), names[-1]))
     if extra:
-        named = {text(key): name for key, name in extra}
-        wider = planner.linear(node, [*((column(node.name, n), n) for n in node.names), *extra])
-        return wider, tuple(named.get(text(key), key.name) for key, _ in keys)
-    return node, tuple(key.name for key, _ in keys)
+        node = planner.linear(node, [*((column(node.name, n), n) for n in node.names), *extra])
+    return node, tuple(names)
 
 
 def refs_of(node: Node, names: Sequence[str]) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import duckdb
 import pyarrow as pa
 
 from headwater.sql.bind import quote
+from headwater.sql.functions import Function, register
 from headwater.sql.plan import Node
 from headwater.sql.prelude import connect
 
@@ -36,8 +37,13 @@ class Feed:
 class Session:
     """One connection, which works on the thread that calls; one thread at a time."""
 
-    def __init__(self) -> None:
+    Args:
+        functions: those that are the user's own.
+    """
+
+    def __init__(self, functions: Iterable[Function] = ()) -> None:
         self._connection = connect()
+        register(functions, self._connection)
         self._feeds: dict[str, Feed] = {}
         self._relations: dict[str, duckdb.DuckDBPyRelation] = {}
 

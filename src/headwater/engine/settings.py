@@ -9,6 +9,7 @@ from typing import Literal, TypedDict
 
 from headwater.engine.worker import Late
 from headwater.sql.fast_paths import Options, Recompute
+from headwater.sql.functions import Function
 
 Stored = dict[str, "str | int | list[str]"]
 
@@ -25,6 +26,7 @@ class Arguments(TypedDict, total=False):
     append_only: Collection[str]
     without: Collection[str]
     recompute: Recompute
+    functions: Collection[Function]
     threads: int
     keep_result: bool
     name: str
@@ -45,6 +47,7 @@ class Settings:
         append_only: inputs that never have retractions; nothing is kept for those then.
         without: fast paths (`headwater.sql.fast_paths.FAST_PATHS`) that are not to be used.
         recompute: `refused` raises for SQL of which a part must be computed again over all rows at every change.
+        functions: functions that the SQL may call, made by `headwater.udf`.
         threads: how many workers share out the keys, each on a thread of its own.
         keep_result: whether the rows of the result are kept for `View.result`; its changes are returned in any case.
         name: what rejects are filed under.
@@ -59,6 +62,7 @@ class Settings:
     append_only: Collection[str] = ()
     without: Collection[str] = ()
     recompute: Recompute = "allowed"
+    functions: Collection[Function] = ()
     threads: int = 1
     keep_result: bool = True
     name: str = "view"
@@ -78,7 +82,8 @@ class Settings:
     @property
     def text(self) -> str:
         """All that gives state its meaning: the same for settings under which a checkpoint may be restored."""
-        return f"{self.options.text} {self.lateness} {self.late}"
+        called = sorted(function.fingerprint for function in self.functions)
+        return f"{self.options.text} {self.lateness} {self.late} {called}"
 
     def stored(self) -> Stored:
         """For the manifest of a checkpoint."""

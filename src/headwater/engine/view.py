@@ -56,7 +56,8 @@ class View:
             raise UserError(f"a view cannot have {settings.threads} threads", hint="threads=1 is the least")
         file = settings.file or f"<{settings.name}>"
         analysis = check(
-            sql, inputs, key=settings.key, options=settings.options, file=file, first_line=settings.first_line
+            sql, inputs, key=settings.key, options=settings.options, functions=settings.functions, file=file,
+            first_line=settings.first_line,
         )
         self._sql, self._settings, self._inputs = sql, settings, dict(inputs)
         self._plan = _plan(analysis)
@@ -268,7 +269,7 @@ def _crew(settings: Settings) -> Crew:
     memory, arrival = Memory(), Arrival()
     return Crew(
         [
-            Worker(Session(), Ledger(settings.name), settings.policy, memory, number, settings.threads, arrival)
+            Worker(Session(settings.functions), Ledger(settings.name), settings.policy, memory, number, settings.threads, arrival)
             for number in range(settings.threads)
         ]
     )

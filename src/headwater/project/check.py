@@ -117,6 +117,7 @@ def _check_sql(
         model.sql,
         {name: known[name] for name in model.inputs},
         options=Options(model.settings.emit, recompute=model.settings.recompute),
+        functions=model.functions,
         file=model.file,
         first_line=model.first_line,
     )

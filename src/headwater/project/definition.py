@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from headwater.errors import Place
 from headwater.project.document import NodePath
 from headwater.project.settings import LakeSettings, ModelSettings, RunSettings, StreamSettings, Watermark
+from headwater.sql.functions import Function
 
 __all__ = ["Model", "Project", "SourceDefinition", "Watermark"]
 
@@ -55,6 +56,7 @@ class Model:
         inputs: names of the streams and models that it reads, each once, in the order of the SQL.
         fingerprint: changes when and only when what the model computes may change.
         setting_places: where each front matter key stands.
+        functions: the project's functions that it may call.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Model:
     inputs: tuple[str, ...]
     fingerprint: str
     setting_places: Mapping[NodePath, Place] = field(default_factory=dict)
+    functions: tuple[Function, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from headwater.errors import InvariantBroken, Place
 from headwater.project.connectors import CONNECTORS, connector, settings_class
 from headwater.project.definition import Model, Project, SourceDefinition
 from headwater.project.document import Document, NodePath, YamlValue, read_yaml
+from headwater.project.functions import read_functions
 from headwater.project.interpolation import Interpolator
 from headwater.project.mistakes import Mistakes, did_you_mean
-from headwater.project.models import in_order, model_files, place_of_name, read_models, with_watermarks
+from headwater.project.models import in_order, model_files, place_of_name, read_models, with_functions, with_watermarks
 from headwater.project.settings import LakeSettings, ProjectFile, SourceSection
 from headwater.project.validation import validate
 
@@ -50,7 +51,7 @@ def read(folder: Path, *, environment: Mapping[str, str], mistakes: Mistakes) ->
     reader = None if document is None else _Reader(document, substituted, mistakes)
     file, sources = (None, ()) if reader is None else (reader.file(), reader.sources())
     sound = not mistakes.found
-    models = read_models(folder, mistakes)
+    models = with_functions(read_models(folder, mistakes), read_functions(folder, mistakes))
     ordered = in_order(models, mistakes)
     if document is None:
         return None

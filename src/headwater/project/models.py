@@ -17,6 +17,7 @@ from headwater.project.front_matter import ModelText, split
 from headwater.project.mistakes import Mistakes
 from headwater.project.settings import ModelSettings, is_name
 from headwater.project.validation import validate
+from headwater.sql.functions import Function
 from headwater.sql.parse import tables_of
 
 FOLDER = "models"
@@ -107,6 +108,19 @@ def fingerprint(sql: str, settings: ModelSettings) -> str:
     meaning = settings.model_dump(mode="json", exclude={"description", "owner", "recompute"})
     text = json.dumps({"sql": sql.strip(), "settings": meaning}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def with_functions(models: Iterable[Model], functions: Iterable[Function]) -> list[Model]:
+    """The models with the functions that they may call, which are part of what a model computes."""
+    known = tuple(functions)
+    return [_calling(model, tuple(one for one in known if one.called_in(model.sql))) for model in models]
+
+
+def _calling(model: Model, functions: tuple[Function, ...]) -> Model:
+    if not functions:
+        return model
+    text = json.dumps([model.fingerprint, *(one.fingerprint for one in functions)])
+    return replace(model, fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16], functions=functions)
 
 
 def with_watermarks(models: Iterable[Model], sources: Iterable[SourceDefinition]) -> tuple[Model, ...]:

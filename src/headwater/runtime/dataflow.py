@@ -213,6 +213,7 @@ def view_of(model: Model, inputs: Mapping[str, pa.Schema], state: Path | None = 
         emit=settings.emit,
         lateness=settings.lateness,
         late=settings.late,
+        functions=model.functions,
         name=model.name,
         file=model.file,
         first_line=model.first_line,

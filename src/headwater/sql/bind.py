@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import cast
 
 import duckdb
 import pyarrow as pa
 
+from headwater.sql.functions import Function, register
 from headwater.sql.plan import Column, Columns
 from headwater.sql.prelude import connect
 
@@ -19,10 +20,16 @@ def quote(name: str) -> str:
 
 
 class Binder:
-    """A connection that holds only empty relations. One per planning; not for data."""
+    """A connection that holds only empty relations. One per planning; not for data.
 
-    def __init__(self, inputs: Mapping[str, pa.Schema]) -> None:
+    Args:
+        inputs: the relations, by name.
+        functions: those that are the user's own.
+    """
+
+    def __init__(self, inputs: Mapping[str, pa.Schema], functions: Iterable[Function] = ()) -> None:
         self.connection = connect()
+        register(functions, self.connection)
         self.inputs = {name.lower(): name for name in inputs}
         self.columns: dict[str, Columns] = {}
         self._read_back: dict[pa.DataType, str] = {}

@@ -17,6 +17,7 @@ from headwater.sql.bind import Binder
 from headwater.sql.compile import compile_plan
 from headwater.sql.expressions import CannotDecompose
 from headwater.sql.fast_paths import DEFAULT, Options
+from headwater.sql.functions import Function
 from headwater.sql.parse import parse, stream_name, without_end
 from headwater.sql.plan import Gate, Plan, Windowed
 from headwater.sql.refuse import Refusal, refusals
@@ -67,6 +68,7 @@ def check(
     *,
     key: Sequence[str] = (),
     options: Options = DEFAULT,
+    functions: Iterable[Function] = (),
     file: str = "<sql>",
     first_line: int = 1,
 ) -> Analysis:
@@ -77,6 +79,7 @@ def check(
         inputs: what it may read, by name.
         key: columns said to identify a row of the result.
         options: what the planner may do; emit `final` needs a time window to wait for.
+        functions: functions that it may call, besides DuckDB's.
         file: what to call the text in errors.
         first_line: the line of `file` on which `sql` begins.
     """
@@ -85,7 +88,7 @@ def check(
         query = parse(sql, file=file, first_line=first_line)
     except SqlError as mistake:
         return Analysis((mistake,))
-    binder = Binder(inputs)
+    binder = Binder(inputs, functions)
     found = [*_reserved(inputs, source), *_unknown_tables(query, inputs, source)]
     found += [_refused(refusal, source) for refusal in refusals(query, binder, sql)]
     if not found:

@@ -68,7 +68,7 @@ def test_views_that_call_them_equal_duckdb(sql: str, threads: int) -> None:
 
 def test_rows_on_which_one_raises_are_rejected_alone_with_its_place() -> None:
     view = View("SELECT id, scaled_by(p, id) AS s FROM t", {"t": SCHEMA}, functions=FUNCTIONS)
-    view.apply({"t": rows(range(0, 60))})
+    view.apply({"t": rows(range(60))})
     assert view.result().num_rows == 59
     (reject,) = view.take_rejects().to_pylist()
     assert "scaled_by" in reject["message"] and "thirteen" in reject["message"]

@@ -43,7 +43,7 @@ def _load(path: Path, mistakes: Mistakes) -> ModuleType | None:
     except SyntaxError as error:
         mistakes.add(f"this is not Python: {error.msg}", place=Place(str(path), error.lineno or 1, error.offset or 1))
         return None
-    except Exception as error:  # The user's code may raise anything while it is loaded.
+    except Exception as error:  # noqa: BLE001 the user's code may raise anything while it is loaded
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         place = Place(str(path), (lines[-1] if lines else 1) or 1, 1)
         mistakes.add(f"{type(error).__name__} while the file is loaded: {error}", place=place)

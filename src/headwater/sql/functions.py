@@ -23,7 +23,7 @@ from typing import TypeAlias
 import duckdb
 import pyarrow as pa
 import sqlglot
-from duckdb.functional import FunctionNullHandling, PythonUDFType
+from duckdb.func import FunctionNullHandling, PythonUDFType
 from sqlglot import exp
 
 from headwater.errors import Place, UserError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from headwater.engine.graph import Graph
-from headwater.sql.plan import Aggregate, Gate, Join, Linear, Node, Plan, Recompute, Windowed
+from headwater.sql.join_plan import Join
+from headwater.sql.plan import Aggregate, Gate, Linear, Node, Plan, Recompute, Windowed
 
 
 def explain(plan: Plan, graph: Graph) -> str:

@@ -26,7 +26,8 @@ from headwater.engine.operators.windowed import WindowedOperator
 from headwater.engine.placement import Exchange, Place, places, stages
 from headwater.engine.share import Share, sliced, split
 from headwater.engine.worker import Worker
-from headwater.sql.plan import Aggregate, Gate, Join, Linear, Node, Plan, Recompute, Scan, Top, Union, Windowed
+from headwater.sql.join_plan import Join
+from headwater.sql.plan import Aggregate, Gate, Linear, Node, Plan, Recompute, Scan, Top, Union, Windowed
 from headwater.sql.window_plan import Session, SessionAggregate, Stamped
 
 _FEW_ROWS = 4096

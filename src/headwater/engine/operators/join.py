@@ -21,7 +21,7 @@ from headwater.engine.operators.join_side import JoinSide
 from headwater.engine.share import Share
 from headwater.engine.worker import Worker
 from headwater.index.kernels import Longs, Mask
-from headwater.sql.plan import Join
+from headwater.sql.join_plan import Join
 
 _PRESERVED = {"INNER": (), "LEFT": (0,), "RIGHT": (1,), "FULL": (0, 1), "SEMI": (0,), "ANTI": (0,), "MARK": (0,)}
 """By the kind of a join, the inputs whose rows show by whether they have a match."""
@@ -144,6 +144,8 @@ class JoinOperator:
         return pa.Table.from_arrays([*arrays, *more, pa.array(values)], schema=self._schema)
 
     def advance(self, closed_us: int) -> pa.Table | None:
+        for side in self._sides:
+            side.forget(closed_us)
         return None
 
     def checkpoint(self, folder: Path, previous: Path | None) -> None:

@@ -14,7 +14,7 @@ from headwater.engine.session import ROW_ERRORS
 from headwater.engine.worker import Worker
 from headwater.index.kernels import Longs
 from headwater.sql.bind import quote
-from headwater.sql.plan import Comparison, Join
+from headwater.sql.join_plan import Comparison, Join
 
 _POSITION = "_position"
 _COMPARE: Mapping[str, Callable[[pa.ChunkedArray, pa.ChunkedArray], pa.ChunkedArray]] = {

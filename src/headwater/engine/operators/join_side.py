@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.engine.delta import conform, mask, weights
+from headwater.engine.operators.closing import WindowEnds
 from headwater.engine.operators.join_counts import MatchCounts
 from headwater.engine.share import Share
 from headwater.engine.state.row_store import RowStore
 from headwater.engine.worker import Worker
 from headwater.index.kernels import Longs, Mask
-from headwater.sql.plan import Join
+from headwater.sql.bind import quote
+from headwater.sql.join_plan import Join
 
 _MOST_PAIRS = 1 << 18
 
@@ -37,6 +39,9 @@ class JoinSide:
             self._source.schema, self._keys, append_only=self._append_only, memory=worker.memory
         )  # fmt: skip
         self.counts = MatchCounts(worker.memory) if counted else None
+        closes = node.closes[number] if worker.frees or node.ttl else ""
+        self._ends = WindowEnds(self._source, closes, worker.session) if closes else None
+        self._timed = [name for name in self._source.names if quote(name) in closes]
 
     def conformed(self, delta: pa.Table) -> pa.Table:
         """A delta in the columns and types of the input."""
@@ -61,7 +66,12 @@ class JoinSide:
 
     def apply(self, delta: pa.Table, matches: Longs) -> None:
         """Adds a delta, whose rows have so many matches; where these are counted, no row of it is there twice with
-        weights of both signs."""
+        weights of both signs. What may be forgotten already is not kept."""
+        if self._ends is not None:
+            ends = self._ends.of(delta.select(self._timed))
+            late = self._ends.closed(ends)
+            self._ends.note(ends[~late])
+            delta, matches = (mask(delta, ~late), matches[~late]) if late.any() else (delta, matches)
         if self.counts is None:
             self.rows.apply(delta)
             return
@@ -76,6 +86,12 @@ class JoinSide:
         if self.counts is not None:
             self.counts.put(slots, matches, self.rows.capacity)
 
+    def forget(self, closed_us: int) -> None:
+        """Forgets the rows that the watermark lets go."""
+        if self._ends is not None and self._ends.advance(closed_us):
+            gone = [slots[self._ends.closed(self._ends.of(rows))] for slots, rows in self.scan(self._timed)]
+            self.rows.discard(np.concatenate(gone))
+
     def scan(self, columns: Sequence[str]) -> Iterator[tuple[Longs, pa.Table]]:
         """All rows, some at a time: their slots and columns."""
         slots = self.rows.slots()
@@ -89,3 +105,6 @@ class JoinSide:
             self.rows = RowStore.restore(parts[0], append_only=self._append_only, memory=self._memory)
         else:
             self.rows.gather(parts, share, self._keys)
+        if self._ends is not None:
+            for _, rows in self.scan(self._timed):
+                self._ends.note(self._ends.of(rows))

@@ -22,8 +22,9 @@ from headwater.sql.expressions import (
     tables,
     text,
 )
-from headwater.sql.plan import Aggregate, Column, Join, JoinWord, Node
-from headwater.sql.planner import Planner, named
+from headwater.sql.join_plan import Join, JoinWord
+from headwater.sql.plan import Aggregate, Column, Node
+from headwater.sql.planner import Planner, closing, named
 from headwater.sql.rules.aggregate import distinct_node
 from headwater.sql.rules.join_condition import comparison_of
 from headwater.sql.rules.join_keys import Keyed, Pair, keyed_sides, refs_of
@@ -146,8 +147,18 @@ def pair_join(planner: Planner, parts: JoinParts) -> Node | None:
             left_keys=keyed.left_keys, right_keys=keyed.right_keys, nulls_match=keyed.nulls_match, pairs=described,
             residual=conjunction(residual), needed=tuple(dict.fromkeys(c.name for c in columns(residual))),
             comparison=comparison_of(residual, described), shown=shown, condition=keyed.condition,
+            closes=_closes(keyed),
         )
     )  # fmt: skip
+
+
+def _closes(keyed: Keyed) -> tuple[str, str]:
+    """When the rows of each side can be forgotten: once the window is closed that both sides' keys belong to."""
+    pairs = list(zip(keyed.left_keys, keyed.right_keys, strict=True))
+    both = [(one, other) for one, other in pairs if one in keyed.left.windows and other in keyed.right.windows]
+    same = [(one, other) for one, other in both if keyed.left.windows[one] == keyed.right.windows[other]]
+    left = closing({one: keyed.left.windows[one] for one, _ in same})
+    return left, closing({other: keyed.right.windows[other] for _, other in same})
 
 
 def _title(kind: JoinKind, keyed: Keyed) -> str:

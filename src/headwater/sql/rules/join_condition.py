@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from headwater.sql.plan import Comparison, Node
+from headwater.sql.join_plan import Comparison
+from headwater.sql.plan import Node
 
 _WORDS: dict[type[exp.Expr], str] = {
     exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",

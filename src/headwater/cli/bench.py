@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from json import dumps
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App
 
@@ -74,27 +75,30 @@ def nexmark(
         limit: Seconds that one query may take.
         json: Print one JSON object.
     """
-    from dataclasses import replace
-
     from headwater.bench.nexmark import queries as texts
     from headwater.bench.nexmark import suite
     from headwater.bench.nexmark.run import Settings
 
-    settings = Settings(events, batch, threads, seed, tps, verify)
-    settings = replace(settings, without=tuple(name for name in without.split(",") if name), profile=profile)
+    switched_off = tuple(name for name in without.split(",") if name)
+    settings = Settings(events, batch, threads, seed, tps, verify, switched_off, profile)
     result = suite.suite(
         texts.chosen(queries), settings, limit, lambda one: output.note("  ".join(suite.lines([one])[0]))
     )
-    wrong = suite.failed(result["queries"])
     if json:
         output.print_json(result)
     else:
-        output.print_table(suite.HEADER, suite.lines(result["queries"]))
-        for query, rows in suite.profiles(result["queries"]):
-            output.print_data(f"\n{query}: where the time goes")
-            output.print_table(suite.PROFILE_HEADER, rows)
-        output.note(suite.summary(result))
-    return output.WRONG_DATA if wrong else output.OK
+        _print_nexmark(result)
+    return output.WRONG_DATA if suite.failed(result["queries"]) else output.OK
+
+
+def _print_nexmark(result: dict[str, Any]) -> None:
+    from headwater.bench.nexmark import suite
+
+    output.print_table(suite.HEADER, suite.lines(result["queries"]))
+    for query, rows in suite.profiles(result["queries"]):
+        output.print_data(f"\n{query}: where the time goes")
+        output.print_table(suite.PROFILE_HEADER, rows)
+    output.note(suite.summary(result))
 
 
 @app.command
@@ -134,6 +138,32 @@ def incremental(
     if slow:
         output.note(f"follow the history, or did not run: {', '.join(slow)}")
     return output.WRONG_DATA if slow else output.OK
+
+
+@app.command
+def latency(*, rows: int = 200_000, threads: int = 1, json: bool = False) -> int:
+    """Apply 1,000 changes 50 times a second to a filter, a join and an aggregate, and 100 changes to single operators.
+
+    Args:
+        rows: How many rows are there before.
+        threads: Worker threads of the engine.
+        json: Print one JSON object.
+    """
+    from headwater.bench import latency as bench
+
+    result = bench.suite(rows, threads)
+    if json:
+        output.print_json(result)
+        return output.OK
+    output.print_table(["figure", "value"], [[name, _shown(value)] for name, value in result["model"].items()])
+    output.print_data("")
+    header = ["operator", "ms", "operators", "ms_per_operator"]
+    output.print_table(header, [[_shown(one.get(name, "-")) for name in header] for one in result["operators"]])
+    return output.OK
+
+
+def _shown(value: object) -> str:
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
 
 
 def _print(figures: dict[str, float], json: bool) -> int:

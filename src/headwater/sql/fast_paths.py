@@ -15,11 +15,13 @@ FAST_PATHS: Mapping[str, str] = {
     "distinct": "DISTINCT aggregates by an index of the values of each group",
     "extremes": "min, max, arg_min and the like by the values of each group in order, or its best row alone",
     "quantiles": "median and quantiles by rank among the values of each group in order",
+    "hop_panes": "HOP and GROUP BY with one look per key and window in place of one per row and window",
     "append_only": "nothing is kept for retractions of inputs that are declared to have none",
     "top_n": "only the first rows of each key in an order are looked at, and kept where none is ever taken back",
     "join_pairs": "join by enumerating the pairs of the rows of each key",
     "session_entries": "SESSION and its GROUP BY over rows that only come, with one entry per session and no rows",
     "even_windows": "TUMBLE by arithmetic on the column of time, other columns passed on as they are",
+    "set_counts": "INTERSECT and EXCEPT by counting each row on both sides",
 }
 """Name and what it does, for `explain` and the docs. A rule asks `Planner.allows(name)` and names itself in
 `Node.fast`."""

@@ -160,12 +160,16 @@ class Windowed(Node):
         multiplies: a row may belong to several windows.
         clock: windows are by the time at which rows came in: none is ever late.
         even: how the one window of each row can be computed without SQL; None if it cannot.
+        hop: the window of a row that is given is only the last of so many; whoever reads it knows.
+        last: a node that gives only the last window of each row, for who can do with that; None if there is none.
     """
 
     function: str = ""
     multiplies: bool = False
     clock: bool = False
     even: Even | None = None
+    hop: Hop | None = None
+    last: Windowed | None = None
 
     def carries(self, side: int) -> tuple[tuple[str, str], ...]:
         return tuple((name, name) for name in self.inputs[side].names)
@@ -218,7 +222,7 @@ class Hop:
     Attributes:
         windows: in how many windows each row is.
         slide_us: microseconds from the start of one to that of the next.
-        columns: key columns that are the start or end of the window.
+        columns: those that are the start or end of the window.
     """
 
     windows: int

@@ -30,6 +30,13 @@ FROM {{stream}} AS s, unnest(generate_series(
     time_bucket({{slide}}, {{time}}, {_EPOCH}), {{slide}})) AS w(window_start)
 WHERE {{time}} IS NOT NULL"""
 
+HOP_LAST = f"""
+SELECT s.*, time_bucket({{slide}}, {{time}}, {_EPOCH}) AS window_start,
+       time_bucket({{slide}}, {{time}}, {_EPOCH}) + {{size}} AS window_end
+FROM {{stream}} AS s
+WHERE {{time}} IS NOT NULL"""
+"""Of the windows of HOP the last one of each row."""
+
 CUMULATE = f"""
 SELECT s.*, time_bucket({{size}}, {{time}}, {_EPOCH}) AS window_start, w.window_end
 FROM {{stream}} AS s, unnest(generate_series(

@@ -82,11 +82,15 @@ class AggregateOperator:
             if not delta.num_rows:
                 return None
         slots = self._slots(delta)
-        firsts, places = np.empty(len(slots), np.int64), np.empty(len(slots), np.int64)
-        firsts = firsts[: number(slots, self._numbers, firsts, places)]
+        firsts, places = self._numbered(slots)
         touched = slots[firsts]
         batch = Batch(delta, weights(delta), touched, self._records.take(touched), places)
         return self._add(batch, [batch], delta, firsts)
+
+    def _numbered(self, slots: Longs) -> tuple[Longs, Longs]:
+        """The first row of each distinct slot, and each row's number among these."""
+        firsts, places = np.empty(len(slots), np.int64), np.empty(len(slots), np.int64)
+        return firsts[: number(slots, self._numbers, firsts, places)], places
 
     def _step_hop(self, delta: pa.Table) -> pa.Table | None:
         """As `step`, where a row stands for several windows: what is looked up is each window of each distinct key."""
@@ -96,11 +100,13 @@ class AggregateOperator:
         keys = windows.keys if kept is None else mask(windows.keys, kept)
         if not keys.num_rows:
             return None
-        touched = self._slots(keys)
-        whole = Batch(delta, weights(delta), touched, self._records.take(touched), touched)
+        slots = self._slots(keys)
+        firsts, numbers = self._numbered(slots)
+        touched = slots[firsts]
+        whole = Batch(delta, weights(delta), touched, self._records.take(touched), windows.numbers)
         placed = windows.placed(kept)
-        batches = [(whole if rows is None else whole.of(rows)).placed(places) for rows, places in placed]
-        return self._add(whole, batches, keys, np.arange(keys.num_rows))
+        batches = [(whole if rows is None else whole.of(rows)).placed(numbers[places]) for rows, places in placed]
+        return self._add(whole, batches, keys, firsts)
 
     def _add(self, whole: Batch, batches: Sequence[Batch], keys: pa.Table, firsts: Longs) -> pa.Table | None:
         """Adds batches to the groups that `whole` names, whose keys stand in the rows `firsts`; what changes by it."""

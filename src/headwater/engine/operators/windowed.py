@@ -14,7 +14,7 @@ from headwater.engine.operator import Stateless
 from headwater.engine.worker import Worker
 from headwater.index.kernels import Longs
 from headwater.sql.bind import quote
-from headwater.sql.plan import Windowed
+from headwater.sql.plan import Hop, Windowed
 
 _FAR_US = 1 << 61
 """Times as far as this from 1970 (infinity among them) are left to DuckDB."""
@@ -80,20 +80,39 @@ class WindowedOperator(Stateless):
     def _timely(self, placed: pa.Table, closed_us: int) -> pa.Table:
         """The (row, window) pairs whose window is open; what is not is counted, and rejected if so asked."""
         ends = as_us(self._session.evaluate('epoch_us("window_end")', self._node, placed))
+        if self._node.hop is not None:
+            return self._timely_hop(placed, ends, closed_us, self._node.hop)
         if not (ends <= closed_us).any():
             return placed
         timely, gone = mask(placed, ends > closed_us), mask(placed, ends <= closed_us)
-        gone_ends = ends[ends <= closed_us]
+        self._tell(timely, gone, ends[ends <= closed_us], closed_us)
+        return timely
+
+    def _tell(self, timely: pa.Table, gone: pa.Table, gone_ends: Longs, closed_us: int) -> None:
+        """Counts and rejects (row, window) pairs that are too late."""
         if self._direct:
             self._count_late(timely, gone, gone_ends, closed_us)
         elif self._late == "reject":
             rows, whys = gone.select([*self._node.inputs[0].names, WEIGHT]), ["late"] * gone.num_rows
             self._ledger.reject(self._node.name, rows, "late", whys, _messages(gone_ends, closed_us))
+
+    def _timely_hop(self, placed: pa.Table, ends: Longs, closed_us: int, hop: Hop) -> pa.Table:
+        """As `_timely`, where rows come with their last window only: the rows that have an open window. Their reader
+        leaves out the windows that are closed."""
+        missed = np.clip(hop.windows + (closed_us - ends) // hop.slide_us, 0, hop.windows)
+        if not missed.any():
+            return placed
+        timely = mask(placed, ends > closed_us)
+        pairs = np.repeat(np.arange(len(ends)), missed)
+        back = hop.windows - 1 - (np.arange(len(pairs)) - np.repeat(np.cumsum(missed) - missed, missed))
+        self._tell(timely, placed.take(pa.array(pairs)), ends[pairs] - back * hop.slide_us, closed_us)
         return timely
 
     def _count_late(self, timely: pa.Table, gone: pa.Table, gone_ends: Longs, closed_us: int) -> None:
-        """A row of input is late if none of its windows was open."""
+        """A row of input is late if none of its windows was open; it is told of its last."""
         still = set(timely.column(ORIGIN).to_pylist())
+        order = np.argsort(gone_ends, kind="stable")
+        gone, gone_ends = gone.take(pa.array(order)), gone_ends[order]
         origins = gone.column(ORIGIN).to_numpy()
         last_end = {int(o): int(end) for o, end in zip(origins, gone_ends, strict=True) if int(o) not in still}
         rows = self._ledger.originals(self._direct, np.array(list(last_end), np.int64))

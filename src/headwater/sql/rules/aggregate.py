@@ -11,9 +11,10 @@ from headwater.sql.arguments import Arguments
 from headwater.sql.bind import quote
 from headwater.sql.block import Block
 from headwater.sql.expressions import CannotDecompose, column, columns, has_subquery, internal, substitute, text
-from headwater.sql.plan import Accumulator, Aggregate, Node
-from headwater.sql.planner import Planner, carried_windows, closing
+from headwater.sql.plan import Accumulator, Aggregate, Hop, Node
+from headwater.sql.planner import Planner, Selected, carried_windows, closing
 from headwater.sql.rules.accumulator import Accumulators
+from headwater.sql.rules.hop import on_last_windows
 from headwater.sql.rules.session_aggregate import session_entries
 
 
@@ -77,13 +78,19 @@ def accumulated(grouping: Grouping) -> Node | None:
         if found is None:
             return None
         accumulators.append(found)
+    types = _types_sql(grouping)
+    last = on_last_windows(block.planner, block.node, grouping.keys, calls.columns, block.filters)
+    if last is not None:
+        block.filters = []
+        return aggregate_node(block.planner, last[0], grouping.keys, accumulators, types, last[1])
     source = block.project([*grouping.keys, *calls.columns])
-    return aggregate_node(block.planner, source, grouping.keys, accumulators, _types_sql(grouping))
+    return aggregate_node(block.planner, source, grouping.keys, accumulators, types)
 
 
 def aggregate_node(
-    planner: Planner, source: Node, keys: Sequence[tuple[exp.Expr, str]], accumulators: Sequence[Accumulator], sql: str
-) -> Node:
+    planner: Planner, source: Node, keys: Selected, accumulators: Sequence[Accumulator], sql: str,
+    hop: Hop | None = None,
+) -> Node:  # fmt: skip
     """An `Aggregate` over `source`, which has the key and argument columns; `sql` gives the types."""
     columns = planner.describe(sql)
     names = tuple(name for _, name in keys)
@@ -91,7 +98,8 @@ def aggregate_node(
     title = "distinct" if names and not accumulators else "aggregate by key" if names else "aggregate all"
     node = Aggregate(
         planner.name(), columns, (source,), title, windows, source.open,
-        fast="accumulators", keys=names, accumulators=tuple(accumulators), closes=closing(windows),
+        fast="accumulators" if hop is None else "hop_panes",
+        keys=names, accumulators=tuple(accumulators), closes=closing(windows), hop=hop,
     )  # fmt: skip
     return planner.gated(planner.add(node))
 

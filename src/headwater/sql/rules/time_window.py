@@ -10,9 +10,9 @@ from sqlglot import exp
 from headwater.sql.bind import quote
 from headwater.sql.expressions import CannotDecompose, column, function_name, internal, text
 from headwater.sql.parse import WINDOW_FUNCTIONS
-from headwater.sql.plan import Even, Node, WindowColumn, Windowed
+from headwater.sql.plan import Even, Hop, Node, WindowColumn, Windowed
 from headwater.sql.planner import Planner
-from headwater.sql.prelude import ALONE, CUMULATE, HOP, PROCESSING_TIME, SESSION, TUMBLE
+from headwater.sql.prelude import ALONE, CUMULATE, HOP, HOP_LAST, PROCESSING_TIME, SESSION, TUMBLE
 from headwater.sql.window_plan import Session, Stamped
 
 BOUNDS = ("window_start", "window_end")
@@ -47,10 +47,16 @@ def _aligned(planner: Planner, name: str, stream: Node, arguments: Sequence[exp.
         raise CannotDecompose("the size of CUMULATE is no multiple of its step")
     told = name != "cumulate"
     windows = {"window_start": WindowColumn("start", size, told), "window_end": WindowColumn("end", size, told)}
+    title = f"{name} by {'the time of arrival' if clock else time.name} of {', '.join(intervals)}"
+    even = even_windows(planner, source, time.name, intervals[0], size)
+    last = None
+    if name == "hop" and not clock and even is not None and even.length_us % even.step_us == 0:
+        hop = Hop(even.length_us // even.step_us, even.step_us, BOUNDS)
+        function = HOP_LAST.format(stream="{stream}", **parts)
+        last = _windowed(planner, source, function, windows, f"{title}: the last window", even=even, hop=hop)
     node = _windowed(
-        planner, source, template.format(stream="{stream}", **parts), {} if clock else windows,
-        f"{name} by {'the time of arrival' if clock else time.name} of {', '.join(intervals)}",
-        multiplies=name != "tumble", clock=clock, even=even_windows(planner, source, time.name, size, size),
+        planner, source, template.format(stream="{stream}", **parts), {} if clock else windows, title,
+        multiplies=name != "tumble", clock=clock, even=even, last=last,
     )  # fmt: skip
     kept = [n for n in node.names if not clock or n != source.names[-1]]
     return planner.linear(node, [(column(node.name, n), n) for n in kept])
@@ -58,7 +64,8 @@ def _aligned(planner: Planner, name: str, stream: Node, arguments: Sequence[exp.
 
 def _windowed(
     planner: Planner, source: Node, function: str, windows: dict[str, WindowColumn], title: str, *,
-    multiplies: bool = False, clock: bool = False, even: Even | None = None,
+    multiplies: bool = False, clock: bool = False, even: Even | None = None, hop: Hop | None = None,
+    last: Windowed | None = None,
 ) -> Windowed:  # fmt: skip
     columns = planner.describe(function.format(stream=quote(source.name)))
     if len({c.name.lower() for c in columns}) != len(columns):
@@ -67,6 +74,7 @@ def _windowed(
         Windowed(
             planner.name(), columns, (source,), title, windows, not clock,
             function=function, multiplies=multiplies, clock=clock, even=None if multiplies else even,
+            hop=hop, last=last,
         )
     )  # fmt: skip
 

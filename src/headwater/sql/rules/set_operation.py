@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlglot import exp
 
 from headwater.sql.bind import quote
 from headwater.sql.expressions import CannotDecompose, column, internal
-from headwater.sql.plan import Node, Union
-from headwater.sql.planner import Planner
+from headwater.sql.plan import Accumulator, Aggregate, Node, Union
+from headwater.sql.planner import Planner, closing
 from headwater.sql.rules.aggregate import distinct_node
 from headwater.sql.rules.source import Compile, Environment
 
@@ -24,7 +26,7 @@ def set_operation(planner: Planner, query: exp.SetOperation, environment: Enviro
         windows = {n: w for n, w in sides[0].windows.items() if sides[1].windows.get(n) == w}
         union = planner.add(Union(planner.name(), sides[0].columns, sides, "union all", windows, opened))
         return union if word.endswith("ALL") else distinct_node(planner, union)
-    return _by_row(planner, sides, word)
+    return (_counted if planner.allows("set_counts") else _by_row)(planner, sides, word)
 
 
 def _by_name(planner: Planner, left: Node, right: Node) -> tuple[Node, Node]:
@@ -60,6 +62,44 @@ def _same_types(planner: Planner, left: Node, right: Node) -> tuple[Node, Node]:
             selected.append((value, wanted.name))
         sides.append(planner.linear(node, selected))
     return sides[0], sides[1]
+
+
+_COUNTED = {
+    "INTERSECT": ("{left} > 0 AND {right} > 0", ""),
+    "INTERSECT ALL": ("{left} > 0 AND {right} > 0", "least({left}, {right})"),
+    "EXCEPT": ("{left} > 0 AND {right} = 0", ""),
+    "EXCEPT ALL": ("{left} > {right}", "{left} - {right}"),
+}
+"""When a row is in the result, and how often if that may be more than once, by how often it is on each side."""
+
+
+def _counted(planner: Planner, sides: tuple[Node, Node], word: str) -> Node:
+    """INTERSECT and EXCEPT: how often each row is on either side is counted."""
+    keys = [internal("k", i) for i in range(len(sides[0].names))]
+    marks = (internal("left", 0), internal("right", 0))
+    sources = [_marked(planner, node, keys, marks, mark) for node, mark in zip(sides, marks, strict=True)]
+    opened, known = any(side.open for side in sides), sources[0].windows
+    windows = {n: w for n, w in known.items() if sources[1].windows.get(n) == w}
+    both = planner.add(Union(planner.name(), sources[0].columns, tuple(sources), "rows of both sides", windows, opened))
+    counts = [f"count({quote(mark)}) AS {quote(mark)}" for mark in marks]
+    sql = f"SELECT {', '.join([*map(quote, keys), *counts])} FROM {quote(both.name)} GROUP BY {', '.join(map(quote, keys))}"
+    counted = planner.gated(planner.add(Aggregate(
+        planner.name(), planner.describe(sql), (both,), f"{word} by counts", windows, opened, "set_counts",
+        keys=tuple(keys), accumulators=tuple(Accumulator("count", m, m) for m in marks), closes=closing(windows),
+    )))  # fmt: skip
+    left, right = (f"{quote(counted.name)}.{quote(mark)}" for mark in marks)
+    condition, times = (part.format(left=left, right=right) for part in _COUNTED[word])
+    outputs = [(column(counted.name, k), n) for k, n in zip(keys, sides[0].names, strict=True)]
+    where = [exp.condition(condition, dialect="duckdb")]
+    return planner.linear(counted, outputs, where, f" CROSS JOIN range({times}) AS times" if times else "")
+
+
+def _marked(planner: Planner, node: Node, keys: Sequence[str], marks: Sequence[str], own: str) -> Node:
+    """The rows of a side under the names of the keys, with a column that is not null for the side's own mark."""
+    values: list[tuple[exp.Expr, str]] = [(column(node.name, n), k) for n, k in zip(node.names, keys, strict=True)]
+    return planner.linear(
+        node, [*values, *((exp.cast(exp.true() if mark == own else exp.null(), "BOOLEAN"), mark) for mark in marks)]
+    )
 
 
 def _by_row(planner: Planner, sides: tuple[Node, Node], word: str) -> Node:

@@ -24,7 +24,7 @@ from headwater.sql.expressions import (
     unnests,
 )
 from headwater.sql.fast_paths import FAST_PATHS, Options
-from headwater.sql.plan import Aggregate, Column, Columns, Gate, Linear, Node, Recompute, Scan, WindowColumn
+from headwater.sql.plan import Aggregate, Column, Columns, Gate, Linear, Node, Recompute, Scan, Top, WindowColumn
 from headwater.sql.window_plan import SessionAggregate
 
 Selected = Sequence[tuple[exp.Expr, str]]
@@ -167,7 +167,7 @@ class Planner:
         )  # fmt: skip
         return self.add(node)
 
-    def gated(self, node: Aggregate | Recompute | SessionAggregate) -> Node:
+    def gated(self, node: Aggregate | Recompute | SessionAggregate | Top) -> Node:
         """Under `emit: final`, the node behind a gate if its groups belong to windows that are still open."""
         if self.emit != "final" or not node.open or not node.closes:
             return node

@@ -63,7 +63,11 @@ def top(
     """
     if not planner.allows("top_n"):
         return None
-    wanted = list({item.column: item for item in reversed(order) if item is not None}.values())[::-1]
+    first: dict[str, Ordering] = {}
+    for item in order:
+        if item is not None:
+            first.setdefault(item.column, item)
+    wanted = list(first.values())
     if None in order or any(not _ordered(c) for c in source.columns):
         return None
     settled = {*keys, *(item.column for item in wanted)}

@@ -34,6 +34,9 @@ bench: setup  ## figures, printed and kept in bench/results
 	mkdir -p bench/results
 	$(BIN)/headwater bench log --json | tee bench/results/log.json
 	$(BIN)/headwater bench spine --json | tee bench/results/spine.json
+	$(BIN)/headwater bench nexmark --events 2000000 --verify --json | tee bench/results/nexmark.json
+	$(BIN)/headwater bench nexmark --events 2000000 --threads 2 --json | tee bench/results/nexmark-2-threads.json
+	$(BIN)/headwater bench latency --json | tee bench/results/latency.json
 
 bench-flink: setup  ## the Nexmark queries beside Apache Flink on the same 2 cores; needs a JDK 17 or 21
 	$(BIN)/python bench/compare.py --engines flink --events $(EVENTS)

@@ -22,7 +22,7 @@ def log(*, json: bool = False) -> int:
     """
     import tempfile
 
-    from headwater.log.benchmark import benchmark
+    from headwater.bench.log import benchmark
 
     with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
         figures = benchmark(Path(folder))
@@ -38,7 +38,7 @@ def spine(*, rows: int = 500_000, updates: int = 200_000, json: bool = False) ->
         updates: How many updates follow.
         json: Print one JSON object.
     """
-    from headwater.demo.benchmark import spine as measure
+    from headwater.bench.spine import spine as measure
 
     return _print(measure(rows=rows, updates=updates), json)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headwater.log.benchmark import ROW_BYTES, benchmark
+from headwater.bench.log import ROW_BYTES, benchmark
 from headwater.log.partition import open_for_reading, verify
 
 

@@ -35,8 +35,8 @@ class Lists:
         if len(self.offsets) <= 1:
             return other
         offsets = np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]])
-        both = ((self.entries, other.entries), (self.copies, other.copies))
-        return Lists(*(np.concatenate(pair) for pair in both), offsets)
+        entries, copies = np.concatenate([self.entries, other.entries]), np.concatenate([self.copies, other.copies])
+        return Lists(entries, copies, offsets)
 
     def expanded(self) -> tuple[Longs, Longs]:
         """Every entry as often as it stands there, and offsets into that."""

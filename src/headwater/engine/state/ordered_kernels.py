@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from headwater.index.kernels import Longs, Mask, Words, compiled, inlined
 
 Ints = NDArray[np.int32]
+Whole = int | np.int64
 
 _ints, _longs, _words = types.int32[::1], types.int64[::1], types.uint64[::1]
 _int = types.int64
@@ -36,14 +37,14 @@ _HALF = np.uint64(32)
 
 
 @inlined
-def _priority(entry: int) -> np.uint64:
+def _priority(entry: Whole) -> np.uint64:
     h = np.uint64(entry + 1) * _SPREAD
     h = (h ^ (h >> _HALF)) * _MIX
     return h ^ (h >> _HALF)
 
 
 @inlined
-def _order(one: Words, a: int, other: Words, b: int, length: int) -> int:
+def _order(one: Words, a: Whole, other: Words, b: Whole, length: Whole) -> Whole:
     """-1, 0 or 1: how `length` words from `a` compare with those from `b`."""
     at = 0
     while at < length and one[a + at] == other[b + at]:
@@ -55,19 +56,19 @@ def _order(one: Words, a: int, other: Words, b: int, length: int) -> int:
 
 
 @inlined
-def _tails_order(arena: Words, a: int, a_length: int, other: Words, b: int, b_length: int) -> int:
+def _tails_order(arena: Words, a: Whole, a_length: Whole, other: Words, b: Whole, b_length: Whole) -> Whole:
     """How two tails compare: neither is a prefix of the other unless they are equal."""
     return _order(arena, a, other, b, min(a_length, b_length))
 
 
 @inlined
-def _weight_of(nodes: Longs, stride: int, link: int) -> int:
+def _weight_of(nodes: Longs, stride: Whole, link: Whole) -> Whole:
     """The weight of the subtree behind a link, which may be none."""
     return nodes[(link - 1) * stride + SIZE] if link else 0
 
 
 @inlined
-def _hang(links: Ints, roots: Ints, wide: int, parent: int, old: int, new: int) -> None:
+def _hang(links: Ints, roots: Ints, wide: Whole, parent: Whole, old: Whole, new: Whole) -> None:
     """Puts the link `new` where `parent` (a link, or -(group + 1)) had `old`."""
     if parent < 0:
         roots[-parent - 1] = new
@@ -80,7 +81,7 @@ def _hang(links: Ints, roots: Ints, wide: int, parent: int, old: int, new: int) 
 
 
 @inlined
-def _rotate_up(nodes: Longs, links: Ints, roots: Ints, stride: int, child: int) -> None:
+def _rotate_up(nodes: Longs, links: Ints, roots: Ints, stride: Whole, child: Whole) -> None:
     """Exchanges a node, given by its link, with its parent."""
     wide = 2 * stride
     parent = links[(child - 1) * wide + PARENT]
@@ -98,12 +99,22 @@ def _rotate_up(nodes: Longs, links: Ints, roots: Ints, stride: int, child: int) 
 
 
 @inlined
-def _climb(nodes: Longs, links: Ints, stride: int, link: int, weight: int) -> None:
+def _climb(nodes: Longs, links: Ints, stride: Whole, link: Whole, weight: Whole) -> None:
     """Adds to the subtree weights from a link (perhaps none, or -(group + 1)) up to the root."""
     at = link
     while at > 0:
         nodes[(at - 1) * stride + SIZE] += weight
         at = links[(at - 1) * 2 * stride + PARENT]
+
+
+@inlined
+def _rise(nodes: Longs, links: Ints, roots: Ints, stride: int, entry: Whole) -> None:
+    """Brings an entry up to where its priority wants it."""
+    rank = _priority(entry)
+    above = np.int64(links[entry * 2 * stride + PARENT])
+    while above > 0 and _priority(above - 1) < rank:
+        _rotate_up(nodes, links, roots, stride, entry + 1)
+        above = np.int64(links[entry * 2 * stride + PARENT])
 
 
 _tree = (_longs, _ints, _words, _ints, _int)
@@ -137,7 +148,8 @@ def insert(
     for i in which:
         entry = entries[i]
         own = entry * stride + ORDER
-        parent, at, side, wanting = -groups[i] - 1, np.int64(roots[groups[i]]), LEFT, 0
+        parent, at, side = -groups[i] - 1, np.int64(roots[groups[i]]), LEFT
+        wanting = np.int64(0)
         while at and not wanting:
             order = _order(words, own, words, (at - 1) * stride + ORDER, width)
             if order == 0 and ties:
@@ -162,11 +174,7 @@ def insert(
             continue
         links[(parent - 1) * wide + side] = entry + 1
         _climb(nodes, links, stride, parent, weights[i])
-        rank = _priority(entry)
-        above = np.int64(links[entry * wide + PARENT])
-        while above > 0 and _priority(above - 1) < rank:
-            _rotate_up(nodes, links, roots, stride, entry + 1)
-            above = np.int64(links[entry * wide + PARENT])
+        _rise(nodes, links, roots, stride, entry)
     return count
 
 
@@ -219,9 +227,10 @@ def sizes(nodes: Longs, roots: Ints, stride: int, groups: Longs, out: Longs) -> 
 
 
 @inlined
-def _seek(nodes: Longs, links: Ints, stride: int, root: int, rank: int) -> tuple[int, int]:
+def _seek(nodes: Longs, links: Ints, stride: Whole, root: Whole, rank: Whole) -> tuple[Whole, Whole]:
     """The link of the entry at a rank that is there, and how far into its own weight the rank is."""
-    at, rest, found = root, rank, 0
+    at, rest = root, rank
+    found: Whole = 0
     while not found:
         left = np.int64(links[(at - 1) * 2 * stride + LEFT])
         before = _weight_of(nodes, stride, left)
@@ -238,7 +247,7 @@ def _seek(nodes: Longs, links: Ints, stride: int, root: int, rank: int) -> tuple
 
 
 @inlined
-def _next(links: Ints, stride: int, link: int) -> int:
+def _next(links: Ints, stride: Whole, link: Whole) -> Whole:
     """The link of the entry behind this one in its group, 0 if it is the last."""
     wide = 2 * stride
     at = np.int64(links[(link - 1) * wide + RIGHT])
@@ -251,7 +260,7 @@ def _next(links: Ints, stride: int, link: int) -> int:
         while at > 0 and links[(at - 1) * wide + RIGHT] == below:
             below = at
             at = np.int64(links[(at - 1) * wide + PARENT])
-        at = max(at, 0)
+        at = max(at, np.int64(0))
     return at
 
 

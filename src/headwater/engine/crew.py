@@ -9,6 +9,7 @@ from dataclasses import fields
 import pyarrow as pa
 
 from headwater.engine.accounting import Counts
+from headwater.engine.state.memory import Memory
 from headwater.engine.worker import Worker
 
 Task = Callable[[Worker], None]
@@ -47,6 +48,11 @@ class Crew:
             wait(others)
         for other in others:
             other.result()
+
+    @property
+    def memory(self) -> Memory:
+        """Where all of them keep what they keep."""
+        return self.workers[0].memory
 
     @property
     def counts(self) -> Counts:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from headwater.engine.accounting import Ledger
 from headwater.engine.crew import Crew
-from headwater.engine.delta import ORIGIN, concat, with_origin
+from headwater.engine.delta import ORIGIN, concat, conform, settled, with_origin
 from headwater.engine.operator import Operator, Stateless
 from headwater.engine.operators.aggregate import AggregateOperator
 from headwater.engine.operators.gate import GateOperator
@@ -81,6 +81,7 @@ class Graph:
         inner = {source for node in self._direct for source in node.inputs}
         self._ends = {node for node in self._direct if node not in inner}
         self._operators = [self._of_worker(worker) for worker in crew.workers]
+        self._apart = len(crew) == 1 or self._places[plan.root].placed is not None
         self._busy = False
 
     def _of_worker(self, worker: Worker) -> dict[Node, Operator]:
@@ -119,7 +120,7 @@ class Graph:
         return self._travel({}, None, begins=True)
 
     def step(self, deltas: Mapping[str, pa.Table]) -> pa.Table | None:
-        """The result's changes from changes of inputs, by stream."""
+        """The result's changes from changes of inputs, by stream: no row both added and taken away."""
         return self._travel(deltas, None)
 
     def advance(self, closed_us: int) -> pa.Table | None:
@@ -136,8 +137,8 @@ class Graph:
             many = len(self._crew) > 1 and travel.waiting(nodes, self._places) >= _FEW_ROWS
             work = partial(self._work, travel, nodes, exchanges, also)
             self._crew.run(work, together=many or (also is not None and self._busy))
-        root = self._plan.root
-        return concat(self._handed(root, None, changes.get(root)) for changes in travel.changes)
+        parts = [changes.get(self._plan.root) for changes in travel.changes]
+        return concat(parts) if self._apart else settled(concat(parts))
 
     def _work(
         self, travel: Travel, nodes: Sequence[Node], exchanges: Sequence[Exchange], also: _Also | None, worker: Worker
@@ -155,6 +156,15 @@ class Graph:
         for exchange in exchanges:
             if exchange.source in changes:
                 travel.send(worker.number, exchange)
+        if self._plan.root in nodes:
+            changes[self._plan.root] = self._shown(changes.get(self._plan.root))
+
+    def _shown(self, delta: pa.Table | None) -> pa.Table | None:
+        """A worker's changes of the result as they are shown."""
+        if delta is None:
+            return None
+        change = conform(delta, self._plan.root.schema)
+        return settled(change) if self._apart else change
 
     def _stepped(
         self, travel: Travel, node: Node, operator: Operator, also: _Also | None, number: int
@@ -169,7 +179,7 @@ class Graph:
             found.append(operator.step(given))
         return concat([*found, *([also(operator)] if also else [])])
 
-    def _handed(self, source: Node, reader: Node | None, delta: pa.Table | None) -> pa.Table | None:
+    def _handed(self, source: Node, reader: Node, delta: pa.Table | None) -> pa.Table | None:
         """A delta as its reader gets it: off the direct path without the origin of its rows."""
         if delta is None or source not in self._direct:
             return delta
@@ -186,15 +196,16 @@ class Graph:
         return {node: op for node, op in self._operators[number].items() if not isinstance(op, Stateless)}
 
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
-        """Writes every worker's stateful operators, each into a folder of its own."""
+        """Writes every worker's stateful operators, each into a folder of its own.
+
+        Args:
+            previous: an earlier checkpoint of as many workers.
+        """
 
         def write(worker: Worker) -> None:
             own = f"worker{worker.number}"
             for node, operator in self._stateful(worker.number).items():
-                before = previous / own / node.name if previous else None
-                operator.checkpoint(
-                    folder / own / node.name, before if before is not None and before.exists() else None
-                )
+                operator.checkpoint(folder / own / node.name, previous / own / node.name if previous else None)
 
         self._crew.run(write, together=True)
 

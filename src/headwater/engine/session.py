@@ -35,7 +35,7 @@ class Feed:
 
 
 class Session:
-    """One connection, which works on the thread that calls; one thread at a time."""
+    """One connection, which works on the thread that calls; one thread at a time.
 
     Args:
         functions: those that are the user's own.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal, TypedDict
 
 from headwater.engine.worker import Late
@@ -28,6 +29,8 @@ class Arguments(TypedDict, total=False):
     recompute: Recompute
     functions: Collection[Function]
     threads: int
+    memory: int | None
+    spill: Path | str | None
     keep_result: bool
     name: str
     file: str | None
@@ -49,6 +52,8 @@ class Settings:
         recompute: `refused` raises for SQL of which a part must be computed again over all rows at every change.
         functions: functions that the SQL may call, made by `headwater.udf`.
         threads: how many workers share out the keys, each on a thread of its own.
+        memory: bytes that state may take in RAM; what is more is mapped from files. None: as much as it needs.
+        spill: folder of those files; the system's folder for temporary files if not given.
         keep_result: whether the rows of the result are kept for `View.result`; its changes are returned in any case.
         name: what rejects are filed under.
         file: file to name in errors.
@@ -64,6 +69,8 @@ class Settings:
     recompute: Recompute = "allowed"
     functions: Collection[Function] = ()
     threads: int = 1
+    memory: int | None = None
+    spill: Path | str | None = None
     keep_result: bool = True
     name: str = "view"
     file: str | None = None

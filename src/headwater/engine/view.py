@@ -15,7 +15,7 @@ from headwater.clock import SystemClock
 from headwater.engine import checkpoint as files
 from headwater.engine.accounting import Counts, Ledger
 from headwater.engine.crew import Crew
-from headwater.engine.delta import conform, expanded, mask, settled, weighted, weights
+from headwater.engine.delta import conform, expanded, mask, weighted, weights
 from headwater.engine.explain import explain
 from headwater.engine.graph import Graph
 from headwater.engine.session import Session
@@ -56,7 +56,12 @@ class View:
             raise UserError(f"a view cannot have {settings.threads} threads", hint="threads=1 is the least")
         file = settings.file or f"<{settings.name}>"
         analysis = check(
-            sql, inputs, key=settings.key, options=settings.options, functions=settings.functions, file=file,
+            sql,
+            inputs,
+            key=settings.key,
+            options=settings.options,
+            functions=settings.functions,
+            file=file,
             first_line=settings.first_line,
         )
         self._sql, self._settings, self._inputs = sql, settings, dict(inputs)
@@ -66,7 +71,7 @@ class View:
         self._read_as = {stream: scan.schema for stream, scan in self._plan.scans().items()}
         self._crew = _crew(settings)
         self._graph = Graph(self._plan, self._crew)
-        self._result = RowStore(self.schema, ()) if settings.keep_result else None
+        self._result = RowStore(self.schema, (), memory=self._crew.memory) if settings.keep_result else None
         self._watermarks = Watermarks(self._plan, inputs, settings.lateness)
         self._fingerprint = files.fingerprint(sql, inputs, self.key, settings)
 
@@ -161,7 +166,8 @@ class View:
         self._begin()
         to, before = Path(folder), Path(previous) if previous is not None else None
         files.make(to)
-        self._graph.checkpoint(to, before)
+        same = before is not None and files.read_header(before).workers == self._settings.threads
+        self._graph.checkpoint(to, before if same else None)
         if self._result is not None:
             self._result.checkpoint(to / "result", before / "result" if before else None)
         marks = self._watermarks.by_stream
@@ -209,7 +215,7 @@ class View:
             if not header.settings["keep_result"]:
                 hint = "restore it with keep_result=False"
                 raise UserError(f"the checkpoint {folder} has no copy of the result", hint=hint)
-            self._result = RowStore.restore(folder / "result")
+            self._result = RowStore.restore(folder / "result", memory=self._crew.memory)
         self._usable = True
 
     def close(self) -> None:
@@ -248,13 +254,12 @@ class View:
         return change
 
     def _integrate(self, step: pa.Table | None) -> pa.Table:
-        """Adds changes to the result; returns them consolidated."""
-        change = settled(conform(step, self.schema)) if step is not None else None
-        if change is None:
+        """Adds changes to the result, and returns them."""
+        if step is None:
             return weighted(self.schema.empty_table(), _ones(0))
         if self._result is not None:
-            self._result.apply(change)
-        return change
+            self._result.apply(step)
+        return step
 
 
 def _plan(analysis: Analysis) -> Plan:
@@ -266,10 +271,19 @@ def _plan(analysis: Analysis) -> Plan:
 
 
 def _crew(settings: Settings) -> Crew:
-    memory, arrival = Memory(), Arrival()
+    memory = Memory(settings.memory, Path(settings.spill) if settings.spill is not None else None)
+    arrival = Arrival()
     return Crew(
         [
-            Worker(Session(settings.functions), Ledger(settings.name), settings.policy, memory, number, settings.threads, arrival)
+            Worker(
+                Session(settings.functions),
+                Ledger(settings.name),
+                settings.policy,
+                memory,
+                number,
+                settings.threads,
+                arrival,
+            )
             for number in range(settings.threads)
         ]
     )

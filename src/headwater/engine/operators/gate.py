@@ -19,8 +19,8 @@ class GateOperator:
     """Runs a `Gate` node. Changes to windows that are closed already (late rows, policy `update`) pass at once."""
 
     def __init__(self, node: Gate, worker: Worker) -> None:
-        self._node = node
-        self._held = RowStore(node.schema, ())
+        self._node, self._memory = node, worker.memory
+        self._held = RowStore(node.schema, (), memory=worker.memory)
         self._ends = WindowEnds(node, node.closes, worker.session)
 
     def initial(self) -> pa.Table | None:
@@ -49,8 +49,10 @@ class GateOperator:
         self._held.checkpoint(folder / "held", previous / "held" if previous else None)
 
     def restore(self, parts: Sequence[Path], share: Share | None) -> None:
-        (folder,) = parts
-        self._held = RowStore.restore(folder / "held")
+        if share is None:
+            self._held = RowStore.restore(parts[0] / "held", memory=self._memory)
+        else:
+            self._held.gather([folder / "held" for folder in parts], share, self._node.names)
         self._ends.note(self._ends.of(self._held.rows()))
 
     def keeps(self) -> str:

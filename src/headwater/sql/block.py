@@ -23,6 +23,7 @@ class Block:
         names: its column names.
         filters: conditions still to apply to `node`.
         group: GROUP BY expressions, None without aggregation.
+        sets: of GROUPING SETS, ROLLUP and CUBE, those of `group` that each set has; None without.
         having: conditions over groups.
         qualify: condition over window functions.
         distinct_on: None: not distinct; (): all columns.
@@ -37,6 +38,7 @@ class Block:
     names: list[str]
     filters: list[exp.Expr] = field(default_factory=list)
     group: list[exp.Expr] | None = None
+    sets: list[list[exp.Expr]] | None = None
     having: list[exp.Expr] = field(default_factory=list)
     qualify: exp.Expr | None = None
     distinct_on: list[exp.Expr] | None = None
@@ -60,6 +62,7 @@ class Block:
         """
         self.outputs = [substitute(e, mapping) for e in self.outputs]
         self.group = [substitute(e, mapping) for e in self.group] if self.group is not None else None
+        self.sets = [[substitute(e, mapping) for e in keys] for keys in self.sets] if self.sets is not None else None
         self.having = [substitute(e, mapping) for e in self.having]
         self.filters = [substitute(e, mapping) for e in self.filters]
         self.qualify = substitute(self.qualify, mapping) if self.qualify is not None else None

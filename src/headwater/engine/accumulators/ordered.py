@@ -47,17 +47,19 @@ class _Place:
 
     def ranks(self, counts: Longs) -> Longs:
         """The rank in each group, given how many rows it has."""
-        way: Longs = np.maximum(counts - 1, 0)
+        way = np.maximum(counts - 1, 0)
         match self.kind:
             case "first":
-                return np.zeros(len(counts), np.int64)
+                found = np.zeros(len(counts), np.float64)
             case "last":
-                return way
+                found = way
             case "below":
-                return np.floor(way * self.fraction).astype(np.int64)
+                found = np.floor(way * self.fraction)
             case "above":
-                return np.ceil(way * self.fraction).astype(np.int64)
-        return np.maximum(np.ceil(counts * self.fraction).astype(np.int64) - 1, 0)
+                found = np.ceil(way * self.fraction)
+            case "at":
+                found = np.maximum(np.ceil(counts * self.fraction) - 1, 0)
+        return np.asarray(found, np.int64)
 
 
 def _places(call: Accumulator) -> tuple[_Place, ...]:

@@ -14,6 +14,7 @@ from headwater.sql.expressions import CannotDecompose, column, columns, has_subq
 from headwater.sql.plan import Accumulator, Aggregate, Hop, Node
 from headwater.sql.planner import Planner, Selected, carried_windows, closing
 from headwater.sql.rules.accumulator import Accumulators
+from headwater.sql.rules.grouping_sets import union_of_sets
 from headwater.sql.rules.hop import on_last_windows
 from headwater.sql.rules.session_aggregate import session_entries
 
@@ -42,11 +43,18 @@ def aggregate(block: Block) -> None:
     keys = _named_keys(block.group)
     found = {text(call): call for e in block.remaining() for call in block.planner.aggregates.find(e)}
     grouping = Grouping(block, keys, list(found.values()))
-    for rule in AGGREGATE_RULES:
-        node = rule(grouping)
-        if node is not None:
-            _replace(grouping, node)
-            return
+    if block.sets is None:
+        _replace(grouping, _grouped(grouping))
+        return
+    node = union_of_sets(block, keys, grouping.calls, lambda *parts: _grouped(Grouping(*parts)))
+    block.sets, block.filters = None, []
+    _replace(grouping, node)
+    block.key = None
+
+
+def _grouped(grouping: Grouping) -> Node:
+    """The node of a grouping, by the first rule that has one."""
+    return next(node for rule in AGGREGATE_RULES if (node := rule(grouping)) is not None)
 
 
 def _named_keys(group: Sequence[exp.Expr]) -> list[tuple[exp.Expr, str]]:

@@ -26,6 +26,7 @@ from headwater.sql.parse import DIALECT
 from headwater.sql.plan import Node
 from headwater.sql.planner import Planner
 from headwater.sql.rules.from_rows import is_function, is_per_row, with_named_rows
+from headwater.sql.rules.grouping_sets import has_sets, sets_of
 from headwater.sql.rules.join import JoinKind, JoinParts, join, kind_of, split_equalities
 from headwater.sql.rules.join_keys import Pair
 from headwater.sql.rules.source import Compile, Environment, constant, localise, renamed, resolve_table
@@ -327,13 +328,24 @@ def _group(select: exp.Select, block: Block, mapping: dict[str, exp.Expr]) -> li
     found = any(True for e in block.remaining() for _ in block.planner.aggregates.find(e))
     if group is None:
         return [] if found else None
-    if any(group.args.get(word) for word in ("grouping_sets", "cube", "rollup", "totals")):
-        raise CannotDecompose("GROUPING SETS")
-    if any(e.find(exp.GroupingSets, exp.Cube, exp.Rollup) for e in group.expressions):
-        raise CannotDecompose("GROUPING SETS")
+    if has_sets(group):
+        aliases = dict(zip(block.names, block.outputs, strict=True))
+        block.sets = [[_key(e, block.outputs, aliases, mapping) for e in keys] for keys in sets_of(group)]
+        return list({text(key): key for keys in block.sets for key in keys}.values())
     if group.args.get("all"):
         return [e for e in block.outputs if not any(True for _ in block.planner.aggregates.find(e))]
     return [substitute(e, mapping) for e in group.expressions]
+
+
+def _key(
+    key: exp.Expr, outputs: Sequence[exp.Expr], aliases: Mapping[str, exp.Expr], mapping: Mapping[str, exp.Expr]
+) -> exp.Expr:
+    """A key of a grouping set, in which positions and names of outputs are left as they were written."""
+    if isinstance(key, exp.Literal) and not key.is_string:
+        return outputs[int(key.name) - 1].copy()
+    if isinstance(key, exp.Column) and not key.table and key.name in aliases:
+        return aliases[key.name].copy()
+    return substitute(key, mapping)
 
 
 def _refuse_contested(select: exp.Select, aliases: Mapping[str, exp.Expr], mapping: Mapping[str, exp.Expr]) -> None:

@@ -16,6 +16,9 @@ Longs = npt.NDArray[np.int64]
 
 ROWS_A_KEY = 10
 REGIONS = 20
+STATIC = {"regions"}
+"""Tables that have as many rows however large the others are."""
+
 STEP_US = 100_000
 START_US = 1_767_225_600_000_000
 """2026-01-01 00:00 UTC."""

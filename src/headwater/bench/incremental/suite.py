@@ -8,7 +8,19 @@ from typing import Any
 from headwater.bench.child import Figures, measure
 from headwater.bench.incremental.run import CHANGES
 
-HEADER = ("construct", "ms small", "ms large", "ratio", "changes out", "load rows/s", "peak MB", "")
+HEADER = (
+    "construct",
+    "ms small",
+    "ms large",
+    "ratio",
+    "cpu ms small",
+    "cpu ms large",
+    "ratio",
+    "changes out",
+    "load rows/s",
+    "peak MB",
+    "",
+)
 ALLOWED = 3.0
 """How many times slower a change may be with a hundred times the rows."""
 
@@ -25,7 +37,8 @@ def suite(
         told: called with the figures of each when it is done.
 
     Returns:
-        `constructs`, per construct: small and large (`ms` and what else `run` gives, or its error), ratio, last_resort.
+        `constructs`, per construct: small and large (`ms` and what else `run`
+        gives, or its error), ratio of `ms`, cpu_ratio of `cpu_ms`, last_resort.
     """
     found: list[Figures] = []
     for name in names:
@@ -41,9 +54,11 @@ def _measured(name: str, rows: int, timeout_s: float, memory_bytes: int) -> Figu
 
 
 def _compared(name: str, small: Figures, large: Figures) -> Figures:
-    ratio = large["ms"] / small["ms"] if "ms" in small and "ms" in large else None
+    ratio, cpu_ratio = (
+        large[figure] / small[figure] if figure in small and figure in large else None for figure in ("ms", "cpu_ms")
+    )
     return {
-        "construct": name, "small": small, "large": large, "ratio": ratio,
+        "construct": name, "small": small, "large": large, "ratio": ratio, "cpu_ratio": cpu_ratio,
         "last_resort": small.get("last_resort", ""),
     }  # fmt: skip
 
@@ -61,10 +76,15 @@ def lines(constructs: Sequence[Figures], rows: Sequence[int]) -> list[list[str]]
 def _line(figures: Figures, rows: int) -> list[str]:
     small, large = figures["small"], figures["large"]
     note = f"last resort: {figures['last_resort']}" if figures["last_resort"] else ""
+    grown = large.get("changes", 0) / max(small.get("changes", 0), 1)
+    if grown > ALLOWED:
+        note = f"{note}; the result itself changes {grown:.0f} times as much".removeprefix("; ")
     error = small.get("error") or large.get("error") or ""
     ratio = f"{figures['ratio']:.1f}" if figures["ratio"] else "-"
+    cpu_ratio = f"{figures['cpu_ratio']:.1f}" if figures["cpu_ratio"] else "-"
     return [
-        figures["construct"], _shown(small, "ms", 1), _shown(large, "ms", 1), ratio, _shown(large, "changes", 1),
+        figures["construct"], _shown(small, "ms", 1), _shown(large, "ms", 1), ratio,
+        _shown(small, "cpu_ms", 1), _shown(large, "cpu_ms", 1), cpu_ratio, _shown(large, "changes", 1),
         f"{rows / large['load_s']:,.0f}" if "load_s" in large else "-", _shown(large, "peak_bytes", 1e6), error or note,
     ]  # fmt: skip
 

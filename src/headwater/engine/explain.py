@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headwater.engine.graph import Graph
 from headwater.sql.join_plan import Join
-from headwater.sql.plan import Aggregate, Gate, Linear, Node, Plan, Recompute, Windowed
+from headwater.sql.plan import Aggregate, Gate, Linear, Node, Plan, Recompute, Scan, Windowed
 
 
 def explain(plan: Plan, graph: Graph) -> str:
@@ -31,6 +31,8 @@ def _detail(node: Node) -> str:
     match node:
         case Linear():
             return node.where[:160]
+        case Scan():
+            return f"{', '.join(node.names)}{f' where {node.predicate}' if node.predicate else ''}"[:160]
         case Aggregate():
             return ", ".join(accumulator.kind for accumulator in node.accumulators)
         case Join():

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from headwater.change import WEIGHT
 from headwater.engine.accounting import Ledger
 from headwater.engine.crew import Crew
 from headwater.engine.delta import ORIGIN, concat, conform, settled, with_origin
 from headwater.engine.operator import Operator, Stateless
 from headwater.engine.operators.aggregate import AggregateOperator
 from headwater.engine.operators.gate import GateOperator
-from headwater.engine.operators.join import JoinOperator
+from headwater.engine.operators.joins import join_operator
 from headwater.engine.operators.linear import LinearOperator
 from headwater.engine.operators.recompute import RecomputeOperator
 from headwater.engine.operators.session import SessionOperator
@@ -106,7 +107,7 @@ class Graph:
             case Aggregate():
                 return AggregateOperator(node, worker)
             case Join():
-                return JoinOperator(node, worker)
+                return join_operator(node, worker)
             case Recompute():
                 return RecomputeOperator(node, worker)
             case Top():
@@ -239,7 +240,8 @@ def _cut(delta: pa.Table, count: int) -> _Parts:
 
 
 def _scanned(ledger: Ledger, node: Scan, delta: pa.Table | None) -> pa.Table | None:
-    return ledger.read(node.stream, delta) if delta is not None else None
+    """An input's changes, only the columns that are read."""
+    return ledger.read(node.stream, delta).select([*node.names, WEIGHT]) if delta is not None else None
 
 
 def _direct_paths(nodes: list[Node]) -> dict[Node, str]:

@@ -27,7 +27,7 @@ from headwater.engine.worker import Arrival, Worker
 from headwater.errors import InvariantBroken, UserError
 from headwater.index.kernels import Longs
 from headwater.sql.check import Analysis, check
-from headwater.sql.plan import Plan
+from headwater.sql.plan import Plan, Scan
 
 
 class View:
@@ -68,7 +68,7 @@ class View:
         self._plan = _plan(analysis)
         self.schema: pa.Schema = self._plan.root.schema
         self.key: tuple[str, ...] = analysis.key
-        self._read_as = {stream: scan.schema for stream, scan in self._plan.scans().items()}
+        self._read_as = {stream: _read_as(scan, inputs[stream]) for stream, scan in self._plan.scans().items()}
         self._crew = _crew(settings)
         self._graph = Graph(self._plan, self._crew)
         self._result = RowStore(self.schema, (), memory=self._crew.memory) if settings.keep_result else None
@@ -268,6 +268,12 @@ def _plan(analysis: Analysis) -> Plan:
     if analysis.plan is None:
         raise InvariantBroken("a SELECT without mistakes has no plan")
     return analysis.plan
+
+
+def _read_as(scan: Scan, given: pa.Schema) -> pa.Schema:
+    """An input's columns as Arrow has them: those that are read in the types that DuckDB gives them."""
+    read = {field.name: field for field in scan.schema}
+    return pa.schema([read.get(field.name, field) for field in given])
 
 
 def _crew(settings: Settings) -> Crew:

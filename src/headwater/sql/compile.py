@@ -11,6 +11,7 @@ from headwater.sql.expressions import CannotDecompose, column, has_subquery, tex
 from headwater.sql.fast_paths import Options
 from headwater.sql.plan import Node, Plan, Recompute
 from headwater.sql.planner import Planner
+from headwater.sql.prune import pruned
 from headwater.sql.rules.aggregate import aggregate
 from headwater.sql.rules.finish import finish
 from headwater.sql.rules.from_clause import begin, block_of, build
@@ -38,7 +39,7 @@ def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options
     root = planner.linear(inner, [(column(inner.name, old), new) for old, new in zip(inner.names, names, strict=True)])
     renamed_to = dict(zip(inner.names, names, strict=True))
     root = bound_ranks(root, Plan(root).nodes())
-    return Plan(root, tuple(renamed_to[name] for name in planner.keys.get(inner, ())))
+    return pruned(Plan(root, tuple(renamed_to[name] for name in planner.keys.get(inner, ()))))
 
 
 def compile_query(planner: Planner, query: exp.Query, environment: Environment) -> Node:

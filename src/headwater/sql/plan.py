@@ -105,10 +105,13 @@ class Scan(Node):
     Attributes:
         stream: the input.
         append_only: it was declared to have no retractions.
+        predicate: SQL over the columns that holds for every row that anybody reads; "" if every row is read. With it
+            and `columns`, the columns that are read, a source may leave out the rest.
     """
 
     stream: str = ""
     append_only: bool = False
+    predicate: str = ""
 
     @property
     def appends(self) -> bool:
@@ -391,7 +394,7 @@ class Plan:
         return list(dict.fromkeys(_postorder(self.root, set())))
 
     def scans(self) -> dict[str, Scan]:
-        """The inputs read, by stream name."""
+        """The inputs read, by stream name, each with the columns and rows that are read of it."""
         return {node.stream: node for node in self.nodes() if isinstance(node, Scan)}
 
     def last_resorts(self) -> list[Recompute]:

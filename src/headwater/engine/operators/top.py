@@ -31,6 +31,9 @@ from headwater.sql.plan import Top
 _FEW = 64
 """So many rows of each key are looked for among those of a batch by insertion into a list."""
 
+_LONG = 1024
+"""Of longer lists only the part behind the first change is looked at."""
+
 _NONE = np.zeros(0, np.int64)
 
 
@@ -41,6 +44,7 @@ class TopOperator:
         (source,) = node.inputs
         self._node, self._memory = node, worker.memory
         self._last = np.iinfo(np.int64).max if node.limit is None else node.offset + node.limit
+        self._long = self._last > _LONG
         self._few = source.appends and node.limit is not None
         self._key = OrderKey(node.order, source, worker.session, node.wanted)
         self._shown = [name for name in node.names if name != node.rank]
@@ -54,6 +58,7 @@ class TopOperator:
         self._tree = OrderedRows(self._key.width, self._memory, self._tails if self._key.has_tails else None)
         self._numbers = np.zeros(0, np.int64)
         self._end_of = np.zeros(0, np.int64)
+        self._begins = np.zeros(0, np.int64)
         self._marks = np.zeros(0, np.uint8)
         self._make_room()
 
@@ -68,10 +73,11 @@ class TopOperator:
             return None
         if self._few:
             return self._appended(delta)
+        named = self._since(self._groups(delta), self._key.words(delta)) if self._long else _NONE
         gone = Gone(self._rows, self._tree, self._window, self._shown)
         slots = self._rows.apply(delta, gone.note)
         rows = self._rows.take(slots, self._needed())
-        return self._changed(Fresh(self._groups(rows), slots, self._key.words(rows)), gone)
+        return self._changed(Fresh(self._groups(rows), slots, self._key.words(rows)), gone, named)
 
     def _appended(self, delta: pa.Table) -> pa.Table | None:
         """A step of which only rows that may be among the first are taken in, and those that no longer are are
@@ -87,20 +93,23 @@ class TopOperator:
             words = words.reshape(-1, self._key.width)[kept].reshape(-1)
         if not len(kept):
             return None
+        named = self._since(groups, words) if self._long else _NONE
         slots = self._rows.apply(delta)
         gone = Gone(self._rows, self._tree, self._window, self._shown)
-        return self._changed(Fresh(groups, slots, words, delta.select(self._shown)), gone)
+        return self._changed(Fresh(groups, slots, words, delta.select(self._shown)), gone, named)
 
-    def _changed(self, fresh: Fresh, gone: Gone) -> pa.Table | None:
-        """Puts new rows into their places; what changes by that and by what is gone already."""
+    def _changed(self, fresh: Fresh, gone: Gone, named: Longs) -> pa.Table | None:
+        """Puts new rows into their places; what changes by that and by what is gone already in groups of these, and in
+        those named."""
         self._make_room()
-        touched = self._distinct(fresh.groups, gone.groups)
+        touched = self._distinct(np.concatenate([named, fresh.groups]), gone.groups)
         before = gone.lists(self._window(touched[len(gone.groups) :]), self._rows.capacity)
         self._tree.insert(fresh.groups, fresh.slots, fresh.words, self._rows.weights_of(fresh.slots))
         after = self._window(touched)
         past = self._past(touched) if self._few else _NONE
         self._marks = self._memory.grown(self._marks, self._rows.capacity + gone.count)
-        change = self._emitted(changes(before, after, self._marks, bool(self._node.rank)), gone, fresh)
+        firsts = self._firsts(touched) if self._node.rank else None
+        change = self._emitted(changes(before, after, self._marks, firsts), gone, fresh)
         if len(past):
             self._tree.remove(past)
             self._rows.discard(past)
@@ -109,8 +118,20 @@ class TopOperator:
         return change
 
     def _window(self, groups: Longs) -> Lists:
-        """What is shown of groups."""
-        return Lists(*self._tree.window(groups, self._node.offset, self._last))
+        """What is shown of groups, from where it may change."""
+        return Lists(*self._tree.window(groups, self._firsts(groups), self._last))
+
+    def _firsts(self, groups: Longs) -> Longs:
+        """The first ranks looked at."""
+        least = np.full(len(groups), self._node.offset, np.int64)
+        return np.maximum(least, self._begins[groups]) if self._long else least
+
+    def _since(self, groups: Longs, words: Words) -> Longs:
+        """Notes from which rank on changes of these order keys show: what stands before stays. Returns the groups."""
+        self._begins = self._memory.grown(self._begins, len(self._numbers))
+        self._begins[groups] = self._last
+        np.minimum.at(self._begins, groups, self._tree.lower_bound(groups, words))
+        return groups
 
     def _past(self, groups: Longs) -> Longs:
         """The entries behind the last that counts."""
@@ -137,7 +158,7 @@ class TopOperator:
         """The rows of the changes numbered `at`."""
         columns = list(rows.columns)
         if self._node.rank:
-            columns.append(pa.chunked_array([found.places[at] + 1 + self._node.offset]))
+            columns.append(pa.chunked_array([found.places[at] + 1]))
         return weighted(pa.Table.from_arrays(columns, schema=self._node.schema), found.weights[at])
 
     def _wanted(self, delta: pa.Table) -> pa.Table:

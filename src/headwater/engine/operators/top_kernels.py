@@ -118,18 +118,19 @@ def differ(
     return count
 
 
-@compiled(types.int64(_longs, _longs, _longs, _longs, _longs, _longs, _longs))
+@compiled(types.int64(_longs, _longs, _longs, _longs, _longs, _longs, _longs, _longs))
 def renumbered(
     before: Longs,
     before_offsets: Longs,
     after: Longs,
     after_offsets: Longs,
+    firsts: Longs,
     out: Longs,
     weights: Longs,
     places: Longs,
 ) -> int:
-    """Writes what differs place by place between two lists of each group: entries, -1 or 1, and their places from 0;
-    returns how many there are."""
+    """Writes what differs place by place between two lists of each group: entries, -1 or 1, and their ranks, `firsts`
+    being those of the lists' first entries; returns how many there are."""
     count = 0
     for group in range(len(before_offsets) - 1):
         start, had = before_offsets[group], before_offsets[group + 1] - before_offsets[group]
@@ -138,10 +139,10 @@ def renumbered(
             if place < had and place < has and before[start + place] == after[other + place]:
                 continue
             if place < had:
-                out[count], weights[count], places[count] = before[start + place], -1, place
+                out[count], weights[count], places[count] = before[start + place], -1, firsts[group] + place
                 count += 1
             if place < has:
-                out[count], weights[count], places[count] = after[other + place], 1, place
+                out[count], weights[count], places[count] = after[other + place], 1, firsts[group] + place
                 count += 1
     return count
 

@@ -121,7 +121,7 @@ class Changes:
     Attributes:
         entries: the entries that come or go.
         weights: how often each comes; negative: goes.
-        places: where in its list, from 0; empty where that does not matter.
+        places: its rank in its group, from 0; empty where that does not matter.
     """
 
     entries: Longs
@@ -129,17 +129,17 @@ class Changes:
     places: Longs
 
 
-def changes(before: Lists, after: Lists, marks: Bytes, placed: bool) -> Changes:
+def changes(before: Lists, after: Lists, marks: Bytes, firsts: Longs | None) -> Changes:
     """What makes `after` of `before`.
 
     Args:
         marks: zeros by entry, and left so.
-        placed: an entry at another place is another row.
+        firsts: the rank of each list's first entry, if an entry at another place is another row.
     """
-    if placed:
+    if firsts is not None:
         (old, old_offsets), (new, new_offsets) = before.expanded(), after.expanded()
         entries, weights, places = (np.empty(len(old) + len(new), np.int64) for _ in range(3))
-        count = kernels.renumbered(old, old_offsets, new, new_offsets, entries, weights, places)
+        count = kernels.renumbered(old, old_offsets, new, new_offsets, firsts, entries, weights, places)
         return Changes(entries[:count], weights[:count], places[:count])
     entries, weights = (np.empty(len(before.entries) + len(after.entries) + 1, np.int64) for _ in range(2))
     count = kernels.differ(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import fields
+from typing import TypeVar, cast
 
 from sqlglot import exp
 
@@ -55,6 +56,7 @@ class Planner:
         self.keys: dict[Node, tuple[str, ...]] = {}
         self._count = 0
         self._offset = 0
+        self._added: dict[tuple[object, ...], Node] = {}
         self._scans: dict[str, Scan] = {}
 
     @contextmanager
@@ -80,9 +82,11 @@ class Planner:
         return name if name not in self.binder.inputs else self.name()
 
     def add(self, node: SomeNode) -> SomeNode:
-        """Makes a node's relation known to the binder."""
-        self.binder.define(node.name, node.columns)
-        return node
+        """Makes a node's relation known to the binder; or the node that does the same with the same rows already."""
+        found = self._added.setdefault(_likeness(node), node)
+        if found is node:
+            self.binder.define(node.name, node.columns)
+        return cast(SomeNode, found)
 
     def describe(self, sql: str) -> Columns:
         """Binds SQL over relations of the plan.
@@ -190,6 +194,12 @@ class Planner:
             return self.binder.type_of(f"([{text(left)}, {text(right)}])[1]", relations), False
         except BindError as error:
             raise CannotDecompose(str(error).splitlines()[0]) from error
+
+
+def _likeness(node: Node) -> tuple[object, ...]:
+    """The same for nodes that do the same with the same inputs."""
+    values = (getattr(node, part.name) for part in fields(node) if part.name not in ("name", "offset"))
+    return (type(node), *(tuple(value.items()) if isinstance(value, dict) else value for value in values))
 
 
 def _text_compared_with(type_: str) -> str:

@@ -82,7 +82,8 @@ def _counted(planner: Planner, sides: tuple[Node, Node], word: str) -> Node:
     windows = {n: w for n, w in known.items() if sources[1].windows.get(n) == w}
     both = planner.add(Union(planner.name(), sources[0].columns, tuple(sources), "rows of both sides", windows, opened))
     counts = [f"count({quote(mark)}) AS {quote(mark)}" for mark in marks]
-    sql = f"SELECT {', '.join([*map(quote, keys), *counts])} FROM {quote(both.name)} GROUP BY {', '.join(map(quote, keys))}"
+    by = ", ".join(map(quote, keys))
+    sql = f"SELECT {by}, {', '.join(counts)} FROM {quote(both.name)} GROUP BY {by}"
     counted = planner.gated(planner.add(Aggregate(
         planner.name(), planner.describe(sql), (both,), f"{word} by counts", windows, opened, "set_counts",
         keys=tuple(keys), accumulators=tuple(Accumulator("count", m, m) for m in marks), closes=closing(windows),

@@ -9,7 +9,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from headwater.bench.nexmark.answer import differences
+from headwater.bench.comparison import differences
 from headwater.bench.nexmark.queries import NAMES, chosen
 from headwater.bench.nexmark.run import run
 from headwater.bench.tally import Tally

@@ -108,6 +108,7 @@ def incremental(
     only: str = "all",
     limit: float = 600,
     memory: float = 6,
+    verify: bool = False,
     json: bool = False,
 ) -> int:
     """Apply 1,000 changes to each construct of SQL with few rows behind it and with many.
@@ -120,6 +121,7 @@ def incremental(
         only: Which constructs, such as left_join,median_by_key; or all.
         limit: Seconds that one may take at one size, loading included.
         memory: GB that one may take.
+        verify: Add up all changes and compare them with DuckDB's answer.
         json: Print one JSON object.
     """
     from headwater.bench.incremental import constructs, suite
@@ -127,7 +129,7 @@ def incremental(
     few, _, many = rows.partition(",")
     sizes = (int(few), int(many or few))
     result = suite.suite(
-        constructs.chosen(only), sizes, (limit, int(memory * 1e9)),
+        constructs.chosen(only), sizes, (limit, int(memory * 1e9)), verify,
         lambda one: output.note("  ".join(suite.lines([one], sizes)[0])),
     )  # fmt: skip
     if json:
@@ -137,7 +139,10 @@ def incremental(
     slow = suite.slow(result["constructs"])
     if slow:
         output.note(f"follow the history, or did not run: {', '.join(slow)}")
-    return output.WRONG_DATA if slow else output.OK
+    wrong = suite.wrong(result["constructs"])
+    if wrong:
+        output.note(f"not what DuckDB says: {', '.join(wrong)}")
+    return output.WRONG_DATA if slow or wrong else output.OK
 
 
 @app.command

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import resource
+import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import chain
+from pathlib import Path
 from statistics import median
 
 import pyarrow as pa
 
 from headwater.bench import memory
 from headwater.bench.child import Figures
+from headwater.bench.comparison import differences
+from headwater.bench.incremental.answer import answer
 from headwater.bench.incremental.constructs import CONSTRUCTS, Construct
 from headwater.bench.incremental.rows import SCHEMAS, STATIC, Changes, Sizes, load
+from headwater.bench.recording import Recording
 from headwater.bench.stopwatch import Stopwatch
 from headwater.bench.tally import Tally
+from headwater.change import WEIGHT
 from headwater.clock import SystemClock
 from headwater.engine.view import View
 
@@ -22,7 +30,7 @@ CHANGES = 1_000
 _UNTIMED, _TIMED = 3, 9
 
 
-def run(name: str, rows: int, memory_bytes: int = 0, threads: int = 1) -> Figures:
+def run(name: str, rows: int, memory_bytes: int = 0, threads: int = 1, verify: bool = False) -> Figures:
     """Loads `rows` rows and times applies of `CHANGES` changes. Meant for `headwater.bench.child`.
 
     Args:
@@ -30,31 +38,55 @@ def run(name: str, rows: int, memory_bytes: int = 0, threads: int = 1) -> Figure
         rows: of `facts`, with the other tables in proportion.
         memory_bytes: more ends the process; 0 sets no limit.
         threads: of the view.
+        verify: whether all changes are added up and compared with DuckDB's answer, which takes memory and time after.
 
     Returns:
         ms: the median of the applies. ms_max: the slowest. cpu_ms: the mean of what threads worked. changes: of the
         result, per apply. load_s: seconds to load. peak_bytes: memory above that before. last_resort: why the whole is
-        recomputed at each change; "" if it is not.
+        recomputed at each change; "" if it is not. verified: `equal`, or what is not.
     """
     if memory_bytes:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     view, sizes, clock = open_view(CONSTRUCTS[name], threads), Sizes(rows), SystemClock()
     memory.forget_peak()
     before, loading, watch, tally = memory.resident_bytes(), Stopwatch(clock), Stopwatch(clock), Tally()
-    for batch in loaded(view, sizes):
-        with loading:
-            view.apply(batch)
-    for number, batch in enumerate(changes(view, sizes, _UNTIMED + _TIMED)):
-        if number < _UNTIMED:
-            view.apply(batch)
-            continue
-        with watch:
-            change = view.apply(batch)
-        tally.add(change)
+    with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
+        recording = Recording(Path(folder) / "changes.arrow") if verify else None
+        for batch in loaded(view, sizes):
+            with loading:
+                change = view.apply(batch)
+            _keep(change, recording)
+        for number, batch in enumerate(changes(view, sizes, _UNTIMED + _TIMED)):
+            with watch if number >= _UNTIMED else nullcontext():
+                change = view.apply(batch)
+            _keep(change, recording)
+            if number >= _UNTIMED:
+                tally.add(change)
+        figures = _figures(view, watch, loading, tally) | {"peak_bytes": memory.peak_bytes() - before}
+        if recording is not None:
+            figures["verified"] = _verified(view, name, sizes, recording)
+    return figures
+
+
+def _keep(change: pa.Table, recording: Recording | None) -> None:
+    if recording is not None:
+        recording.add(change)
+
+
+def _verified(view: View, name: str, sizes: Sizes, recording: Recording) -> str:
+    """What is not the same in the sum of the changes and in DuckDB's answer."""
+    sql, given = CONSTRUCTS[name].sql, chain(loaded(view, sizes), changes(view, sizes, _UNTIMED + _TIMED))
+    view.close()
+    before = answer(sql, [])
+    initial = before.append_column(WEIGHT, pa.repeat(pa.scalar(1, pa.int64()), len(before)))
+    return differences(chain(initial.to_batches(), recording.batches()), answer(sql, given)) or "equal"
+
+
+def _figures(view: View, watch: Stopwatch, loading: Stopwatch, tally: Tally) -> Figures:
     laps_ms = [lap_s * 1e3 for lap_s in watch.laps_s]
     return {
         "ms": median(laps_ms), "ms_max": max(laps_ms), "cpu_ms": watch.cpu_s / _TIMED * 1e3,
-        "changes": tally.changes / _TIMED, "load_s": loading.seconds, "peak_bytes": memory.peak_bytes() - before,
+        "changes": tally.changes / _TIMED, "load_s": loading.seconds,
         "last_resort": "; ".join(node.why for node in view.plan.last_resorts()),
     }  # fmt: skip
 

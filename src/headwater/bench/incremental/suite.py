@@ -26,7 +26,11 @@ ALLOWED = 3.0
 
 
 def suite(
-    names: Iterable[str], rows: tuple[int, int], limits: tuple[float, int], told: Callable[[Figures], None]
+    names: Iterable[str],
+    rows: tuple[int, int],
+    limits: tuple[float, int],
+    verify: bool,
+    told: Callable[[Figures], None],
 ) -> Figures:
     """Measures constructs.
 
@@ -34,6 +38,7 @@ def suite(
         names: which.
         rows: how many rows are there, few and many.
         limits: seconds and bytes of memory that a construct may take at one size.
+        verify: whether the changes are added up and compared with DuckDB's answer.
         told: called with the figures of each when it is done.
 
     Returns:
@@ -42,14 +47,14 @@ def suite(
     """
     found: list[Figures] = []
     for name in names:
-        sizes = [_measured(name, count, *limits) for count in rows]
+        sizes = [_measured(name, count, verify, *limits) for count in rows]
         found.append(_compared(name, *sizes))
         told(found[-1])
     return {"rows": list(rows), "changes": CHANGES, "constructs": found}
 
 
-def _measured(name: str, rows: int, timeout_s: float, memory_bytes: int) -> Figures:
-    arguments = {"name": name, "rows": rows, "memory_bytes": memory_bytes}
+def _measured(name: str, rows: int, verify: bool, timeout_s: float, memory_bytes: int) -> Figures:
+    arguments = {"name": name, "rows": rows, "memory_bytes": memory_bytes, "verify": verify}
     return measure("headwater.bench.incremental.run:run", arguments, timeout_s)
 
 
@@ -68,6 +73,12 @@ def slow(constructs: Sequence[Figures]) -> list[str]:
     return [c["construct"] for c in constructs if not c["last_resort"] and (c["ratio"] is None or c["ratio"] > ALLOWED)]
 
 
+def wrong(constructs: Sequence[Figures]) -> list[str]:
+    """Constructs that are not what DuckDB says."""
+    sizes = ("small", "large")
+    return [c["construct"] for c in constructs if any(c[size].get("verified", "equal") != "equal" for size in sizes)]
+
+
 def lines(constructs: Sequence[Figures], rows: Sequence[int]) -> list[list[str]]:
     """The figures of constructs under `HEADER`."""
     return [_line(figures, rows[1]) for figures in constructs]
@@ -79,7 +90,8 @@ def _line(figures: Figures, rows: int) -> list[str]:
     grown = large.get("changes", 0) / max(small.get("changes", 0), 1)
     if grown > ALLOWED:
         note = f"{note}; the result itself changes {grown:.0f} times as much".removeprefix("; ")
-    error = small.get("error") or large.get("error") or ""
+    unequal = (one["verified"] for one in (small, large) if one.get("verified", "equal") != "equal")
+    error = small.get("error") or large.get("error") or next(unequal, "")
     ratio = f"{figures['ratio']:.1f}" if figures["ratio"] else "-"
     cpu_ratio = f"{figures['cpu_ratio']:.1f}" if figures["cpu_ratio"] else "-"
     return [

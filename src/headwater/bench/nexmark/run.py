@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from headwater.bench import memory
 from headwater.bench.child import Figures
+from headwater.bench.comparison import differences
 from headwater.bench.nexmark import queries
-from headwater.bench.nexmark.answer import answer, differences
+from headwater.bench.nexmark.answer import answer
 from headwater.bench.nexmark.generator import Batch, Generator
 from headwater.bench.profile import Profile
 from headwater.bench.recording import Recording

@@ -26,6 +26,43 @@ class Comparison:
     right: str = ""
 
 
+@dataclass(frozen=True)
+class Bound:
+    """An inequality between columns of the two inputs: `point word other`, the word being <, <=, > or >=."""
+
+    point: str
+    word: str
+    other: str
+
+
+FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+"""What stands between two values that change places."""
+
+
+@dataclass(frozen=True)
+class Ranged:
+    """Inequalities by which matching rows are found in a join without keys.
+
+    Attributes:
+        side: the input, 0 or 1, that has the point.
+        bounds: one inequality, or one from below and one from above, in this order, of the same point.
+        threshold: there is but one, nothing else is asked, and of the input without the point, or of that with it,
+            nothing is shown: then rows of the other input only change between the values that come and go.
+    """
+
+    side: int
+    bounds: tuple[Bound, ...]
+    threshold: bool = False
+
+    def column(self, side: int) -> str:
+        """By what the rows of an input are ordered."""
+        return self.bounds[0].point if side == self.side else self.bounds[0].other
+
+    def end(self, side: int) -> str:
+        """A second column of an input that bounds the point from above; "" if there is none."""
+        return self.bounds[1].other if side != self.side and len(self.bounds) > 1 else ""
+
+
 _NO_PAIRS = Node("", (), (), "pairs")
 
 JoinWord = Literal["INNER", "LEFT", "RIGHT", "FULL", "SEMI", "ANTI", "MARK"]
@@ -47,6 +84,7 @@ class Join(Node):
         comparison: the same as `residual`, if it is of a kind that needs no SQL.
         shown: for each column of the result (but the mark) its input, 0 or 1, and its name there.
         condition: the ON clause, for `explain`.
+        ranged: by what inequalities rows are found, where there are no keys; None: every row is met.
         closes: for each input, SQL over its columns for the time (microseconds since 1970) from which the watermark
             lets its rows be forgotten; "" if they are kept.
         ttl: rows are forgotten then even if late ones may come, which no longer meet them; without it only if the
@@ -63,6 +101,7 @@ class Join(Node):
     comparison: Comparison | None = None
     shown: tuple[tuple[int, str], ...] = ()
     condition: str = "true"
+    ranged: Ranged | None = None
     closes: tuple[str, str] = ("", "")
     ttl: bool = False
 

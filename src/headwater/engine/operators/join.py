@@ -40,7 +40,11 @@ class JoinOperator:
         self._schema = delta_schema(node.schema)
 
     def _empty_sides(self) -> list[JoinSide]:
-        return [JoinSide(self._node, i, self._worker, counted=i in self._preserved) for i in (0, 1)]
+        return [JoinSide(self._node, i, self._worker, counted=self._counted(i)) for i in (0, 1)]
+
+    def _counted(self, number: int) -> bool:
+        """Whether the matches of the rows of an input are counted."""
+        return number in self._preserved
 
     def initial(self) -> pa.Table | None:
         return None
@@ -65,7 +69,7 @@ class JoinOperator:
             delta = settled(delta) or delta.slice(0, 0)
         if delta.num_rows:
             matches, pairs = self._meet(own, delta)
-            found += [*pairs, self._turned(1 - own), self._alone(own, delta, matches > 0)]
+            found += [*pairs, *self._turned(1 - own), self._alone(own, delta, matches > 0)]
             self._sides[own].apply(delta, matches)
         return found
 
@@ -115,16 +119,19 @@ class JoinOperator:
         rows = delta if shown.all() else mask(delta, shown)
         return self._single(own, rows, weights(rows), has[shown])
 
-    def _turned(self, number: int) -> pa.Table | None:
+    def _turned(self, number: int) -> list[pa.Table | None]:
         """What shows of the rows that have begun or ceased to have a match."""
         side = self._sides[number]
         if side.counts is None:
-            return None
+            return []
         slots, has = side.counts.turned()
-        rows, there = side.rows.take(slots, self._columns[number]), side.rows.weights_of(slots)
+        return self._became(number, side.rows.take(slots, self._columns[number]), side.rows.weights_of(slots), has)
+
+    def _became(self, number: int, rows: pa.Table, there: Longs, has: Mask) -> list[pa.Table | None]:
+        """What rows of an input show, of these weights, that have a match now or have none any more."""
         if self._node.word == "MARK":
-            return concat([self._single(number, rows, -there, ~has), self._single(number, rows, there, has)])
-        return self._single(number, rows, np.where(has == (self._node.word == "SEMI"), there, -there), has)
+            return [self._single(number, rows, -there, ~has), self._single(number, rows, there, has)]
+        return [self._single(number, rows, np.where(has == (self._node.word == "SEMI"), there, -there), has)]
 
     def _single(self, number: int, rows: pa.Table, values: Longs, has: Mask) -> pa.Table | None:
         """Rows of one input as rows of the result."""
@@ -156,7 +163,7 @@ class JoinOperator:
         self._sides = self._empty_sides()
         for name, side in zip(("left", "right"), self._sides, strict=True):
             side.restore([part / name for part in parts], share)
-        for number in self._preserved:
+        for number in filter(self._counted, (0, 1)):
             self._count_again(number)
 
     def _count_again(self, own: int) -> None:

@@ -22,12 +22,13 @@ from headwater.sql.expressions import (
     tables,
     text,
 )
-from headwater.sql.join_plan import Join, JoinWord
+from headwater.sql.join_plan import Join, JoinWord, Ranged
 from headwater.sql.plan import Aggregate, Column, Node
 from headwater.sql.planner import Planner, closing, named
 from headwater.sql.rules.aggregate import distinct_node
 from headwater.sql.rules.join_condition import comparison_of
 from headwater.sql.rules.join_keys import Keyed, Pair, keyed_sides, refs_of
+from headwater.sql.rules.join_range import with_operands, with_range
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def pair_join(planner: Planner, parts: JoinParts) -> Node | None:
     keyed = keyed_sides(planner, parts.left, parts.right, parts.pairs, parts.rest)
     if parts.kind.left_only and not keyed.rest:
         keyed = replace(keyed, right=_once(planner, keyed))
+    keyed = with_operands(planner, keyed)
+    keyed, ranged = with_range(planner, keyed) if planner.allows("join_ranges") else (keyed, None)
     left, right = keyed.left, keyed.right
     described = _described(planner, left, right)
     moved = dict(zip(refs_of(left, left.names) + refs_of(right, right.names), _columns(described), strict=True))
@@ -135,15 +138,18 @@ def pair_join(planner: Planner, parts: JoinParts) -> Node | None:
         return None
     listed = _listed(parts, keyed)
     shown = tuple((0 if node is left else 1, name) for node, name in listed)
+    if ranged is not None and len(ranged.bounds) == len(keyed.rest) == 1:
+        alone = len({side for side, _ in shown}) == 1 and word in ("INNER", "SEMI", "ANTI", "MARK")
+        ranged = replace(ranged, threshold=alone)
     outputs = tuple(named(node.columns, name) for node, name in listed)
     if word == "MARK":
         outputs = (*outputs, Column(parts.mark, "BOOLEAN", pa.bool_()))
     windows = {**({} if parts.kind.left_only else right.windows), **left.windows}
     return planner.add(
         Join(
-            planner.name(), outputs, (left, right), _title(parts.kind, keyed),
+            planner.name(), outputs, (left, right), _title(parts.kind, keyed, ranged),
             {name: window for name, window in windows.items() if name in {c.name for c in outputs}},
-            left.open or right.open, "join_pairs", word=word,
+            left.open or right.open, "join_ranges" if ranged else "join_pairs", word=word, ranged=ranged,
             left_keys=keyed.left_keys, right_keys=keyed.right_keys, nulls_match=keyed.nulls_match, pairs=described,
             residual=conjunction(residual), needed=tuple(dict.fromkeys(c.name for c in columns(residual))),
             comparison=comparison_of(residual, described), shown=shown, condition=keyed.condition,
@@ -161,8 +167,10 @@ def _closes(keyed: Keyed) -> tuple[str, str]:
     return left, closing({other: keyed.right.windows[other] for _, other in same})
 
 
-def _title(kind: JoinKind, keyed: Keyed) -> str:
+def _title(kind: JoinKind, keyed: Keyed, ranged: Ranged | None) -> str:
     word = "join" if kind.word == "INNER" else f"{kind.word} JOIN"
+    if ranged is not None:
+        return f"{word} by threshold" if ranged.threshold else f"{word} by range"
     return f"{word} by key" if keyed.left_keys else f"{word} every row with every row"
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from headwater.sql.expressions import column
+from headwater.sql.expressions import column, substitute, tables, text
 from headwater.sql.plan import Node
 from headwater.sql.planner import Planner
 from headwater.sql.rules.join import JoinKind
 from headwater.sql.rules.source import Compile, Environment
-from headwater.sql.rules.subquery_column import CERTAIN, Attaching, attach, membership, sought
-from headwater.sql.rules.subquery_inner import Scope, inner_of
+from headwater.sql.rules.subquery_column import CERTAIN, Attaching, attach, membership, sought, subqueries
+from headwater.sql.rules.subquery_inner import OUTER, Scope, inner_of
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,25 @@ def within(restriction: Restriction) -> Node | None:
     return attaching.node
 
 
+def compared(restriction: Restriction) -> Node | None:
+    """`x > (SELECT avg(x) ...)` with one value for all rows: a join by that inequality, of which the value is not
+    shown, so that only the rows between the old value and the new change."""
+    condition = restriction.condition
+    if not isinstance(condition, exp.LT | exp.LTE | exp.GT | exp.GTE):
+        return None
+    attaching = Attaching(restriction.scope, restriction.node)
+    entered = attaching.enter(condition)
+    found = [side for side in (entered.this, entered.expression) if isinstance(side, exp.Subquery)]
+    if len(found) != 1 or OUTER in tables(found[0]) or len(list(subqueries(entered))) != 1:
+        return None
+    inner = inner_of(restriction.scope, found[0])
+    if not inner.aggregated or len(inner.values) != 1:
+        return None
+    inner = replace(inner, rest=(substitute(entered, {text(found[0]): inner.values[0]}),))
+    attaching.join(JoinKind("INNER"), inner, wanted=frozenset(restriction.node.names))
+    return attaching.node
+
+
 def filtered(restriction: Restriction) -> Node:
     """Any condition: its subqueries become columns first."""
     node = restriction.node
@@ -78,4 +97,4 @@ def _mark_certain(condition: exp.Expr) -> None:
         condition.meta[CERTAIN] = True
 
 
-SUBQUERY_RULES: tuple[Callable[[Restriction], Node | None], ...] = (exists, within, filtered)
+SUBQUERY_RULES: tuple[Callable[[Restriction], Node | None], ...] = (exists, within, compared, filtered)

@@ -105,11 +105,15 @@ class Attaching:
             return self._scalar(query)
         raise CannotDecompose(f"the subquery in {text(part)[:80]}")
 
-    def join(self, kind: JoinKind, inner: Inner, pairs: Sequence[Pair] = (), mark: str = "") -> None:
-        """Joins the node with the rows of a subquery."""
+    def join(
+        self, kind: JoinKind, inner: Inner, pairs: Sequence[Pair] = (), mark: str = "",
+        wanted: frozenset[str] | None = None,
+    ) -> None:  # fmt: skip
+        """Joins the node with the rows of a subquery; see `JoinParts`."""
         every = tuple(replace(pair, left=self.leave(pair.left)) for pair in (*inner.pairs, *pairs))
         rest = tuple(self.leave(part) for part in inner.rest)
-        self.node = join(self._scope.planner, JoinParts(kind, self.node, inner.node, every, rest, mark=mark))
+        parts = JoinParts(kind, self.node, inner.node, every, rest, wanted, mark)
+        self.node = join(self._scope.planner, parts)
 
     def _marked(self, inner: Inner, pairs: Sequence[Pair]) -> exp.Expr:
         """Whether there is a row in `inner` for which `pairs` are equal too."""

@@ -9,6 +9,7 @@ from sqlglot import exp
 from headwater.sql.bind import Binder, BindError
 from headwater.sql.expressions import CannotDecompose, column, has_subquery, text
 from headwater.sql.fast_paths import Options
+from headwater.sql.fuse import fused
 from headwater.sql.plan import Node, Plan, Recompute
 from headwater.sql.planner import Planner
 from headwater.sql.prune import pruned
@@ -39,7 +40,7 @@ def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options
     root = planner.linear(inner, [(column(inner.name, old), new) for old, new in zip(inner.names, names, strict=True)])
     renamed_to = dict(zip(inner.names, names, strict=True))
     root = bound_ranks(root, Plan(root).nodes())
-    return pruned(Plan(root, tuple(renamed_to[name] for name in planner.keys.get(inner, ()))))
+    return fused(pruned(Plan(root, tuple(renamed_to[name] for name in planner.keys.get(inner, ())))))
 
 
 def compile_query(planner: Planner, query: exp.Query, environment: Environment) -> Node:

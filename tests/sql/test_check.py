@@ -44,6 +44,9 @@ def analyse(sql: str, **settings: object) -> Analysis:
         ("SELECT * FROM read_csv('x.csv')", "4:15", "reads from outside", "source"),
         ("SELECT name ~ 'a' AS m FROM customers", "4:13", "operator ~", "regexp_full_match"),
         ("SELECT name, customer_id AS NAME FROM customers", "4:1", "two columns", "AS other_"),
+        ("SELECT union_value(n := order_id) AS u FROM orders", "4:1", "type that cannot be kept", "struct"),
+        ("SELECT proctime() AS p FROM orders", "4:8", "proctime", "TUMBLE"),
+        ("PIVOT orders ON amount USING sum(order_id)", "4:", "PIVOT", "IN ("),
         ("SELECT * FROM orders, tumble(orders, at_, INTERVAL 1 MINUTE)", "4:23", "query_table", "first in FROM"),
     ],
 )

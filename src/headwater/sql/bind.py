@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import cast
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from headwater.sql.functions import Function, register
 from headwater.sql.plan import Column, Columns
-from headwater.sql.prelude import connect
+from headwater.sql.prelude import connect, install
 
 
 def quote(name: str) -> str:
@@ -28,11 +29,12 @@ class Binder:
     """
 
     def __init__(self, inputs: Mapping[str, pa.Schema], functions: Iterable[Function] = ()) -> None:
-        self.connection = connect()
-        register(functions, self.connection)
+        own = tuple(functions)
+        # A function is known to all connections of one database, a temporary table to its own alone.
+        self.connection = connect() if own else _shared()
+        register(own, self.connection)
         self.inputs = {name.lower(): name for name in inputs}
         self.columns: dict[str, Columns] = {}
-        self._read_back: dict[pa.DataType, str] = {}
         for name, schema in inputs.items():
             self.connection.register("_given", schema.empty_table())
             self.connection.execute(f"CREATE TEMP TABLE {quote(name)} AS FROM _given")
@@ -45,21 +47,8 @@ class Binder:
         Raises:
             duckdb.Error: DuckDB cannot bind it.
         """
-        whole = f"SELECT * FROM (\n{sql}\n)"
-        described = self.connection.execute(f"DESCRIBE {whole}").fetchall()
-        arrow = cast(pa.Schema, self.connection.sql(f"{whole} LIMIT 0").to_arrow_table().schema)
-        return tuple(
-            Column(row[0], row[1], field.type, row[1] == self._type_read_from(field.type))
-            for row, field in zip(described, arrow, strict=True)
-        )
-
-    def _type_read_from(self, arrow: pa.DataType) -> str:
-        """As what DuckDB reads an Arrow type."""
-        if arrow not in self._read_back:
-            self.connection.register("_back", pa.schema([("value", arrow)]).empty_table())
-            self._read_back[arrow] = str(self.connection.execute("DESCRIBE FROM _back").fetchall()[0][1])
-            self.connection.unregister("_back")
-        return self._read_back[arrow]
+        described = self.connection.execute(f"DESCRIBE SELECT * FROM (\n{sql}\n)").fetchall()
+        return tuple(Column(name, type_, *_arrow(type_)) for name, type_, *_ in described)
 
     def names(self, sql: str) -> list[str]:
         """The column names of a SELECT as DuckDB gives them, repeated ones included."""
@@ -71,11 +60,12 @@ class Binder:
         Raises:
             duckdb.Error: it names what is not there, or its types do not fit.
         """
-        self.connection.execute("SET errors_as_json = true")
-        try:
-            self.connection.execute(sql)
-        finally:
-            self.connection.execute("SET errors_as_json = false")
+        with _JSON_ERRORS:
+            self.connection.execute("SET errors_as_json = true")
+            try:
+                self.connection.execute(sql)
+            finally:
+                self.connection.execute("SET errors_as_json = false")
 
     def unstable_functions(self) -> frozenset[str]:
         """Functions whose answer depends on more than their arguments: now(), random(), current_setting()."""
@@ -97,6 +87,37 @@ class Binder:
             duckdb.Error: DuckDB cannot bind it.
         """
         return str(self.connection.execute(f"DESCRIBE SELECT {expression} FROM {relations}").fetchall()[0][1])
+
+
+_JSON_ERRORS = threading.Lock()
+"""The setting is one for all connections of a database."""
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """An empty database. To open one takes thirty times as long as to connect to it."""
+    return connect()
+
+
+def _shared() -> duckdb.DuckDBPyConnection:
+    """A connection to the empty database, in which it sees nothing but what it makes itself."""
+    connection = _database().cursor()
+    install(connection)
+    return connection
+
+
+@cache
+def _arrow(type_: str) -> tuple[pa.DataType, bool]:
+    """The Arrow type that DuckDB gives one of its types, and whether it reads that back as the same.
+
+    Raises:
+        pa.ArrowNotImplementedError: Arrow has no such type that could be kept.
+    """
+    with _shared() as connection:
+        null = "NULL" if type_ == '"NULL"' else f"CAST(NULL AS {type_})"
+        arrow = cast(pa.Schema, connection.sql(f"SELECT {null} AS value").to_arrow_table().schema).field(0).type
+        connection.register("_back", pa.schema([("value", arrow)]).empty_table())
+        return arrow, str(connection.execute("DESCRIBE FROM _back").fetchall()[0][1]) == type_
 
 
 @cache

@@ -107,6 +107,10 @@ def _planned(query: exp.Query, binder: Binder, source: SourceText, key: Sequence
         plan = compile_plan(query, names, binder, options)
     except CannotDecompose as why:
         return Analysis((SqlError(f"this query cannot be maintained: {why}", place=source.place()),))
+    except pa.ArrowNotImplementedError as why:
+        hint = "take the column apart: union_tag, union_extract, or a struct"
+        message = f"a column has a type that cannot be kept: {why}"
+        return Analysis((SqlError(message, hint=hint, place=source.place()),))
     found = list(_not_final(plan, source)) if options.emit == "final" else []
     found += _last_resorts(plan, source) if options.recompute == "refused" else []
     return Analysis(tuple(found), None if found else plan, plan.root.schema, tuple(key) or plan.key)

@@ -12,6 +12,8 @@ from sqlglot.tokenizer_core import TokenType
 
 from headwater.sql.bind import Binder
 from headwater.sql.expressions import function_name, text
+from headwater.sql.parse import WINDOW_FUNCTIONS
+from headwater.sql.prelude import PROCESSING_TIME
 from headwater.sql.rules.source import PURE_TABLE_FUNCTIONS
 
 HARMLESS = frozenset({"error"})
@@ -35,6 +37,7 @@ def refusals(query: exp.Query, binder: Binder, sql: str) -> Iterator[Refusal]:
     """Everything in a query that cannot be maintained, in no order."""
     yield from _unstable_functions(query, binder, sql)
     yield from _samples_and_limits(query, sql)
+    yield from _open_pivots(query, sql)
     yield from _joins_and_tables(query, sql)
     yield from _lost_in_translation(sql)
 
@@ -55,10 +58,23 @@ def _unstable_functions(query: exp.Query, binder: Binder, sql: str) -> Iterator[
         name = function_name(call) or written
         if name == "age" and written.count(",") == 0:
             name = "now"
+        if name == PROCESSING_TIME and not is_time_of_window(call):
+            hint = "TUMBLE(stream, proctime(), size) groups rows by the time at which they come in"
+            yield Refusal(
+                "proctime() is a time of rows that only a time window can go by", hint, _offset(call, sql, name)
+            )
         if name in unstable or name in _SPECIAL_NAMES:
             hint = _ALTERNATIVES.get(name, _CHANCE if "uuid" in name else _TIME)
             message = f"{name}() gives another answer each time it is asked, so its rows cannot be kept up to date"
             yield Refusal(message, hint, _offset(call, sql, name, *_SPELLINGS.get(name, ())))
+
+
+def is_time_of_window(call: exp.Expr) -> bool:
+    """Whether a call is the time by which TUMBLE, HOP or CUMULATE places rows."""
+    window = call.parent
+    return (
+        isinstance(window, exp.Anonymous) and window.name.lower() in WINDOW_FUNCTIONS and call is window.expressions[1]
+    )
 
 
 _SPECIAL_NAMES = frozenset({"current_timestamp", "localtimestamp", "current_time", "localtime"})
@@ -76,6 +92,14 @@ def _samples_and_limits(query: exp.Query, sql: str) -> Iterator[Refusal]:
         if limited is not None and found.args.get("order") is None and not isinstance(found.parent, exp.Exists):
             message = "LIMIT without ORDER BY takes any rows, and which ones would change from run to run"
             yield Refusal(message, "say which rows: ORDER BY ... LIMIT ...", _offset(limited, sql, "limit", "offset"))
+
+
+def _open_pivots(query: exp.Query, sql: str) -> Iterator[Refusal]:
+    for pivot in query.find_all(exp.Pivot):
+        fields = pivot.args.get("fields") or pivot.expressions
+        if not pivot.args.get("unpivot") and not all(isinstance(f, exp.In) and f.expressions for f in fields):
+            message = "a PIVOT without a list of values would have other columns with every new value"
+            yield Refusal(message, "list the values: PIVOT t ON column IN ('a', 'b')", _offset(pivot, sql, "pivot"))
 
 
 def _joins_and_tables(query: exp.Query, sql: str) -> Iterator[Refusal]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numba import types
 
+from headwater.engine.accumulators.order_values import values_of
 from headwater.engine.accumulators.part import Batch, Claim, KeysOf
 from headwater.engine.accumulators.records import Records, Taken, longs_in, mask_in
 from headwater.engine.accumulators.slot_values import TextValues, slot_values, texts_of
@@ -26,27 +27,27 @@ _record = (types.uint64[::1], types.int64, types.int64, longs_in, mask_in)
 def _by_words(
     words: Words, width: int, offset: int, places: Longs, wanted: Mask, keys: Words, size: int, later: bool
 ) -> None:
-    """Notes in each record the number, plus 1, of the row that is best: whose words are greatest, as one big number.
+    """Notes in each record the row that is best: whose words are greatest, as one big number. Of equal ones the first
+    is best, or with `later` the last.
 
-    A record has the row of this batch, whether there is a best row, and its words. Of equal ones the first is best, or
-    with `later` the last.
+    A record has the row's number in this batch, plus 2 (0: there is none; 1: it came in an earlier batch), and its
+    words.
     """
     everywhere = len(wanted) == 0
     for row in range(len(places)):
         if not (everywhere or wanted[row]):
             continue
         at = places[row] * width + offset
-        better = words[at + 1] == 0
+        better = words[at] == 0
         if not better:
             i = 0
-            while i < size and keys[row * size + i] == words[at + 2 + i]:
+            while i < size and keys[row * size + i] == words[at + 1 + i]:
                 i += 1
-            better = later if i == size else keys[row * size + i] > words[at + 2 + i]
+            better = later if i == size else keys[row * size + i] > words[at + 1 + i]
         if better:
-            words[at] = np.uint64(row + 1)
-            words[at + 1] = np.uint64(1)
+            words[at] = np.uint64(row + 2)
             for i in range(size):
-                words[at + 2 + i] = keys[row * size + i]
+                words[at + 1 + i] = keys[row * size + i]
 
 
 _texts = (_bytes_in, longs_in, longs_in)
@@ -63,9 +64,9 @@ def _by_texts(
         if not (everywhere or wanted[row]):
             continue
         at = places[row] * width + offset
-        better = words[at + 1] == 0
+        better = words[at] == 0
         if not better:
-            known, slot = np.int64(words[at]) - 1, touched[places[row]]
+            known, slot = np.int64(words[at]) - 2, touched[places[row]]
             other, start, size = (
                 (data, begins[known], sizes[known]) if known >= 0 else (arena, starts[slot], lengths[slot])
             )
@@ -77,8 +78,7 @@ def _by_texts(
             else:
                 better = sizes[row] < size if least else sizes[row] > size
         if better:
-            words[at] = np.uint64(row + 1)
-            words[at + 1] = np.uint64(1)
+            words[at] = np.uint64(row + 2)
 
 
 class Best:
@@ -100,16 +100,19 @@ class Best:
         memory: Memory,
     ) -> None:
         self._call, self._order = call, order
-        self._values = slot_values(type_, memory)
+        self._type = type_
+        # The least and the greatest value of fixed width can be told from its words.
+        self._values = slot_values(type_, memory) if call.kind not in ("min", "max") or order is None else None
         texts = order_type is not None and order is None
         self._texts = TextValues(order_type, memory) if texts else None
-        self.words = 2 + (order.width if order is not None else 0)
+        self.words = 1 + (order.width if order is not None else 0)
 
     def place(self, records: Records, offset: int) -> None:
         self._records, self._offset = records, offset
 
     def reserve(self, slots: int) -> None:
-        self._values.reserve(slots)
+        if self._values is not None:
+            self._values.reserve(slots)
         if self._texts is not None:
             self._texts.reserve(slots)
 
@@ -124,7 +127,7 @@ class Best:
             )
         else:
             keys = self._order.words(batch.delta) if self._order is not None else np.zeros(0, np.uint64)
-            _by_words(*at, keys, self.words - 2, self._call.kind == "last")
+            _by_words(*at, keys, self.words - 1, self._call.kind == "last")
         self._note(batch)
 
     def _wanted(self, batch: Batch) -> Mask:
@@ -139,29 +142,38 @@ class Best:
 
     def _note(self, batch: Batch) -> None:
         """Keeps what groups show whose best row is new."""
+        if self._values is None:
+            return
         row_of = batch.taken[:, self._offset]
-        found = np.flatnonzero(row_of)
+        found = np.flatnonzero(row_of > 1)
         if len(found):
-            rows, slots = pa.array(row_of[found] - 1), batch.touched[found]
-            row_of[found] = 0
+            rows, slots = pa.array(row_of[found] - 2), batch.touched[found]
+            row_of[found] = 1
             self._values.put(slots, batch.values(self._call.argument).take(rows))
             if self._texts is not None:
                 self._texts.put(slots, batch.values(self._call.order or self._call.argument).take(rows))
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
-        return self._values.get(slots)
+        if self._values is not None:
+            return self._values.get(slots)
+        at = self._offset
+        words = np.ascontiguousarray(taken[:, at + 1 : at + self.words]).view(np.uint64)
+        return values_of(words, self._type, taken[:, at] == 0, descending=self._call.kind == "min")
 
     def forget(self, slots: Longs, closed: bool) -> None:
-        self._values.clear(slots)
+        if self._values is not None:
+            self._values.clear(slots)
         if self._texts is not None:
             self._texts.clear(slots)
 
     def saved(self, slots: Longs) -> Mapping[str, pa.Array]:
         texts = {"order": self._texts.get(slots)} if self._texts is not None else {}
-        return {"value": self._values.get(slots), **texts}
+        values = {"value": self._values.get(slots)} if self._values is not None else {}
+        return {**values, **texts}
 
     def restored(self, slots: Longs, columns: Mapping[str, pa.Array]) -> None:
-        self._values.put(slots, columns["value"])
+        if self._values is not None:
+            self._values.put(slots, columns["value"])
         if self._texts is not None:
             self._texts.put(slots, columns["order"])
 

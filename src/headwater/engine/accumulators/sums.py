@@ -102,10 +102,16 @@ def pairs_of(values: pa.Array) -> Words:
 
 def _averages(low: Words, high: Words, counts: Longs, scale: int) -> pa.Array:
     """As DuckDB divides: the 128-bit sum as a long double by the count times the power of ten."""
-    negative = high.view(np.int64) < 0
-    size_low = np.where(negative, ~low + _ONE, low)
-    size_high = np.where(negative, ~high + (size_low == 0).astype(np.uint64), high)
-    sizes = size_low.astype(np.longdouble) + size_high.astype(np.longdouble) * _TWO_64
-    sums = np.where(negative, -sizes, sizes)
-    divisors = np.maximum(counts, 1).astype(np.longdouble) * np.longdouble(10) ** scale
+    whole = low.view(np.int64)
+    if ((whole >> 63) == high.view(np.int64)).all():
+        sums = whole.astype(np.longdouble)
+    else:
+        negative = high.view(np.int64) < 0
+        size_low = np.where(negative, ~low + _ONE, low)
+        size_high = np.where(negative, ~high + (size_low == 0).astype(np.uint64), high)
+        sizes = size_low.astype(np.longdouble) + size_high.astype(np.longdouble) * _TWO_64
+        sums = np.where(negative, -sizes, sizes)
+    divisors = np.maximum(counts, 1).astype(np.longdouble)
+    if scale:
+        divisors *= np.longdouble(10) ** scale
     return pa.array((sums / divisors).astype(np.float64), mask=counts <= 0)

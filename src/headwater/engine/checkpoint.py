@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,11 +24,12 @@ from headwater.engine.state.checkpoint_files import (
     write_batch,
     write_manifest,
 )
+from headwater.engine.watermark import Stored as Watermarks
 from headwater.errors import UserError
 
 _HINT = "headwater plan shows what changed; a changed model is rebuilt from the log"
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,14 @@ class Header:
         sql: the SELECT.
         inputs: the columns of each stream.
         settings: those that it had.
-        watermarks: by stream, microseconds since 1970 UTC.
+        watermarks: how far event time was.
         print: `fingerprint` of the view.
     """
 
     sql: str
     inputs: Mapping[str, pa.Schema]
     settings: Arguments
-    watermarks: Mapping[str, int]
+    watermarks: Watermarks
     print: str
 
     @property
@@ -88,7 +90,7 @@ def save(folder: Path, header: Header, settings: Settings, crew: Crew) -> None:
             "sql": header.sql,
             "inputs": {name: _schema_text(schema) for name, schema in header.inputs.items()},
             "settings": dict(settings.stored().items()),
-            "watermarks": dict(header.watermarks.items()),
+            "watermarks": json.dumps(header.watermarks),
             "counts": dict(asdict(crew.counts).items()),
             "rejects": {"name": file.name, "size": file.size, "sha256": file.sha256},
         })  # fmt: skip
@@ -106,12 +108,12 @@ def read_header(folder: Path) -> Header:
         raise UserError(
             f"the checkpoint {folder} has a format that this version of Headwater does not read", hint=_HINT
         )
-    inputs, settings, watermarks = (_mapping(folder, body, part) for part in ("inputs", "settings", "watermarks"))
+    inputs, settings = (_mapping(folder, body, part) for part in ("inputs", "settings"))
     return Header(
         str(body["sql"]),
         {name: _read_schema(str(text)) for name, text in inputs.items()},
         read_settings(settings),
-        {stream: int(str(us)) for stream, us in watermarks.items()},
+        json.loads(str(body["watermarks"])),
         str(body["fingerprint"]),
     )
 

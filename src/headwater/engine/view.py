@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self, Unpack
@@ -48,7 +48,8 @@ class View:
     def __init__(self, sql: str, inputs: Mapping[str, pa.Schema], **settings: Unpack[Arguments]) -> None:
         self._prepare(sql, inputs, Settings(**settings))
         self._usable = True
-        self._integrate(self._graph.initial())
+        self.initial = self._integrate(self._graph.initial())
+        """The result over empty inputs, which changes are relative to, with `_weight`; a restored view has none."""
 
     def _prepare(self, sql: str, inputs: Mapping[str, pa.Schema], settings: Settings) -> None:
         """Everything but the state."""
@@ -120,18 +121,24 @@ class View:
         step = self._graph.step({stream: delta for stream, delta in given.items() if stream in self._read_as})
         return self._done(self._integrate(step))
 
-    def advance(self, watermarks: Mapping[str, datetime]) -> pa.Table:
+    def advance(self, watermarks: Mapping[str, datetime], idle: Collection[str] = ()) -> pa.Table:
         """Says that no row with an earlier event time is expected on these inputs, and returns the result's changes.
 
-        A watermark never goes back: an earlier one than before is ignored. Times without a zone are UTC.
+        The least watermark of the inputs counts. None ever goes back: an earlier one than before is ignored.
+
+        Args:
+            watermarks: by input; times without a zone are UTC.
+            idle: inputs that nothing comes from at the moment. They do not hold the others back until they are given a
+                watermark again; what then comes of an earlier time is late.
 
         Raises:
             UserError: there is no such input.
         """
-        for stream in watermarks:
+        for stream in (*watermarks, *idle):
             self._known(stream)
         self._begin()
-        closed_us = self._watermarks.advance({stream: microseconds(time) for stream, time in watermarks.items()})
+        times = {stream: microseconds(time) for stream, time in watermarks.items()}
+        closed_us = self._watermarks.advance(times, idle)
         return self._done(self._integrate(None if closed_us is None else self._graph.advance(closed_us)))
 
     def result(self) -> pa.Table:
@@ -170,7 +177,7 @@ class View:
         self._graph.checkpoint(to, before if same else None)
         if self._result is not None:
             self._result.checkpoint(to / "result", before / "result" if before else None)
-        marks = self._watermarks.by_stream
+        marks = self._watermarks.stored()
         header = files.Header(self._sql, self._inputs, read_settings(self._settings.stored()), marks, self._fingerprint)
         files.save(to, header, self._settings, self._crew)
         self._usable = True
@@ -210,7 +217,7 @@ class View:
 
     def _load(self, folder: Path, header: files.Header) -> None:
         files.load(folder, self._crew.workers[0].ledger)
-        self._graph.restore(folder, header.workers, self._watermarks.advance(header.watermarks))
+        self._graph.restore(folder, header.workers, self._watermarks.restore(header.watermarks))
         if self._result is not None:
             if not header.settings["keep_result"]:
                 hint = "restore it with keep_result=False"

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TypedDict
 
 from headwater.sql.plan import Node, Plan, Scan, Windowed
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class Stored(TypedDict):
+    """Watermarks as a checkpoint has them, in microseconds."""
+
+    by_stream: dict[str, int]
+    idle: list[str]
+    least: int | None
 
 
 def microseconds(time: datetime) -> int:
@@ -30,21 +39,37 @@ class Watermarks:
         self._needed = {stream for node in windowed for stream in _streams(node)} or set(inputs)
         self._lateness_us = lateness // timedelta(microseconds=1)
         self.by_stream: dict[str, int] = {}
+        self.idle: set[str] = set()
+        self.least_us: int | None = None
+        """The least watermark of the inputs that count, which never goes back; None while one of them has none."""
 
-    @property
-    def least_us(self) -> int | None:
-        """The least watermark of the inputs that count; None while one of them has none."""
-        if not self._needed <= self.by_stream.keys():
-            return None
-        return min((self.by_stream[stream] for stream in self._needed), default=None)
+    def advance(self, watermarks: Mapping[str, int], idle: Iterable[str] = ()) -> int | None:
+        """Moves watermarks on, never back; up to where windows are closed now, None if that has not moved.
 
-    def advance(self, watermarks: Mapping[str, int]) -> int | None:
-        """Moves watermarks on, never back; up to where windows are closed now, None if that has not moved."""
-        before = self.least_us
+        Args:
+            watermarks: by input; one that is named holds event time back again.
+            idle: inputs that do not, until they are named.
+        """
+        self.idle = self.idle.union(idle).difference(watermarks)
         for stream, us in watermarks.items():
             self.by_stream[stream] = max(us, self.by_stream.get(stream, us))
-        least = self.least_us
-        return None if least is None or least == before else least - self._lateness_us
+        counting = self._needed - self.idle
+        if not counting or not counting <= self.by_stream.keys():
+            return None
+        least = min(self.by_stream[stream] for stream in counting)
+        if self.least_us is not None and least <= self.least_us:
+            return None
+        self.least_us = least
+        return least - self._lateness_us
+
+    def stored(self) -> Stored:
+        """For a checkpoint."""
+        return {"by_stream": dict(self.by_stream), "idle": sorted(self.idle), "least": self.least_us}
+
+    def restore(self, stored: Stored) -> int | None:
+        """Takes back what `stored` gave; up to where windows are closed."""
+        self.by_stream, self.idle, self.least_us = dict(stored["by_stream"]), set(stored["idle"]), stored["least"]
+        return None if self.least_us is None else self.least_us - self._lateness_us
 
 
 def _streams(node: Node) -> set[str]:

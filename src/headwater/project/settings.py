@@ -52,6 +52,12 @@ class Watermark(Settings):
         description="How much later than the newest row an older one may still come.",
         examples=["5 s"],
     )
+    idle_after: PositiveDuration | None = Field(
+        default=None,
+        description="After so long without a row the stream no longer holds back the windows of models that read "
+        "others too, until its next row; what then comes of an earlier time is late. Never, if not given.",
+        examples=["1 m"],
+    )
 
 
 class StreamSettings(Settings):
@@ -112,6 +118,7 @@ class RunSettings(Settings):
         description="Time between two checkpoints: how much a restart repeats. Longer if they take long.",
         examples=["1 m"],
     )
+    threads: int = Field(default=1, gt=0, description="How many threads share out the keys of each model.")
     log_segment: Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(ge=4096)] = Field(
         default=ByteSize(64 * 2**20),
         description="Size at which a file of the log is closed and another begun; default 64 MiB.",

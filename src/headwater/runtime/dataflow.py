@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from headwater import failpoint
 from headwater.change import WEIGHT, ChangeBatch
+from headwater.engine.delta import expanded, settled
 from headwater.engine.normalise import Normaliser
 from headwater.engine.view import View
 from headwater.project.definition import Model, Watermark
@@ -85,16 +86,21 @@ class Dataflow:
     Args:
         streams: by stream name.
         models: in dependency order; a model without a view yet must be in the first plan's `rebuild`.
+        threads: how many share out the keys of each model.
     """
 
-    def __init__(self, streams: Mapping[str, StreamNode], models: Sequence[Model]) -> None:
-        self.streams = dict(streams)
+    def __init__(self, streams: Mapping[str, StreamNode], models: Sequence[Model], threads: int = 1) -> None:
+        self.streams, self._threads = dict(streams), threads
+        self._read = {name for model in models for name in model.inputs}
         self.models = {model.name: model for model in models}
         self.nodes: dict[str, ModelNode] = {}
+        self._idle: set[str] = set()
 
     def step(self, plan: EpochPlan, intake: Intake) -> Step:
         """Takes an epoch in and returns its effects on every table. Deterministic in the state, `plan` and `intake`."""
         step = Step()
+        self._idle = {name for name in plan.idle if name in self.streams and not intake.changes(name)}
+        self._idle -= {name for name, node in self.streams.items() if node.source in plan.snapshotting}
         deltas = {name: self._step_stream(node, plan, intake, step) for name, node in self.streams.items()}
         for model in self.models.values():
             if not self._takes_part(model, plan, deltas):
@@ -115,7 +121,8 @@ class Dataflow:
 
     def view_of(self, model: Model, state: Path | None = None) -> View:
         """A view of `model` over the inputs' schemas as they are now: with no rows, or with those of a checkpoint."""
-        return view_of(model, {name: self.input_schema(name) for name in model.inputs}, state)
+        inputs = {name: self.input_schema(name) for name in model.inputs}
+        return view_of(model, inputs, state, threads=self._threads, keep_result=model.name in self._read)
 
     def input_schema(self, name: str) -> pa.Schema:
         """Columns of a stream or model."""
@@ -148,10 +155,11 @@ class Dataflow:
     def _rebuild(self, model: Model, plan: EpochPlan, step: Step) -> pa.Table:
         """A new view fed with the whole current input; what its former self rejected is moot."""
         node = self.nodes[model.name] = ModelNode(model, self.view_of(model))
-        node.view.apply({name: self._whole(name) for name in model.inputs})
-        node.view.advance(self._watermarks(model.inputs, plan))
+        applied = node.view.apply({name: self._whole(name) for name in model.inputs})
+        closed = node.view.advance(self._watermarks(model.inputs, plan), self._idle.intersection(model.inputs))
         self._take_rejects(node, step)
-        whole = _weighted(node.view.result())
+        whole = settled(pa.concat_tables([node.view.initial, applied, closed]))
+        whole = _weighted(expanded(whole) if whole is not None else node.view.schema.empty_table())
         step.outputs[model.name] = Output(whole, replace=True)
         return whole
 
@@ -163,7 +171,7 @@ class Dataflow:
             model, _, entry = replay.stream.partition("/")
             if replay.stage != "decode" and model == node.model.name:
                 out.append(self._refeed(node, entry, replay, step))
-        out.append(view.advance(self._watermarks(inputs, plan)))
+        out.append(view.advance(self._watermarks(inputs, plan), self._idle.intersection(inputs)))
         delta = pa.concat_tables(out)
         step.outputs[node.model.name] = Output(delta)
         return delta
@@ -189,8 +197,11 @@ class Dataflow:
         return _weighted(self.nodes[name].view.result())
 
     def _watermarks(self, inputs: Iterable[str], plan: EpochPlan) -> dict[str, datetime]:
+        """How far the inputs that are not idle are in event time."""
         marks: dict[str, datetime] = {}
         for name in inputs:
+            if name in self._idle:
+                continue
             if name in self.streams:
                 us = self.streams[name].watermark_us
                 still = us is None or self.streams[name].source in plan.snapshotting
@@ -202,8 +213,20 @@ class Dataflow:
         return marks
 
 
-def view_of(model: Model, inputs: Mapping[str, pa.Schema], state: Path | None = None) -> View:
-    """A view of `model` with its settings over inputs of these schemas: without rows, or with a checkpoint's."""
+def view_of(
+    model: Model,
+    inputs: Mapping[str, pa.Schema],
+    state: Path | None = None,
+    *,
+    threads: int = 1,
+    keep_result: bool = True,
+) -> View:
+    """A view of `model` with its settings over inputs of these schemas: without rows, or with a checkpoint's.
+
+    Args:
+        threads: see `headwater.engine.settings.Settings`.
+        keep_result: as well; other models that are built anew read the result.
+    """
     settings = model.settings
     make = View if state is None else partial(View.restore, state)
     return make(
@@ -217,6 +240,8 @@ def view_of(model: Model, inputs: Mapping[str, pa.Schema], state: Path | None = 
         name=model.name,
         file=model.file,
         first_line=model.first_line,
+        threads=threads,
+        keep_result=keep_result,
     )
 
 

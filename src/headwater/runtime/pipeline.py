@@ -12,7 +12,7 @@ The order of writes is the exactly-once protocol (`docs/decisions/2026-11-21-epo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headwater import failpoint
 from headwater.clock import Clock
@@ -27,6 +27,7 @@ from headwater.runtime.dataflow import Dataflow, Step, StreamNode
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.intake import Intake, boundary_after, take_in
 from headwater.runtime.replay import superseded
+from headwater.runtime.silence import Silence
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, Replay, StateStore
 from headwater.runtime.streams import with_new_columns
@@ -57,6 +58,7 @@ class Pipeline:
     offsets: dict[str, int] | None = None
     rebuild: tuple[str, ...] = ()
     checkpointed: int | None = None
+    silence: Silence = field(default_factory=Silence)
 
     def next_plan(self, replays: tuple[Replay, ...]) -> EpochPlan | None:
         """Plans what is in the log now, at most `epoch_max_records` per source; None if there is nothing to do."""
@@ -65,8 +67,9 @@ class Pipeline:
         for source, partition in self.partitions.items():
             start = self.offsets[source]
             ranges[source] = (start, partition.close_epoch_at(start, self.project.run.epoch_max_records))
-        idle = all(start == end for start, end in ranges.values())
-        if idle and not replays and not (self.rebuild and self._has_begun()):
+        quiet = self.silence.of(self.flow.streams, self.clock.monotonic_s())
+        nothing = all(start == end for start, end in ranges.values()) and quiet == self.silence.told
+        if nothing and not replays and not (self.rebuild and self._has_begun()):
             return None
         plan = EpochPlan(
             self.epoch + 1,
@@ -75,6 +78,7 @@ class Pipeline:
             rebuild=self.rebuild,
             snapshotting=tuple(source for source, (_, end) in ranges.items() if self._in_snapshot(source, end)),
             replays=replays,
+            idle=quiet,
         )
         failpoint.reach("epoch.plan.before")
         self.store.plan(plan)
@@ -98,6 +102,7 @@ class Pipeline:
         failpoint.reach("epoch.done.before")
         self._finish(plan, intake, step)
         failpoint.reach("epoch.done.after")
+        self.silence.observe(intake, plan, self.clock.monotonic_s())
         self.epoch = plan.epoch
         self.offsets = {source: plan.ranges.get(source, (0, at))[1] for source, at in (self.offsets or {}).items()}
         if not again:

@@ -70,7 +70,7 @@ def _restore(
     nodes = _stream_nodes(project, sources, partitions, journal)
     damage: HeadwaterError | None = None
     for record in store.checkpoints():
-        flow = Dataflow(nodes(), project.models)
+        flow = Dataflow(nodes(), project.models, project.run.threads)
         try:
             folder.restore(record, flow)
             store.forget_checkpoints_after(record.epoch)
@@ -85,7 +85,7 @@ def _restore(
             f"no checkpoint can be read: {damage}",
             hint="move the state folder away and run again: the tables are then rebuilt from a new snapshot",
         )
-    return Dataflow(nodes(), project.models), None
+    return Dataflow(nodes(), project.models, project.run.threads), None
 
 
 def _stream_nodes(

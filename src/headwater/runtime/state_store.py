@@ -55,6 +55,7 @@ class EpochPlan:
         rebuild: tables whose rows are replaced by a build from the whole current input in this epoch.
         snapshotting: sources whose initial snapshot was not complete; their watermarks stand still.
         replays: rejects taken in again.
+        idle: streams that nothing has come from for so long that they do not hold event time back.
     """
 
     epoch: int
@@ -63,6 +64,7 @@ class EpochPlan:
     rebuild: tuple[str, ...] = ()
     snapshotting: tuple[str, ...] = ()
     replays: tuple[Replay, ...] = ()
+    idle: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """As kept in the state store."""
@@ -80,6 +82,7 @@ class EpochPlan:
             rebuild=tuple(plan["rebuild"]),
             snapshotting=tuple(plan["snapshotting"]),
             replays=tuple(Replay(**replay) for replay in plan["replays"]),
+            idle=tuple(plan.get("idle", ())),
         )
 
 

@@ -221,7 +221,9 @@ def recomputed_join(planner: Planner, parts: JoinParts) -> Node | None:
     refs = zip(refs_of(left, keyed.left_keys), refs_of(right, keyed.right_keys), strict=True)
     keys = [_output_key(kind, *pair) for pair in refs]
     listed = [f"{key} AS {quote(internal('j', i))}" for i, key in enumerate(keys)]
-    listed += [f"{text(column(node.name, name))} AS {quote(name)}" for node, name in _listed(parts, keyed)]
+    # Keys of a join before this one are called so too, and nobody reads them.
+    shown = [(node, name) for node, name in _listed(parts, keyed) if not name.startswith(internal("j", 0)[:-1])]
+    listed += [f"{text(column(node.name, name))} AS {quote(name)}" for node, name in shown]
     body = f"FROM {quote(left.name)} {word} JOIN {quote(right.name)} ON {keyed.condition}"
     if kind.word == "MARK":
         listed.append(f"EXISTS(SELECT 1 FROM {quote(right.name)} WHERE {keyed.condition}) AS {quote(parts.mark)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -25,12 +26,14 @@ from headwater.sql.expressions import (
 from headwater.sql.parse import DIALECT
 from headwater.sql.plan import Node
 from headwater.sql.planner import Planner
-from headwater.sql.rules.from_rows import is_function, is_per_row, with_named_rows
+from headwater.sql.rules.from_rows import is_function, is_lateral, is_per_row, with_named_rows
 from headwater.sql.rules.grouping_sets import has_sets, sets_of
 from headwater.sql.rules.join import JoinKind, JoinParts, join, kind_of, split_equalities
 from headwater.sql.rules.join_keys import Pair
+from headwater.sql.rules.lateral import lateral_rows
 from headwater.sql.rules.source import Compile, Environment, constant, localise, renamed, resolve_table
 from headwater.sql.rules.subquery import restrict
+from headwater.sql.rules.subquery_inner import Scope
 
 
 @dataclass
@@ -46,6 +49,7 @@ class FromClause:
         compile: compiles subqueries.
         mapping: what the qualified columns have become so far.
         read: what is computed over the sources once their own conditions are applied.
+        asked: the conditions with a subquery.
     """
 
     planner: Planner
@@ -56,6 +60,7 @@ class FromClause:
     compile: Compile
     mapping: dict[str, exp.Expr] = field(default_factory=dict)
     read: list[exp.Expr] = field(default_factory=list)
+    asked: list[exp.Expr] = field(default_factory=list)
 
 
 def begin(planner: Planner, select: exp.Select, environment: Environment, compile_: Compile) -> FromClause:
@@ -86,7 +91,7 @@ def _resolve(
 ) -> tuple[str, Node | None]:
     """A FROM item's alias and node; no node for what makes rows of a row, which stays where it is."""
     alias = item.args.get("alias")
-    if index and is_per_row(item):
+    if index and (is_per_row(item) or is_lateral(item)):
         return item.alias, None
     if is_function(item) or isinstance(item, exp.Unnest):
         return item.alias_or_name or f"_from{index}", constant(planner, f"SELECT * FROM {text(item)}")
@@ -132,7 +137,8 @@ def build(clause: FromClause) -> tuple[Node, list[exp.Expr]]:
 
     `clause.mapping` then tells what became of each column.
     """
-    where = conjuncts(clause.select.args.get("where"))
+    where = [*conjuncts(clause.select.args.get("where")), *_asked_in_inner_joins(clause)]
+    clause.asked = [part for part in where if has_subquery(part)]
     plain = [part for part in where if not has_subquery(part)]
     node, waiting = _single(clause, plain) if len(clause.sources) == 1 else _join_all(clause, plain)
     waiting = [substitute(part, clause.mapping) for part in waiting]
@@ -143,6 +149,21 @@ def build(clause: FromClause) -> tuple[Node, list[exp.Expr]]:
         _follow(clause, node)
         waiting = []
     return node, waiting
+
+
+def _asked_in_inner_joins(clause: FromClause) -> list[exp.Expr]:
+    """Takes conditions with a subquery out of ON where they may as well stand in WHERE."""
+    if any(_kind(found).word != "INNER" or _kind(found).asof for found in clause.joins):
+        return []
+    taken: list[exp.Expr] = []
+    for found in clause.joins:
+        parts = conjuncts(found.args.get("on"))
+        asked = [part for part in parts if has_subquery(part)]
+        if asked:
+            rest = [part.copy() for part in parts if part not in asked]
+            found.set("on", exp.and_(*rest, dialect="duckdb") if rest else None)
+            taken += asked
+    return taken
 
 
 def _follow(clause: FromClause, node: Node) -> None:
@@ -192,10 +213,9 @@ def _after_joins(clause: FromClause) -> list[exp.Expr]:
     """The parts of the SELECT that are computed over the joined rows, whatever the joins leave over."""
     parts = [clause.select.args[name] for name in clause.select.args if name not in ("from_", "joins", "where")]
     flat = [part for found in parts for part in (found if isinstance(found, list) else [found])]
-    subqueries = [part for part in conjuncts(clause.select.args.get("where")) if has_subquery(part)]
     joined = zip(list(clause.sources.values())[1:], clause.joins, strict=True)
     unnested = [found.this for node, found in joined if node is None]
-    return [part for part in [*flat, *subqueries, *unnested] if isinstance(part, exp.Expr)]
+    return [part for part in [*flat, *clause.asked, *unnested] if isinstance(part, exp.Expr)]
 
 
 def _own_part(alias: str, kind: JoinKind, on: list[exp.Expr]) -> list[exp.Expr]:
@@ -239,6 +259,8 @@ def _nullable(index: int, kinds: Sequence[JoinKind]) -> bool:
 
 
 def _join_one(clause: FromClause, node: Node, seen: set[str], one: OneJoin) -> Node:
+    if is_lateral(one.found.this):
+        return _lateral(clause, node, one)
     if clause.sources[one.alias] is None:
         return _unnest(clause, node, one.found, one.kind, [*one.on, *one.pushed])
     right = _prepare(clause, one.alias, one.pushed)
@@ -253,6 +275,26 @@ def _join_one(clause: FromClause, node: Node, seen: set[str], one: OneJoin) -> N
     joined = join(clause.planner, parts)
     clause.mapping = {key: column(joined.name, ref.name) for key, ref in mapping.items() if ref.name in joined.names}
     return joined
+
+
+def _lateral(clause: FromClause, node: Node, one: OneJoin) -> Node:
+    """`FROM t, LATERAL (SELECT ... FROM u WHERE u.a = t.a) AS x`."""
+    on = [part for part in [*one.on, *one.pushed] if text(part).upper() != "TRUE"]
+    if one.kind.word not in ("INNER", "LEFT") or (on and one.kind.word == "LEFT"):
+        raise CannotDecompose("a LATERAL subquery joined on a condition")
+    item = one.found.this
+    given = [identifier.name.lower() for identifier in item.args["alias"].args["columns"]]
+    names = [f"{one.alias}.{name}" for name in given]
+    scope = Scope(clause.planner, clause.environment, clause.compile)
+    query = cast(exp.Query, substitute(item.this, clause.mapping))
+    wider = lateral_rows(scope, node, query, names, padded=one.kind.word == "LEFT")
+    _follow(clause, wider)
+    shown = zip(given, names, strict=True)
+    clause.mapping |= {text(column(one.alias, short)): column(wider.name, name) for short, name in shown}
+    conditions = [substitute(part, clause.mapping) for part in on]
+    kept = clause.planner.linear(wider, [(column(wider.name, name), name) for name in wider.names], conditions)
+    _follow(clause, kept)
+    return kept
 
 
 def _unnest(clause: FromClause, node: Node, found: exp.Join, kind: JoinKind, on: list[exp.Expr]) -> Node:

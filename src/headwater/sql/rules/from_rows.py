@@ -17,6 +17,12 @@ def is_function(item: exp.Expr) -> bool:
     return not (isinstance(item.this, exp.Anonymous) and item.this.name.lower() in WINDOW_FUNCTIONS)
 
 
+def is_lateral(item: exp.Expr) -> bool:
+    """Whether it is a LATERAL subquery that reads tables."""
+    inner = item.this if isinstance(item, exp.Lateral) else None
+    return isinstance(inner, exp.Subquery) and not is_per_row(item)
+
+
 def is_per_row(item: exp.Expr) -> bool:
     """Whether an item after the first makes rows of each row before it, and of nothing else."""
     inner = item.this if isinstance(item, exp.Lateral) else item
@@ -35,7 +41,7 @@ def with_named_rows(planner: Planner, select: exp.Select, environment: Environme
     copy = select.copy()
     joins = copy.args.get("joins") or []
     for number, join in enumerate(joins):
-        if not is_per_row(join.this):
+        if not (is_per_row(join.this) or is_lateral(join.this)):
             continue
         _without_ordinality(join.this)
         alias = join.this.args.get("alias")

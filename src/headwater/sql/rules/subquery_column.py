@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import cast
 
 from sqlglot import exp
 
@@ -52,6 +53,8 @@ def _is_subquery(part: exp.Expr) -> bool:
         return part.args.get("query") is not None
     if isinstance(part, _COMPARISONS):
         return isinstance(part.expression, exp.Any | exp.All)
+    if isinstance(part, exp.Array):
+        return any(isinstance(item, exp.Query) and not isinstance(item, exp.Subquery) for item in part.expressions)
     return isinstance(part, exp.Exists | exp.Query | exp.Any | exp.All)
 
 
@@ -100,7 +103,14 @@ class Attaching:
         sought_in = membership(part)
         if sought_in is not None:
             return self._membership(sought_in)
-        query = part.unnest() if isinstance(part, exp.Subquery) else part
+        if isinstance(part, exp.NEQ) and isinstance(part.expression, exp.All):
+            return exp.Not(this=self._membership(exp.In(this=part.this.copy(), query=part.expression.this.copy())))
+        if isinstance(part, _COMPARISONS):
+            return self._quantified(part)
+        if isinstance(part, exp.Array):
+            found = self._scalar(_listed(part))
+            return exp.Coalesce(this=found, expressions=[exp.Array(expressions=[])])
+        query = part.unnest() if isinstance(part, exp.Subquery) else None
         if isinstance(query, exp.Query):
             return self._scalar(query)
         raise CannotDecompose(f"the subquery in {text(part)[:80]}")
@@ -138,14 +148,34 @@ class Attaching:
             f"CASE WHEN {text(mark)} THEN true WHEN {some} IS NULL THEN false WHEN {unknown} THEN NULL ELSE false END"
         )
 
+    def _quantified(self, part: exp.Expr) -> exp.Expr:
+        """`x > ALL (SELECT y)` and the like: only the greatest or least of the y matters, besides NULLs."""
+        every, word = isinstance(part.expression, exp.All), type(part)
+        if word not in (exp.LT, exp.LTE, exp.GT, exp.GTE):
+            raise CannotDecompose(f"the subquery in {text(part)[:80]}")
+        greatest = (word in (exp.GT, exp.GTE)) == every
+        inner = inner_of(self._scope, part.expression.this, counted=False)
+        if len(inner.values) != 1:
+            raise CannotDecompose("a comparison with a subquery of several columns")
+        y = text(inner.values[0])
+        calls = [f"{'max' if greatest else 'min'}({y})", f"CASE WHEN count(*) > 0 THEN count(*) <> count({y}) END"]
+        bound, nulls = self._looked_up(grouped(self._scope, inner, calls), always=not inner.pairs)
+        x, compared = text(part.this), text(word(this=part.this.copy(), expression=_parsed(bound)))
+        found = f"WHEN NOT ({compared}) THEN false" if every else f"WHEN ({compared}) THEN true"
+        otherwise = str(every).lower()
+        return _parsed(
+            f"CASE WHEN {nulls} IS NULL THEN {otherwise} {found} WHEN {nulls} OR ({x}) IS NULL THEN NULL "
+            f"ELSE {otherwise} END"
+        )
+
     def _scalar(self, query: exp.Query) -> exp.Expr:
         inner = inner_of(self._scope, query)
         if len(inner.values) != 1:
             raise CannotDecompose("a scalar subquery of several columns")
         if inner.aggregated:
             always = not inner.pairs and query.args.get("having") is None
-            (value,) = self._looked_up(inner, always=always)
-            return self._of_none(query, inner, value)
+            self._looked_up(inner, always=always)
+            return self.shown(query, inner, 0)
         if _first_alone(query):
             return _parsed(self._looked_up(inner, always=False)[0])
         found = grouped(self._scope, inner, [f"max({text(inner.values[0])})", "count(*)"])
@@ -157,11 +187,13 @@ class Attaching:
         self.join(JoinKind("INNER" if always else "LEFT"), inner)
         return [text(column(OUTER, value.name)) for value in inner.values]
 
-    def _of_none(self, query: exp.Query, inner: Inner, value: str) -> exp.Expr:
-        """The value of an aggregate, which of no rows at all may be something else than NULL, such as a count of 0."""
-        if not inner.pairs:
+    def shown(self, query: exp.Query, inner: Inner, at: int) -> exp.Expr:
+        """A value of a subquery that has been joined; that of an aggregate may be something else than NULL if there are
+        no rows, such as a count of 0."""
+        value = text(column(OUTER, inner.values[at].name))
+        if not inner.pairs or not inner.aggregated:
             return _parsed(value)
-        empty = self._over_nothing(query)
+        empty = self._over_nothing(query, at)
         if empty == "NULL":
             return _parsed(value)
         strict = [pair.right for pair in inner.pairs if not pair.null_safe]
@@ -170,9 +202,10 @@ class Attaching:
         key = text(column(OUTER, strict[0].name))
         return _parsed(f"CASE WHEN {key} IS NULL THEN {empty} ELSE {value} END")
 
-    def _over_nothing(self, query: exp.Query) -> str:
+    def _over_nothing(self, query: exp.Query, at: int) -> str:
         """What a correlated aggregate is over no rows, as a literal, by DuckDB, whose relations are empty here."""
-        body = query.copy()
+        body = cast(exp.Query, query.unnest().copy())
+        body.set("expressions", [body.expressions[at].copy()])
         where = [part for part in conjuncts(body.args.get("where")) if OUTER not in tables(part)]
         body.set("where", exp.Where(this=exp.and_(*where, dialect="duckdb")) if where else None)
         try:
@@ -185,6 +218,21 @@ class Attaching:
             return "NULL"
         literal = "'" + str(rows[0][0]).replace("'", "''") + "'"
         return f"CAST({literal} AS {rows[0][1]})"
+
+
+def _listed(part: exp.Array) -> exp.Select:
+    """`ARRAY(SELECT x ... ORDER BY y)` as the aggregate that makes the same list."""
+    query = part.expressions[0].copy()
+    plain = isinstance(query, exp.Select) and len(query.expressions) == 1 and not query.expressions[0].is_star
+    clauses = ("group", "having", "qualify", "limit", "offset", "distinct", "with_")
+    if not plain or any(query.args.get(clause) for clause in clauses):
+        raise CannotDecompose("ARRAY(SELECT ...) with more than WHERE and ORDER BY")
+    order = query.args.get("order")
+    call = f"list({text(query.expressions[0].unalias())}{text(order) if order is not None else ''})"
+    query.set("order", None)
+    query.set("expressions", [_parsed(call)])
+    found: exp.Select = query
+    return found
 
 
 def _first_alone(query: exp.Query) -> bool:

@@ -50,8 +50,8 @@ class Planner:
     def __init__(self, binder: Binder, options: Options) -> None:
         self.binder = binder
         self.emit = options.emit
-        self.append_only = options.append_only
         self.without = options.without
+        self.append_only = options.append_only if self.allows("append_only") else frozenset()
         self.aggregates = AggregateFinder(binder.functions("aggregate"))
         self.keys: dict[Node, tuple[str, ...]] = {}
         self._count = 0
@@ -157,9 +157,12 @@ class Planner:
         why: str,
         windows: Mapping[str, WindowColumn] | None = None,
         kind: str = "k",
+        output_keys: tuple[str, ...] | None = None,
     ) -> Recompute:
-        """A recompute whose SQL gives the key columns, called `internal(kind, i)`, besides others."""
-        output_keys = tuple(internal(kind, i) for i in range(len(keys[0]))) if keys else ()
+        """A recompute whose SQL gives the key columns, called `output_keys`, else `internal(kind, i)`, besides
+        others."""
+        if output_keys is None:
+            output_keys = tuple(internal(kind, i) for i in range(len(keys[0]))) if keys else ()
         title = f"recompute by key: {why}" if output_keys else f"recompute the whole: {why}"
         given = dict(windows or {})
         columns = self.describe(sql)

@@ -139,7 +139,7 @@ def recomputed(grouping: Grouping) -> Node | None:
     windows = carried_windows(old, grouping.keys)
     names = tuple(name for _, name in grouping.keys)
     sql = f"SELECT {', '.join(listed)} FROM {quote(source.name)}{by}"
-    return block.planner.gated(block.planner.recompute((source,), (names,), sql, why, windows))
+    return block.planner.gated(block.planner.recompute((source,), (names,), sql, why, windows, output_keys=names))
 
 
 def sessions(grouping: Grouping) -> Node | None:

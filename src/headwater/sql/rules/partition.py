@@ -194,6 +194,10 @@ def _recompute(block: Block, source: Node, keys: Sequence[tuple[exp.Expr, str]],
     return block.planner.gated(node)
 
 
+_OF_ROWS = frozenset({"row_number", "ntile", "lag", "lead", "first_value", "last_value", "nth_value", "fill"})
+"""Functions that tell rows of equal order apart; aggregates do not, unless their frame counts rows."""
+
+
 def _break_ties(call: exp.Expr, source: Node) -> exp.Expr:
     """Orders equal rows by all their columns where the function tells rows of equal order apart.
 
@@ -221,5 +225,4 @@ def _by_row(call: exp.Window) -> bool:
     spec = call.args.get("spec")
     if spec is not None:
         return str(spec.args.get("kind") or "").upper() == "ROWS"
-    function = _called(call)
-    return not isinstance(function, exp.Sum | exp.Avg | exp.Count | exp.Min | exp.Max)
+    return function_name(_called(call)) in _OF_ROWS

@@ -26,7 +26,9 @@ def written_out(planner: Planner, select: exp.Select, environment: Environment) 
     _open_parentheses(copy)
     for item in [copy.args["from_"].this, *(join.this for join in copy.args.get("joins") or [])]:
         _unpivoted(planner, item, environment)
+    _lists_of_queries(copy)
     _expand_columns(planner, copy, environment)
+    _name_rows(planner, copy, environment)
     return copy
 
 
@@ -212,6 +214,47 @@ def _per_column(
 
 def _chosen(node: exp.Expr, name: str) -> exp.Expr:
     return exp.column(name, quoted=True) if isinstance(node, exp.Columns) else node
+
+
+def _name_rows(planner: Planner, select: exp.Select, environment: Environment) -> None:
+    """`#2`, the second column of FROM, and `t` for a row of t as a struct."""
+    positions = list(select.find_all(exp.PositionalColumn))
+    plain = _aliases(select)
+    rows = [c for c in select.find_all(exp.Column) if not c.table and c.name.lower() in plain and not c.is_star]
+    if not positions and not rows:
+        return
+    names = _described(planner, _body(select)(exp.Star()), environment)
+    for position in positions:
+        position.replace(exp.column(names[int(position.name) - 1], quoted=True))
+    for row in rows:
+        if row.name.lower() in {name.lower() for name in names}:
+            continue
+        inner = exp.Column(this=exp.Star(), table=exp.to_identifier(row.name))
+        parts = [
+            exp.PropertyEQ(
+                this=exp.to_identifier(name, quoted=True), expression=exp.column(name, row.name, quoted=True)
+            )
+            for name in _described(planner, _body(select)(inner), environment)
+        ]
+        row.replace(exp.Struct(expressions=parts))
+
+
+def _lists_of_queries(select: exp.Select) -> None:
+    """`ARRAY(SELECT x FROM ... ORDER BY y)` as `coalesce((SELECT list(x ORDER BY y) FROM ...), [])`."""
+    for call in list(select.find_all(exp.Array)):
+        inner = call.expressions[0] if len(call.expressions) == 1 else None
+        if not isinstance(inner, exp.Query):
+            continue
+        ordered = inner.args.get("order") if isinstance(inner, exp.Select) else None
+        shaped = ("group", "having", "qualify", "limit", "offset", "distinct", "with_")
+        if not isinstance(inner, exp.Select) or any(inner.args.get(part) for part in shaped) or inner.find(exp.AggFunc):
+            raise CannotDecompose("ARRAY of a query that is more than rows in an order")
+        query = inner.copy()
+        value = query.expressions[0].unalias()
+        listed = exp.Order(this=value.copy(), expressions=ordered.expressions) if ordered is not None else value.copy()
+        query.set("expressions", [exp.ArrayAgg(this=listed)])
+        query.set("order", None)
+        call.replace(exp.Coalesce(this=exp.Subquery(this=query), expressions=[exp.Array(expressions=[])]))
 
 
 def _open_parentheses(select: exp.Select) -> None:

@@ -17,6 +17,9 @@ ORIGIN = "_origin"
 """On the direct path of an input, the row of the input's delta that a row stems from; not there while they are the
 same rows."""
 
+_FEW_ROWS = 1024
+"""So few rows are compared whole, without looking for what tells them apart first."""
+
 
 def weights(delta: pa.Table) -> Longs:
     """The weights as an array."""
@@ -80,6 +83,8 @@ def settled(delta: pa.Table | None) -> pa.Table | None:
     signs = weights(delta)
     if (signs > 0).all() or (signs < 0).all():
         return delta
+    if delta.num_rows <= _FEW_ROWS:
+        return concat([consolidate(delta)])
     suspect = _both_ways(delta, signs)
     if not suspect.any():
         return delta

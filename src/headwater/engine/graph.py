@@ -76,7 +76,7 @@ class Graph:
     def __init__(self, plan: Plan, crew: Crew) -> None:
         self._plan, self._crew = plan, crew
         self.nodes = plan.nodes()
-        self._places = places(self.nodes)
+        self._places = places(self.nodes, len(crew))
         self._stages = stages(self._places)
         self._direct = _direct_paths(self.nodes)
         inner = {source for node in self._direct for source in node.inputs}

@@ -8,7 +8,7 @@ between two stages rows change workers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -47,12 +47,14 @@ class Place:
     placed: Positions | None = None
 
 
-def places(nodes: Sequence[Node]) -> dict[Node, Place]:
-    """The place of every node, given inputs before their readers."""
+def places(nodes: Sequence[Node], workers: int) -> dict[Node, Place]:
+    """The place of every node, given inputs before their readers; one worker has everything where it is."""
     found: dict[Node, Place] = {}
     for node in nodes:
         found[node] = _place(node, found)
-    return found
+    if workers > 1:
+        return found
+    return {node: replace(place, stage=0, given=(None,) * len(node.inputs)) for node, place in found.items()}
 
 
 def stages(found: Mapping[Node, Place]) -> list[tuple[list[Node], list[Exchange]]]:

@@ -75,6 +75,12 @@ def localise(planner: Planner, expression: exp.Query, environment: Environment) 
     return copy, used
 
 
+def described(planner: Planner, query: exp.Query, environment: Environment) -> list[str]:
+    """The names of a query's columns."""
+    local, _ = localise(planner, query, environment)
+    return [column.name for column in planner.describe(text(local))]
+
+
 def _localise(planner: Planner, node: exp.Expr, environment: Environment, used: dict[str, Node]) -> None:
     visible = dict(environment)
     with_ = node.args.get("with_")

@@ -6,14 +6,15 @@ compared afterwards with those of the text as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 from sqlglot import exp
 
 from headwater.sql.expressions import CannotDecompose, text
 from headwater.sql.planner import Planner
-from headwater.sql.rules.source import Environment, localise
+from headwater.sql.rules.parentheses import open_parentheses
+from headwater.sql.rules.source import Environment, described, localise
 
 
 def written_out(planner: Planner, select: exp.Select, environment: Environment) -> exp.Select:
@@ -23,7 +24,7 @@ def written_out(planner: Planner, select: exp.Select, environment: Environment) 
         CannotDecompose: one of them is of a form that has no rule.
     """
     copy = select.copy()
-    _open_parentheses(copy)
+    open_parentheses(planner, copy, environment)
     for item in [copy.args["from_"].this, *(join.this for join in copy.args.get("joins") or [])]:
         _unpivoted(planner, item, environment)
     _lists_of_queries(copy)
@@ -58,11 +59,6 @@ def _rewritten(planner: Planner, source: exp.Expr, pivot: exp.Pivot, environment
     if pivot.args.get("unpivot"):
         return _unpivot(planner, source, pivot, environment)
     return _pivot(planner, source, pivot, environment)
-
-
-def _described(planner: Planner, query: exp.Query, environment: Environment) -> list[str]:
-    local, _ = localise(planner, query, environment)
-    return [column.name for column in planner.describe(text(local))]
 
 
 def _from(source: exp.Expr, *expressions: exp.Expr) -> exp.Select:
@@ -106,7 +102,7 @@ def _pivot_names(planner: Planner, source: exp.Expr, pivot: exp.Pivot, environme
         item.set("pivots", [pivot.copy()])
     else:
         item = exp.Subquery(this=pivot.copy())
-    return _described(planner, exp.Select(expressions=[exp.Star()], from_=exp.From(this=item)), environment)
+    return described(planner, exp.Select(expressions=[exp.Star()], from_=exp.From(this=item)), environment)
 
 
 def _rest(
@@ -114,7 +110,7 @@ def _rest(
 ) -> list[exp.Expr]:  # fmt: skip
     """The columns of a relation that expressions do not name."""
     named = {found.name.lower() for e in used for found in e.find_all(exp.Column, exp.Identifier)}
-    names = _described(planner, _from(source, exp.Star()), environment)
+    names = described(planner, _from(source, exp.Star()), environment)
     return [exp.column(name, quoted=True) for name in names if name.lower() not in named]
 
 
@@ -146,7 +142,7 @@ def _listed(planner: Planner, source: exp.Expr, part: exp.Expr, environment: Env
     if isinstance(part, exp.Column) and not part.is_star:
         return [exp.column(part.name, quoted=True)]
     if isinstance(part, exp.Columns | exp.Star):
-        return [exp.column(n, quoted=True) for n in _described(planner, _from(source, part.copy()), environment)]
+        return [exp.column(n, quoted=True) for n in described(planner, _from(source, part.copy()), environment)]
     raise CannotDecompose(f"{text(part)} in UNPIVOT")
 
 
@@ -180,12 +176,12 @@ def _expanded(
     if item.find(exp.Columns):
         return _per_column(planner, item, body, environment)
     if isinstance(plain, exp.Column) and plain.is_star and plain.table.lower() not in _aliases(body(plain)):
-        names = _described(planner, body(plain), environment)
+        names = described(planner, body(plain), environment)
         return [_field(exp.column(plain.table, plain.args.get("db")), name) for name in names]
     if isinstance(plain, exp.Explode) and not plain.expressions:
         columns = planner.describe(text(localise(planner, body(plain.this), environment)[0]))
         if len(columns) == 1 and columns[0].type.startswith("STRUCT(") and not columns[0].type.endswith("]"):
-            return [_field(plain.this, name) for name in _described(planner, body(plain), environment)]
+            return [_field(plain.this, name) for name in described(planner, body(plain), environment)]
     return [item]
 
 
@@ -206,7 +202,7 @@ def _per_column(
     found = list(item.find_all(exp.Columns))
     if len({text(call) for call in found}) > 1:
         raise CannotDecompose("several COLUMNS(...) in one expression")
-    names = _described(planner, body(found[0]), environment)
+    names = described(planner, body(found[0]), environment)
     if len({name.lower() for name in names}) < len(names):
         raise CannotDecompose("COLUMNS(...) over columns of one name")
     return [item.copy().transform(_chosen, name) for name in names]
@@ -223,7 +219,7 @@ def _name_rows(planner: Planner, select: exp.Select, environment: Environment) -
     rows = [c for c in select.find_all(exp.Column) if not c.table and c.name.lower() in plain and not c.is_star]
     if not positions and not rows:
         return
-    names = _described(planner, _body(select)(exp.Star()), environment)
+    names = described(planner, _body(select)(exp.Star()), environment)
     for position in positions:
         position.replace(exp.column(names[int(position.name) - 1], quoted=True))
     for row in rows:
@@ -234,7 +230,7 @@ def _name_rows(planner: Planner, select: exp.Select, environment: Environment) -
             exp.PropertyEQ(
                 this=exp.to_identifier(name, quoted=True), expression=exp.column(name, row.name, quoted=True)
             )
-            for name in _described(planner, _body(select)(inner), environment)
+            for name in described(planner, _body(select)(inner), environment)
         ]
         row.replace(exp.Struct(expressions=parts))
 
@@ -255,47 +251,3 @@ def _lists_of_queries(select: exp.Select) -> None:
         query.set("expressions", [exp.ArrayAgg(this=listed)])
         query.set("order", None)
         call.replace(exp.Coalesce(this=exp.Subquery(this=query), expressions=[exp.Array(expressions=[])]))
-
-
-def _open_parentheses(select: exp.Select) -> None:
-    """`(a JOIN b)` first in FROM, or among inner joins, without its parentheses."""
-    first = select.args["from_"].this
-    joins = list(select.args.get("joins") or [])
-    inner = _joined(first)
-    if inner is not None:
-        table, more = inner
-        select.args["from_"].set("this", table)
-        joins = [*more, *joins]
-    opened = [part for join in joins for part in _opened(join)]
-    if opened or joins:
-        select.set("joins", opened)
-    if inner is not None or len(opened) > len(joins):
-        _open_parentheses(select)
-
-
-def _joined(item: exp.Expr) -> tuple[exp.Expr, list[exp.Join]] | None:
-    """What stands in the parentheses around a join; None if these are none."""
-    table = item.this if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table) else None
-    if table is None or item.args.get("alias") or item.args.get("pivots"):
-        return None
-    table = table.copy()
-    return table, [join.copy() for join in table.args.pop("joins", None) or []]
-
-
-def _opened(join: exp.Join) -> Iterator[exp.Join]:
-    inner = _joined(join.this)
-    if inner is None:
-        yield join.copy()
-        return
-    table, more = inner
-    if any(
-        j.side or j.method or j.args.get("using") or j.kind.upper() not in ("", "INNER", "CROSS") for j in (join, *more)
-    ):
-        raise CannotDecompose("an outer join with a join in parentheses")
-    yield exp.Join(this=table)
-    on = join.args.get("on")
-    yield from more[:-1]
-    last = more[-1] if more else None
-    if last is not None:
-        both = [part.copy() for part in (last.args.get("on"), on) if part is not None]
-        yield exp.Join(this=last.this, on=exp.and_(*both, dialect="duckdb") if both else None)

@@ -79,7 +79,7 @@ class Function:
         """The body, its failures told with their place."""
         try:
             result = self.body(*columns)
-        except Exception as error:  # Whatever it raises is the user's to read, in the rejects.
+        except Exception as error:
             raise ValueError(f"{self.name} ({self._line(error)}): {type(error).__name__}: {error}") from error
         if not isinstance(result, pa.Array | pa.ChunkedArray):
             raise TypeError(f"{self.name} ({self.place}) returned {type(result).__name__}, not an Arrow array")

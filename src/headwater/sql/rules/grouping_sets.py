@@ -70,7 +70,7 @@ def union_of_sets(
     for chosen in block.sets or []:
         own = [(key, name) for key, name in keys if text(key) in {text(part) for part in chosen}]
         # Over no keys there is one row, whatever is asked of it.
-        asked = plain if plain or own else [exp.Count(this=exp.Star(), big_int=True)]
+        asked: list[exp.Expr] = plain if plain or own else [exp.Count(this=exp.Star(), big_int=True)]
         node = group(replace(block, filters=list(block.filters), sets=None), own, asked)
         names = {name for _, name in own}
         selected: Keys = [(column(node.name, name) if name in names else _null(types[name]), name) for _, name in keys]

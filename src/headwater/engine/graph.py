@@ -55,8 +55,9 @@ class Travel:
             self._sent[sender][exchange] = split(delta, exchange.by, len(self.changes))
 
     def received(self, receiver: int, exchange: Exchange) -> pa.Table | None:
-        """What all have sent to a worker."""
-        return concat(sent[exchange][receiver] for sent in self._sent if exchange in sent)
+        """What all have sent to a worker, in one piece: operators look rows up in it."""
+        found = concat(sent[exchange][receiver] for sent in self._sent if exchange in sent)
+        return None if found is None else found.combine_chunks()
 
     def waiting(self, nodes: Iterable[Node], places: Mapping[Node, Place]) -> int:
         """How many rows there are for a stage to begin with."""

@@ -19,7 +19,8 @@ def _write(node: Node, graph: Graph, depth: int, seen: set[Node], lines: list[st
     keeps = f"  [keeps {kept}]" if kept and node not in seen else ""
     again = " (as above)" if node in seen and node.inputs else ""
     detail = _detail(node)
-    lines.append(f"{'  ' * depth}{node.name} {node.title}{f': {detail}' if detail else ''}{again}{keeps}")
+    fast = f"  [fast path {node.fast}]" if node.fast else ""
+    lines.append(f"{'  ' * depth}{node.name} {node.title}{f': {detail}' if detail else ''}{again}{fast}{keeps}")
     if node in seen:
         return
     seen.add(node)

@@ -13,6 +13,7 @@ from headwater.sql.fuse import fused
 from headwater.sql.plan import Node, Plan, Recompute
 from headwater.sql.planner import Planner
 from headwater.sql.prune import pruned
+from headwater.sql.row_test import tested
 from headwater.sql.rules.aggregate import aggregate
 from headwater.sql.rules.finish import finish
 from headwater.sql.rules.from_clause import begin, block_of, build
@@ -40,7 +41,8 @@ def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options
     root = planner.linear(inner, [(column(inner.name, old), new) for old, new in zip(inner.names, names, strict=True)])
     renamed_to = dict(zip(inner.names, names, strict=True))
     root = bound_ranks(root, Plan(root).nodes())
-    return fused(pruned(Plan(root, tuple(renamed_to[name] for name in planner.keys.get(inner, ())))))
+    plan = fused(pruned(Plan(root, tuple(renamed_to[name] for name in planner.keys.get(inner, ())))))
+    return tested(plan) if planner.allows("plain_filters") else plan
 
 
 def compile_query(planner: Planner, query: exp.Query, environment: Environment) -> Node:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 
 from headwater.change import WEIGHT
-from headwater.engine.delta import ORIGIN, absolute, numbered, with_origin
+from headwater.engine.delta import ORIGIN, absolute, mask, numbered, with_origin
 from headwater.engine.evaluation import Evaluator, probe_of
 from headwater.engine.operator import Stateless
+from headwater.engine.row_test import passes
 from headwater.engine.worker import Worker
 from headwater.sql.bind import quote
-from headwater.sql.plan import Linear, Node, Windowed
+from headwater.sql.plan import Linear, Node, RowTest, Windowed
 
 _POSITION = "_position in the delta"
 """The number of a row, shown to DuckDB beside the row; no column of a stream is called like that."""
@@ -35,6 +36,7 @@ class LinearOperator(Stateless):
     def __init__(self, node: Linear, worker: Worker, direct: str) -> None:
         self._node, self._ledger, self._direct = node, worker.ledger, direct
         self._passed = _passed(node)
+        self._read = node.inputs[0].names if len(self._passed) < len(node.select) else [*{*self._passed.values()}]
         self._evaluator = Evaluator(worker.session, worker.ledger, node.inputs[0], direct, node.name, _probe(node))
         self._one_by_one = not any(one.multiplies for one in _path(node))
         self._sql = _sql(node, [] if node.multiplies else list(self._passed), direct)
@@ -67,6 +69,8 @@ class LinearOperator(Stateless):
 
     def _filtered(self, delta: pa.Table) -> pa.Table:
         """The rows for which the condition holds."""
+        if self._node.test is not None:
+            return self._tested(self._node.test, delta)
         found = self._evaluator.run(self._sql, numbered(delta, _POSITION))
         positions = found.column(_POSITION)
         if found.num_rows == delta.num_rows:
@@ -74,6 +78,15 @@ class LinearOperator(Stateless):
         source = with_origin(delta) if self._direct else delta
         wanted = dict.fromkeys([*self._passed.values(), *_carried(source)])
         return self._assembled(source.select(list(wanted)).take(positions), found, source)
+
+    def _tested(self, test: RowTest, delta: pa.Table) -> pa.Table:
+        """The rows that pass a test, and only then what is computed of them."""
+        kept = passes(test, delta)
+        if not kept.all():
+            source = with_origin(delta) if self._direct else delta
+            delta = mask(source.select([*self._read, *_carried(source)]), kept)
+        found = self._projected(delta) if delta.num_rows else None
+        return delta.slice(0, 0) if found is None else found
 
     def _projected(self, delta: pa.Table) -> pa.Table | None:
         """Every row, as far as it does not fail."""
@@ -112,9 +125,9 @@ def _sql(node: Linear, passed: list[str], direct: str) -> str:
     listed = [f"{expression} AS {quote(name)}" for expression, name in node.select if name not in passed]
     if node.multiplies:
         listed += [f"{quote(source.name)}.{name}" for name in ([WEIGHT, ORIGIN] if direct else [WEIGHT])]
-    elif node.where:
+    elif node.where and node.test is None:
         listed.append(f"{quote(source.name)}.{quote(_POSITION)}")
-    where = f" WHERE {node.where}" if node.where else ""
+    where = f" WHERE {node.where}" if node.where and node.test is None else ""
     return f"SELECT {', '.join(listed)} FROM {quote(source.name)}{node.lateral}{where}"
 
 

@@ -1,0 +1,117 @@
+"""Which filters need no SQL: integers and texts compared with literals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import sqlglot
+from sqlglot import exp
+
+from headwater.sql.parse import DIALECT
+from headwater.sql.plan import Linear, Node, Plan, RowTest
+
+_WORDS: dict[type[exp.Expr], str] = {
+    exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
+}  # fmt: skip
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_INTEGER = re.compile(r"(TINY|SMALL|BIG)INT|INTEGER|U(TINY|SMALL)INT|UINTEGER")
+_MOST = 1 << 63
+"""What does not fit 64 bits with a sign is left to SQL."""
+
+
+@dataclass(frozen=True)
+class _Operand:
+    """A column, or the remainder of one by a literal."""
+
+    column: str
+    modulus: int = 0
+
+
+def tested(plan: Plan) -> Plan:
+    """The plan whose filters say how they are evaluated without SQL, where they can be."""
+    made: dict[Node, Node] = {}
+    for node in plan.nodes():
+        inputs = tuple(made[source] for source in node.inputs)
+        test = _test_of(node) if isinstance(node, Linear) else None
+        if isinstance(node, Linear) and test is not None:
+            made[node] = replace(node, inputs=inputs, test=test, fast="plain_filters")
+        else:
+            made[node] = node if inputs == node.inputs else replace(node, inputs=inputs)
+    return Plan(made[plan.root], plan.key)
+
+
+def _test_of(node: Linear) -> RowTest | None:
+    if not node.where or node.multiplies:
+        return None
+    types = {column.name: column.type for column in node.inputs[0].columns}
+    return _test(sqlglot.parse_one(node.where, read=DIALECT), types)
+
+
+def _test(part: exp.Expr, types: Mapping[str, str]) -> RowTest | None:
+    if isinstance(part, exp.Paren):
+        return _test(part.this, types)
+    if isinstance(part, exp.And | exp.Or):
+        word = "and" if isinstance(part, exp.And) else "or"
+        return _joined(word, [_test(side, types) for side in (part.this, part.expression)])
+    if isinstance(part, exp.Between) and not part.args.get("symmetric"):
+        low, high = part.args["low"], part.args["high"]
+        ends = (exp.GTE(this=part.this, expression=low), exp.LTE(this=part.this, expression=high))
+        return _joined("and", [_test(end, types) for end in ends])
+    if isinstance(part, exp.In) and part.expressions and not part.args.get("query"):
+        return _compared("in", _operand(part.this, types), part.expressions, types)
+    word = _WORDS.get(type(part), "")
+    if not word:
+        return None
+    left, right = _operand(part.this, types), _operand(part.expression, types)
+    if left is None and right is not None:
+        return _compared(_MIRRORED.get(word, word), right, [part.this], types)
+    return _compared(word, left, [part.expression], types)
+
+
+def _joined(word: str, parts: Sequence[RowTest | None]) -> RowTest | None:
+    whole = tuple(part for part in parts if part is not None)
+    return RowTest(word, whole) if len(whole) == len(parts) else None
+
+
+def _compared(
+    word: str, operand: _Operand | None, literals: Sequence[exp.Expr], types: Mapping[str, str]
+) -> RowTest | None:
+    """A comparison; texts only for equality, since that is the same for any collation."""
+    if operand is None:
+        return None
+    text = types[operand.column] == "VARCHAR"
+    if text and word not in ("=", "<>", "in"):
+        return None
+    values = tuple(map(partial(_literal, text=text), literals))
+    known = tuple(value for value in values if value is not None)
+    return RowTest(word, (), operand.column, operand.modulus, known) if len(known) == len(values) else None
+
+
+def _operand(side: exp.Expr, types: Mapping[str, str]) -> _Operand | None:
+    if isinstance(side, exp.Paren):
+        return _operand(side.this, types)
+    if isinstance(side, exp.Column):
+        kind = types.get(side.name, "")
+        return _Operand(side.name) if kind == "VARCHAR" or _INTEGER.fullmatch(kind) else None
+    if isinstance(side, exp.Mod) and isinstance(side.this, exp.Column):
+        modulus = _literal(side.expression, text=False)
+        if isinstance(modulus, int) and modulus > 0 and _INTEGER.fullmatch(types.get(side.this.name, "")):
+            return _Operand(side.this.name, modulus)
+    return None
+
+
+def _literal(side: exp.Expr, *, text: bool) -> int | str | None:
+    """The value of a literal of the wanted kind, None for anything else."""
+    if isinstance(side, exp.Paren):
+        return _literal(side.this, text=text)
+    if isinstance(side, exp.Neg) and not text:
+        value = _literal(side.this, text=False)
+        return -value if isinstance(value, int) else None
+    if not isinstance(side, exp.Literal) or side.is_string != text:
+        return None
+    if text:
+        return str(side.this)
+    return int(side.this) if re.fullmatch(r"\d+", side.this) and int(side.this) < _MOST else None

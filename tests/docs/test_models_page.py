@@ -16,6 +16,8 @@ from headwater.project.mistakes import Mistakes
 from headwater.project.settings import ModelSettings
 from headwater.project.validation import validate
 from headwater.sql.check import check
+from headwater.sql.fast_paths import Options
+from headwater.sql.functions import Function
 
 PAGE = blocks(DOCS / "models.md")
 AMOUNT, TIME = pa.decimal128(10, 2), pa.timestamp("us", "UTC")
@@ -26,6 +28,18 @@ INPUTS = {
     "customers": pa.schema([("id", pa.int32()), ("name", pa.string()), ("city", pa.string())]),
     "payments": pa.schema([("id", pa.int32()), ("order_id", pa.int32()), ("amount", AMOUNT), ("paid_at", TIME)]),
 }
+
+
+def functions() -> list[Function]:
+    """What the page's Python defines."""
+    found: dict[str, object] = {}
+    for block in PAGE:
+        if block.language == "python":
+            exec(compile(block.text, "models.md", "exec"), found)
+    return [value for value in found.values() if isinstance(value, Function)]
+
+
+FUNCTIONS = functions()
 
 
 def place(block: Block) -> str:
@@ -47,8 +61,15 @@ def parts(block: Block) -> tuple[ModelSettings, str]:
 def view(block: Block) -> View:
     settings, sql = parts(block)
     return View(
-        sql, INPUTS, key=settings.key, emit=settings.emit, lateness=settings.lateness, late=settings.late, name="model",
+        sql,
+        INPUTS,
+        key=settings.key,
+        emit=settings.emit,
+        lateness=settings.lateness,
+        late=settings.late,
+        name="model",
         recompute=settings.recompute,
+        functions=FUNCTIONS,
     )
 
 
@@ -66,6 +87,16 @@ def test_models_that_are_refused(block: Block) -> None:
     assert [mistake.message for mistake in said if block.note.removeprefix("refused: ") in mistake.message]
 
 
+@pytest.mark.parametrize("block", [b for b in PAGE if b.note.startswith("last resort:")], ids=place)
+def test_models_that_are_computed_again_at_every_change(block: Block) -> None:
+    plan = check(block.text, INPUTS).plan
+    assert plan is not None
+    (node,) = plan.last_resorts()
+    assert block.note.removeprefix("last resort: ") in node.why
+    (mistake,) = check(block.text, INPUTS, options=Options(recompute="refused")).mistakes
+    assert "recompute: allowed" in mistake.hint
+
+
 @pytest.mark.parametrize("at", [i for i, b in enumerate(PAGE) if b.note == "explain"], ids=lambda at: place(PAGE[at]))
 def test_explanations(at: int) -> None:
     assert view(PAGE[at - 1]).explain() == PAGE[at].text.rstrip("\n")
@@ -79,5 +110,6 @@ def test_settings_are_valid(block: Block, tmp_path: Path) -> None:
 
 def test_the_page_has_something_of_each_kind() -> None:
     notes = {block.note.partition(":")[0] for block in PAGE}
-    assert {"", "refused", "explain"} <= notes
+    assert {"", "refused", "explain", "last resort"} <= notes
+    assert FUNCTIONS
     assert any(block.language == "yaml" for block in PAGE)

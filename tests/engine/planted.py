@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headwater.engine import row_test
 from headwater.engine.accumulators import best, distinct, float_bits, ordered, sums
 from headwater.engine.accumulators.floats import FloatSum
 from headwater.engine.accumulators.part import ALL, Batch
@@ -262,10 +263,10 @@ def _one_taken_back(right: Broken, flat: Any, width: int, slots: Any, rows: Any,
 
 
 class _Numpy:
-    """NumPy with another `mod`."""
+    """NumPy with other functions of some names."""
 
-    def __init__(self, mod: Broken) -> None:
-        self.mod = mod
+    def __init__(self, **others: Broken) -> None:
+        vars(self).update(others)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
@@ -273,13 +274,27 @@ class _Numpy:
 
 def _mod_bug(what: str, mod: Broken) -> Bug:
     return Bug("even_windows", what, "time_window/early",
-               lambda patch: patch.setattr(windowed, "np", _Numpy(mod)))  # fmt: skip
+               lambda patch: patch.setattr(windowed, "np", _Numpy(mod=mod)))  # fmt: skip
 
 
 BUGS += [
     _mod_bug("before 1970 windows begin after their rows", np.fmod),
     _mod_bug("a row on a boundary is in the window before", lambda times, step: np.mod(times - 1, step) + 1),
 ]
+
+
+@_bug("plain_filters", "NULL differs from a text", "linear/plain_filters", row_test, "_texts")
+def _null_differs(right: Broken, test: Any, column: Any) -> Any:
+    found = right(test, column)
+    return found | column.is_null().to_numpy() if test.word == "<>" else found
+
+
+BUGS += [
+    Bug("plain_filters", "remainders are never negative", "linear/plain_filters",
+        lambda patch: patch.setattr(row_test, "np", _Numpy(fmod=np.mod))),
+    Bug("plain_filters", "<= is taken for <", "linear/plain_filters",
+        lambda patch: patch.setitem(row_test._COMPARE, "<=", np.less)),
+]  # fmt: skip
 
 
 def _count_bug(word: str, what: str, condition: str, times: str) -> Bug:

@@ -283,12 +283,6 @@ BUGS += [
 ]
 
 
-@_bug("plain_filters", "NULL differs from a text", "linear/plain_filters", row_test, "_texts")
-def _null_differs(right: Broken, test: Any, column: Any) -> Any:
-    found = right(test, column)
-    return found | column.is_null().to_numpy() if test.word == "<>" else found
-
-
 BUGS += [
     Bug("plain_filters", "remainders are never negative", "linear/plain_filters",
         lambda patch: patch.setattr(row_test, "np", _Numpy(fmod=np.mod))),

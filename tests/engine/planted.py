@@ -16,7 +16,7 @@ from headwater.engine import row_test
 from headwater.engine.accumulators import best, distinct, float_bits, ordered, sums
 from headwater.engine.accumulators.floats import FloatSum
 from headwater.engine.accumulators.part import ALL, Batch
-from headwater.engine.operators import aggregate, session_kernels, windowed
+from headwater.engine.operators import aggregate, session_kernels, texts, windowed
 from headwater.engine.operators.join import JoinOperator
 from headwater.engine.operators.join_counts import MatchCounts
 from headwater.engine.operators.join_order import SideOrder
@@ -289,6 +289,15 @@ BUGS += [
     Bug("plain_filters", "<= is taken for <", "linear/plain_filters",
         lambda patch: patch.setitem(row_test._COMPARE, "<=", np.less)),
 ]  # fmt: skip
+
+
+def _texts_without_null(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(texts, "_FEW", 0)
+    patch.setattr(texts, "_PAYS", 0)
+    patch.setattr(texts, "_encoded", lambda column: column.combine_chunks().dictionary_encode())
+
+
+BUGS += [Bug("distinct_texts", "NULL is no text", "linear/distinct_texts", _texts_without_null)]
 
 
 def _count_bug(word: str, what: str, condition: str, times: str) -> Bug:

@@ -21,6 +21,7 @@ from headwater.engine.operators.recompute import RecomputeOperator
 from headwater.engine.operators.session import SessionOperator
 from headwater.engine.operators.session_aggregate import SessionAggregateOperator
 from headwater.engine.operators.stamped import StampedOperator
+from headwater.engine.operators.texts import TextsOperator
 from headwater.engine.operators.top import TopOperator
 from headwater.engine.operators.union import UnionOperator
 from headwater.engine.operators.windowed import WindowedOperator
@@ -93,6 +94,8 @@ class Graph:
     def _operator(self, node: Node, worker: Worker) -> Operator:
         direct = self._direct.get(node, "")
         match node:
+            case Linear(texts=texts) if texts:
+                return TextsOperator(node, worker, direct)
             case Linear():
                 return LinearOperator(node, worker, direct)
             case Windowed():

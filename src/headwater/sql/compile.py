@@ -24,6 +24,7 @@ from headwater.sql.rules.source import Environment, constant, localise, renamed
 from headwater.sql.rules.spelling import pivot_of, written_out
 from headwater.sql.rules.subquery_block import Lifted
 from headwater.sql.rules.subquery_inner import Scope
+from headwater.sql.texts import by_distinct_text
 
 
 def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options: Options) -> Plan:
@@ -42,6 +43,8 @@ def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options
     renamed_to = dict(zip(inner.names, names, strict=True))
     root = bound_ranks(root, Plan(root).nodes())
     plan = fused(pruned(Plan(root, tuple(renamed_to[name] for name in planner.keys.get(inner, ())))))
+    if planner.allows("distinct_texts"):
+        plan = by_distinct_text(plan, binder)
     return tested(plan) if planner.allows("plain_filters") else plan
 
 

@@ -22,6 +22,7 @@ FAST_PATHS: Mapping[str, str] = {
     "join_pairs": "join by enumerating the pairs of the rows of each key",
     "session_entries": "SESSION and its GROUP BY over rows that only come, with one entry per session and no rows",
     "even_windows": "TUMBLE by arithmetic on the column of time, other columns passed on as they are",
+    "distinct_texts": "functions of one text computed once for each text of a batch, where texts repeat",
     "plain_filters": "integers and texts compared with literals without a query",
     "set_counts": "INTERSECT and EXCEPT by counting each row on both sides",
 }

@@ -147,6 +147,7 @@ class Linear(Node):
         lateral: further FROM items per row, such as `, unnest(n0."tags") AS t(tag)`; "" for none.
         multiplies: a row may give any number of rows.
         test: what `where` says, if that can be found out without SQL.
+        texts: so many of the last columns are functions of one text each, and the others are passed on.
     """
 
     select: tuple[tuple[str, str], ...] = ()
@@ -154,6 +155,7 @@ class Linear(Node):
     lateral: str = ""
     multiplies: bool = False
     test: RowTest | None = None
+    texts: int = 0
 
     def carries(self, side: int) -> tuple[tuple[str, str], ...]:
         return _passed(self.inputs[side], self.select)

@@ -6,7 +6,7 @@ without a copy where every row passes, gathered where a filter lets some go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -36,7 +36,7 @@ class LinearOperator(Stateless):
     def __init__(self, node: Linear, worker: Worker, direct: str) -> None:
         self._node, self._ledger, self._direct = node, worker.ledger, direct
         self._passed = _passed(node)
-        self._read = node.inputs[0].names if len(self._passed) < len(node.select) else [*{*self._passed.values()}]
+        self._read = _read(node, self._passed)
         self._evaluator = Evaluator(worker.session, worker.ledger, node.inputs[0], direct, node.name, _probe(node))
         self._one_by_one = not any(one.multiplies for one in _path(node))
         self._sql = _sql(node, [] if node.multiplies else list(self._passed), direct)
@@ -112,6 +112,13 @@ def _carried(delta: pa.Table) -> list[str]:
 def _passed(node: Linear) -> dict[str, str]:
     """The columns of the result that are the input's, by name, with the input's name."""
     return {output: name for name, output in node.carries(0)}
+
+
+def _read(node: Linear, passed: Mapping[str, str]) -> list[str]:
+    """The columns of the input that the result is made of."""
+    computed = " ".join(expression for expression, name in node.select if name not in passed)
+    wanted = set(passed.values())
+    return [name for name in node.inputs[0].names if name in wanted or quote(name) in computed]
 
 
 def _path(node: Node) -> list[Linear | Windowed]:

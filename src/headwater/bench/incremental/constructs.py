@@ -73,7 +73,7 @@ _FUNCTIONS = {
     "filter": "count(*) FILTER (WHERE region < 5) AS n, sum(amount) FILTER (WHERE region > 9) AS s",
     "count_distinct": "count(DISTINCT name) AS n",
     "sum_distinct": "sum(DISTINCT amount) AS n",
-    "arg_max": "arg_max(name, amount) AS best, arg_min(id, moment) AS first",
+    "arg_max": "arg_max(name, amount * 10000000 + id) AS best",
     "first_ordered": "first(name ORDER BY moment, id) AS first, last(name ORDER BY moment, id) AS last",
     "stddev": "stddev_samp(price) AS s, var_pop(price) AS v",
     "corr": "corr(price, amount) AS c",
@@ -156,6 +156,9 @@ def _aggregates() -> dict[str, str]:
     whole = {f"{name}_global": f"SELECT {_FUNCTIONS[name]} FROM facts" for name in _GLOBAL}
     return {**{f"{name}_by_key": sql for name, sql in per_key.items()}, **hot, **whole}
 
+
+LEFT_OPEN = {"mode_by_key", "mode_hot", "mode_global", "approx_count_distinct_by_key"}
+"""What DuckDB itself answers differently when the same rows come in another order."""
 
 CONSTRUCTS: dict[str, Construct] = {
     name: Construct(name, sql)

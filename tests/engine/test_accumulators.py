@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.engine.view import View
+from headwater.sql.prelude import connect
 
 FLOATS = pa.schema([("k", pa.int64()), ("x", pa.float64())])
 doubles = st.one_of(
@@ -78,6 +79,26 @@ def test_a_float_taken_back_leaves_nothing_behind() -> None:
     assert view.result().to_pylist() == [{"s": math.inf}]
     view.apply({"t": table([(0, math.inf), (0, 1e300), (0, 1.0)], [-1, -1, -1])})
     assert view.result().to_pylist() == [{"s": None}]
+
+
+def test_of_equals_the_first_that_came_stays() -> None:
+    schema = pa.schema([("k", pa.int64()), ("v", pa.int64()), ("s", pa.string())])
+    sql = (
+        "SELECT k, arg_max(s, v) AS a, arg_min(s, v) AS b, max_by(v, s[1]) AS c, any_value(s) AS d, first(s) AS e,"
+        " last(s) AS f, first(s) FILTER (WHERE v > 1) AS g FROM t GROUP BY k"
+    )
+    view = View(sql, {"t": schema}, append_only=["t"])
+    rng, oracle = np.random.default_rng(5), connect()
+    parts = []
+    for number in range(6):
+        values = [None if rng.random() < 0.2 else f"{rng.choice(list('abc'))}{number}.{i}" for i in range(40)]
+        columns = [pa.array(rng.integers(0, 5, 40)), pa.array(rng.integers(0, 4, 40)), pa.array(values, pa.string())]
+        parts.append(pa.Table.from_arrays(columns, schema=schema))
+        view.apply({"t": parts[-1]})
+        whole = pa.concat_tables(parts)
+        oracle.register("t", whole)
+        wanted = oracle.sql(f"{sql} ORDER BY k").to_arrow_table().to_pylist()
+        assert sorted(view.result().to_pylist(), key=lambda row: row["k"]) == wanted
 
 
 ROWS = pa.schema([("k", pa.int64()), ("v", pa.int64()), ("s", pa.string())])

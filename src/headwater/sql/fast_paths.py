@@ -13,6 +13,7 @@ FAST_PATHS: Mapping[str, str] = {
     "accumulators": "GROUP BY with accumulators per group in place of recomputing the group",
     "float_sums": "sum and avg of floats in exact arithmetic",
     "distinct": "DISTINCT aggregates by an index of the values of each group",
+    "moments": "variance, correlation, regression and the like from exact sums of products",
     "extremes": "min, max, arg_min and the like by the values of each group in order, or its best row alone",
     "quantiles": "median and quantiles by rank among the values of each group in order",
     "hop_panes": "HOP and GROUP BY with one look per key and window in place of one per row and window",

@@ -191,3 +191,38 @@ def rounded_all(homes: NDArray[np.uint64], words: Words, bins: NDArray[np.int64]
             out[row] = math.inf if plus else -math.inf
         else:
             out[row] = _rounded(total, 0, ALL_WORDS, _LEAST)
+
+
+@compiled(types.void(words_out, words_out, longs_in, types.int64[:, ::1], types.float64[::1], types.float64[::1]))
+def paired(
+    homes: Words, words: Words, which: Longs, bins: NDArray[np.int64], high: NDArray[np.float64],
+    low: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Sums as two doubles: the sum rounded, and what that leaves, rounded. Where the first is not finite, the second
+    is 0.
+
+    `homes` are the home bins of groups, `which` the row of `bins` that says where a group's others stand, -1 for none.
+    """
+    total, copy, part = np.empty(ALL_WORDS, np.uint64), np.empty(ALL_WORDS, np.uint64), np.empty(BIN_WORDS, np.uint64)
+    for row in range(len(which)):
+        total[:] = 0
+        part[:] = homes[row * BIN_WORDS : (row + 1) * BIN_WORDS]
+        _spread(part, 0, total, HOME)
+        special = 0.0
+        if which[row] >= 0:
+            at = bins[which[row]]
+            for number in range(BINS):
+                if at[number] >= 0:
+                    _spread(words, at[number] * BIN_WORDS, total, number)
+            special += math.nan if at[NAN] >= 0 else 0.0
+            special += math.inf if at[PLUS] >= 0 else 0.0
+            special -= math.inf if at[MINUS] >= 0 else 0.0
+        copy[:] = total
+        high[row] = special if special != 0.0 else _rounded(copy, 0, ALL_WORDS, _LEAST)
+        low[row] = 0.0
+        if math.isfinite(high[row]) and high[row] != 0.0:
+            bits = high[row : row + 1].view(np.int64)[0]
+            part[:] = 0
+            _add_to_bin(part, 0, bits, -1)
+            _spread(part, 0, total, _bin_of(bits))
+            low[row] = _rounded(total, 0, ALL_WORDS, _LEAST)

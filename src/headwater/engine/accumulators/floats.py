@@ -15,7 +15,7 @@ from headwater.engine.accumulators.float_bits import BIN_WORDS, CODES
 from headwater.engine.accumulators.part import Batch, Claim, KeysOf
 from headwater.engine.accumulators.records import Records, Taken
 from headwater.engine.state.memory import Memory
-from headwater.index.kernels import Longs
+from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import KeyIndex
 from headwater.sql.plan import Accumulator, Column
 
@@ -45,7 +45,10 @@ class FloatSum:
         return None
 
     def add(self, batch: Batch) -> None:
-        values, valid = longs_of(batch.values(self._argument)), batch.valid(self._argument)
+        self.add_values(batch, longs_of(batch.values(self._argument)), batch.valid(self._argument))
+
+    def add_values(self, batch: Batch, values: Longs, valid: Mask) -> None:
+        """Adds to the groups of a batch, for each row, the double with these bits."""
         others = np.empty(len(values), np.int64)
         at = (batch.words, self._records.width, self._offset)
         found = float_bits.add_home(*at, batch.places, values, valid, batch.weights, others)
@@ -82,6 +85,22 @@ class FloatSum:
             # Kahan's way, which DuckDB goes, makes NaN of infinities.
             sums[np.isinf(sums)] = np.nan
         return pa.array(sums, mask=counts <= 0)
+
+    def counts(self, taken: Taken) -> Longs:
+        """How many values there are in groups, given their records."""
+        return taken[:, self._offset]
+
+    def pairs(self, taken: Taken, slots: Longs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The sums of groups to twice a double's precision: rounded, and what that leaves."""
+        others = np.flatnonzero(taken[:, self._offset + 1])
+        which = np.full(len(slots), -1, np.int64)
+        which[others] = np.arange(len(others))
+        homes = np.array(taken[:, self._offset + 2 : self._offset + 2 + BIN_WORDS], order="C").view(np.uint64)
+        high, low = np.empty(len(slots), np.float64), np.empty(len(slots), np.float64)
+        bins, words = self._bins_of(slots[others]), self._bins.flat.view(np.uint64)
+        with np.errstate(over="ignore"):
+            float_bits.paired(homes.reshape(-1), words, which, bins, high, low)
+        return high, low
 
     def _sums_of_all(self, homes: NDArray[np.uint64], slots: Longs) -> NDArray[np.float64]:
         """The sums of groups that have other bins."""

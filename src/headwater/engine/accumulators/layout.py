@@ -11,6 +11,7 @@ from headwater.engine.accumulators.best import Best
 from headwater.engine.accumulators.counts import BitXor, Count, Rows, Truths
 from headwater.engine.accumulators.distinct import Distinct, Member
 from headwater.engine.accumulators.floats import FloatSum
+from headwater.engine.accumulators.moments import Moments
 from headwater.engine.accumulators.ordered import Ordered
 from headwater.engine.accumulators.part import Part, Showing
 from headwater.engine.accumulators.records import Records
@@ -18,7 +19,7 @@ from headwater.engine.accumulators.sums import ExactSum
 from headwater.engine.order_key import OrderKey, field_bits
 from headwater.engine.state.memory import Memory
 from headwater.engine.worker import Worker
-from headwater.sql.plan import Accumulator, Aggregate, Column, Node, Ordering
+from headwater.sql.plan import MOMENTS, Accumulator, Aggregate, Column, Node, Ordering
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class _Parts:
             return ("sum", call.argument)
         if call.kind in ("bool_and", "bool_or"):
             return ("truths", call.argument)
+        if call.kind in MOMENTS:
+            return ("moments", self._columns(call))
         if call.kind in _ORDERED and not self._is_best(call):
             return ("ordered", self._columns(call))
         return replace(call, output="", distinct="", where="" if call.distinct else call.where)
@@ -119,6 +122,8 @@ class _Parts:
         if call.kind in _SUMS:
             floats = pa.types.is_floating(self._types[call.argument])
             return FloatSum(call.argument, self._memory) if floats else ExactSum(call.argument)
+        if call.kind in MOMENTS:
+            return Moments(self._columns(call), self._memory)
         if call.kind in _ORDERED:
             if self._is_best(call):
                 return self._best(call)
@@ -133,7 +138,7 @@ class _Parts:
         raise TypeError(f"no part keeps {call.kind}")
 
     def _columns(self, call: Accumulator) -> tuple[str, ...]:
-        """What the entries of a call are ordered by."""
+        """What the entries of a call are ordered by, or what its products are of."""
         return (call.order, call.argument) if call.order else (call.argument,)
 
     def _best(self, call: Accumulator) -> Best:

@@ -10,7 +10,7 @@ from sqlglot import exp
 from headwater.sql.bind import quote
 from headwater.sql.expressions import function_name, internal, text
 from headwater.sql.parse import DIALECT
-from headwater.sql.plan import Accumulator, Node
+from headwater.sql.plan import MOMENTS, Accumulator, Node
 from headwater.sql.planner import Planner
 
 NARROW = frozenset({"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
@@ -232,6 +232,21 @@ def _quantile(calls: Accumulators, call: Call) -> Accumulator | None:
     return Accumulator(kind, calls.column(call.arguments[0], call.where), call.output, fraction=fraction)  # type: ignore[arg-type]
 
 
+_MOMENTS = {"variance": "var_samp", "stddev": "stddev_samp"} | {kind: kind for kind in MOMENTS}
+_OF_ONE = ("var_pop", "var_samp", "stddev_pop", "stddev_samp", "sem")
+
+
+def _moment(calls: Accumulators, call: Call) -> Accumulator | None:
+    """Variances, covariances, correlation and regression."""
+    kind = _MOMENTS.get(call.name)
+    if kind is None or call.distinct or not calls.allows("moments"):
+        return None
+    if len(call.arguments) != (1 if kind in _OF_ONE else 2):
+        return None
+    names = [calls.column(calls.typed(argument, "DOUBLE"), call.where) for argument in call.arguments]
+    return Accumulator(kind, names[-1], call.output, order=names[0] if len(names) > 1 else "")  # type: ignore[arg-type]
+
+
 def _fraction(arguments: tuple[exp.Expr, ...]) -> float | None:
     """A constant between 0 and 1."""
     if len(arguments) != 1 or not isinstance(arguments[0], exp.Literal) or arguments[0].is_string:
@@ -241,5 +256,5 @@ def _fraction(arguments: tuple[exp.Expr, ...]) -> float | None:
 
 
 CALL_RULES: tuple[Callable[[Accumulators, Call], Accumulator | None], ...] = (
-    _count, _sum, _truth, _bit_xor, _extreme, _quantile,
+    _count, _sum, _truth, _bit_xor, _extreme, _quantile, _moment,
 )  # fmt: skip

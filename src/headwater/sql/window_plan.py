@@ -18,13 +18,11 @@ class Session(Node):
         keys: columns that have sessions of their own.
         time: the column of event time.
         gap_us: longest time between two rows of a session, in microseconds.
-        function: the text of `headwater.sql.prelude` with `{stream}` left open, over rows without window columns.
     """
 
     keys: tuple[str, ...] = ()
     time: str = ""
     gap_us: int = 0
-    function: str = ""
 
     @property
     def appends(self) -> bool:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from headwater.engine.delta import expanded, settled, weighted
 from headwater.engine.group_files import GroupFiles
 from headwater.engine.operators import session_kernels as kernels
-from headwater.engine.operators.session import STRETCH, as_microseconds
+from headwater.engine.operators.session import STRETCH, as_microseconds, as_times, beside
 from headwater.engine.share import Share
 from headwater.engine.worker import Worker
 from headwater.index.kernels import Longs, Mask
@@ -92,10 +92,8 @@ class SessionAggregateOperator:
 
     def _link(self, new: pa.Table, slots: Longs) -> None:
         """Finds the neighbours of new stretches."""
-        at = new.schema.get_field_index(STRETCH)
         for by, word in ((-1, kernels.BEFORE), (1, kernels.AFTER)):
-            beside = new.set_column(at, STRETCH, pc.add(new.column(STRETCH), pa.scalar(by, pa.int64())))
-            kernels.link(self._flat, self._width, slots, self._index.find(beside), word)
+            kernels.link(self._flat, self._width, slots, self._index.find(beside(new, by)), word)
 
     def _reserve(self) -> None:
         slots = self._index.capacity
@@ -132,7 +130,7 @@ class SessionAggregateOperator:
         bounds = {self._node.start: records[:, kernels.FIRST]}
         bounds[self._node.end] = records[:, kernels.LAST] + self._node.gap_us
         types = {field.name: field.type for field in self._node.schema}
-        given |= {name: _as_times(us, types[name]) for name, us in bounds.items() if name}
+        given |= {name: as_times(us, types[name]) for name, us in bounds.items() if name}
         word = kernels.WIDTH
         for value in self._node.values:
             if value.kind == "rows":
@@ -202,11 +200,6 @@ def _as_longs(column: pa.ChunkedArray) -> Longs:
     filled = pc.fill_null(column.cast(pa.int64()), 0)
     array: Longs = filled.to_numpy()
     return array
-
-
-def _as_times(us: Longs, kind: pa.DataType) -> pa.Array:
-    exact = pa.array(np.ascontiguousarray(us)).cast(pa.timestamp("us", getattr(kind, "tz", None)))
-    return exact.cast(kind)
 
 
 def _shown_value(records: Longs, word: int, kind: int, type_: pa.DataType) -> pa.Array:

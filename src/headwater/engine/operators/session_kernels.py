@@ -229,3 +229,31 @@ def first_rows(slots: Longs, seen: Mask, firsts: Longs) -> int:
     for row in range(len(slots)):
         seen[slots[row]] = False
     return found
+
+
+@compiled(types.void(_longs, types.int64, _in, types.int64, _longs, _longs))
+def reach(flat: Longs, width: int, slots: Longs, gap: int, before: Longs, after: Longs) -> None:
+    """How many stretches before and after each one, without a hole, its session goes on."""
+    for i in range(len(slots)):
+        before[i] = after[i] = 0
+        at = slots[i]
+        while _joined(flat, width, at, BEFORE, gap) >= 0:
+            at = flat[at * width + BEFORE]
+            before[i] += 1
+        at = slots[i]
+        while _joined(flat, width, at, AFTER, gap) >= 0:
+            at = flat[at * width + AFTER]
+            after[i] += 1
+
+
+@compiled(types.void(_longs, types.int64, _in, _in))
+def bound(flat: Longs, width: int, slots: Longs, times: Longs) -> None:
+    """Makes stretches as narrow as their rows, all of which are given, and counts them."""
+    for row in range(len(slots)):
+        flat[slots[row] * width + ROWS] = 0
+    for row in range(len(slots)):
+        base, time = slots[row] * width, times[row]
+        first = flat[base + ROWS] == 0
+        flat[base + LOW] = time if first else min(flat[base + LOW], time)
+        flat[base + HIGH] = time if first else max(flat[base + HIGH], time)
+        flat[base + ROWS] += 1

@@ -12,7 +12,7 @@ from headwater.sql.expressions import CannotDecompose, column, function_name, in
 from headwater.sql.parse import WINDOW_FUNCTIONS
 from headwater.sql.plan import Even, Hop, Node, WindowColumn, Windowed
 from headwater.sql.planner import Planner
-from headwater.sql.prelude import ALONE, CUMULATE, HOP, HOP_LAST, PROCESSING_TIME, SESSION, TUMBLE
+from headwater.sql.prelude import ALONE, CUMULATE, HOP, HOP_LAST, PROCESSING_TIME, TUMBLE
 from headwater.sql.window_plan import Session, Stamped
 
 BOUNDS = ("window_start", "window_end")
@@ -99,10 +99,9 @@ def _session(planner: Planner, stream: Node, key: exp.Expr, time: exp.Expr, gap:
     given = {"stream": "{stream}", "time": text(column("s", name)), "gap": text(gap)}
     alone = _windowed(planner, stream, ALONE.format(**given), windows, f"time {name} and {text(gap)} more",
                       even=even_windows(planner, stream, name, "INTERVAL 1 MICROSECOND", text(gap)))  # fmt: skip
-    by = ", ".join(text(column("s", k)) for k in keys)
     node = Session(
         planner.name(), alone.columns, (alone,), f"session by {', '.join(keys)}, {name} of {text(gap)}", windows, True,
-        keys=keys, time=name, gap_us=gap_us, function=SESSION.format(key=by, **given),
+        keys=keys, time=name, gap_us=gap_us,
     )  # fmt: skip
     return planner.add(node)
 

@@ -62,7 +62,9 @@ def _narrowed(node: Node, wanted: set[str], inputs: tuple[Node, ...], filters: d
             windows = {name: window for name, window in node.windows.items() if name in kept}
             return replace(node, inputs=inputs, columns=_of(node, kept), select=select, windows=windows)
         case Windowed():
-            return replace(node, inputs=inputs, columns=_of(node, wanted | set(node.names[-2:])))
+            # A reject shows the row's time.
+            kept = wanted | _named([node.function], "s", inputs[0]) | set(node.names[-2:])
+            return replace(node, inputs=inputs, columns=_of(node, kept))
     return node if inputs == node.inputs else replace(node, inputs=inputs)
 
 

@@ -8,7 +8,11 @@ import pyarrow as pa
 from headwater.engine.delta import as_us
 from headwater.engine.session import Session
 from headwater.index.kernels import Longs, Mask
+from headwater.sql.bind import quote
 from headwater.sql.plan import Node
+
+_MICROSECONDS = (pa.timestamp("us"), pa.timestamp("us", "UTC"))
+"""Types whose values are what SQL's epoch_us says of them."""
 
 NEVER = np.iinfo(np.int64).max
 
@@ -24,11 +28,16 @@ class WindowEnds:
     def __init__(self, node: Node, closes: str, session: Session) -> None:
         self._node, self._closes, self._session = node, closes, session
         self._open: set[int] = set()
+        told = [c.name for c in node.columns if closes == f"epoch_us({quote(c.name)})" and c.arrow in _MICROSECONDS]
+        self._column = told[0] if told else ""
         self.closed_us: int | None = None
 
     def of(self, rows: pa.Table) -> Longs:
         """Each row's window end; `NEVER` for rows of no window."""
-        ends = as_us(self._session.evaluate(self._closes, self._node, rows))
+        if self._column:
+            ends = as_us(rows.column(self._column))
+        else:
+            ends = as_us(self._session.evaluate(self._closes, self._node, rows))
         return np.where(ends == np.iinfo(np.int64).min, NEVER, ends)
 
     def note(self, ends: Longs) -> None:

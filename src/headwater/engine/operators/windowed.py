@@ -93,7 +93,7 @@ class WindowedOperator(Stateless):
         if self._direct:
             self._count_late(timely, gone, gone_ends, closed_us)
         elif self._late == "reject":
-            rows, whys = gone.select([*self._node.inputs[0].names, WEIGHT]), ["late"] * gone.num_rows
+            rows, whys = gone.select([*self._node.names[:-2], WEIGHT]), ["late"] * gone.num_rows
             self._ledger.reject(self._node.name, rows, "late", whys, _messages(gone_ends, closed_us))
 
     def _timely_hop(self, placed: pa.Table, ends: Longs, closed_us: int, hop: Hop) -> pa.Table:

@@ -238,6 +238,10 @@ _OF_ONE = ("var_pop", "var_samp", "stddev_pop", "stddev_samp", "sem")
 
 def _moment(calls: Accumulators, call: Call) -> Accumulator | None:
     """Variances, covariances, correlation and regression."""
+    if call.name == "regr_count" and len(call.arguments) == 2 and not call.distinct:
+        known = [exp.Not(this=exp.Is(this=exp.paren(a.copy()), expression=exp.Null())) for a in call.arguments]
+        counted = exp.Case(ifs=[exp.If(this=exp.and_(*known, dialect=DIALECT), true=exp.true())])
+        return calls.placed("count", call, counted)
     kind = _MOMENTS.get(call.name)
     if kind is None or call.distinct or not calls.allows("moments"):
         return None

@@ -15,6 +15,7 @@ import pytest
 from headwater.engine import row_test
 from headwater.engine.accumulators import best, distinct, float_bits, ordered, sums
 from headwater.engine.accumulators.floats import FloatSum
+from headwater.engine.accumulators.moments import _Sums
 from headwater.engine.accumulators.part import ALL, Batch
 from headwater.engine.operators import aggregate, session_kernels, texts, windowed
 from headwater.engine.operators.join import JoinOperator
@@ -289,6 +290,11 @@ BUGS += [
     Bug("plain_filters", "<= is taken for <", "linear/plain_filters",
         lambda patch: patch.setitem(row_test._COMPARE, "<=", np.less)),
 ]  # fmt: skip
+
+
+@_bug("moments", "deviations count twice", "aggregate/moments", _Sums, "deviations")
+def _doubled(right: Broken, sums: Any, i: int, j: int) -> Any:
+    return right(sums, i, j) * 2
 
 
 def _texts_without_null(patch: pytest.MonkeyPatch) -> None:

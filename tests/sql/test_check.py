@@ -79,7 +79,8 @@ def test_final_needs_a_grouped_window(sql: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("sql", "place", "why"),
     [
-        ("SELECT * FROM orders,\n  (WITH RECURSIVE r(n) AS (SELECT min(order_id) FROM orders UNION ALL SELECT n + 1 FROM r"
+        ("SELECT * FROM orders,\n  (WITH RECURSIVE r(n) AS (SELECT min(order_id) FROM orders UNION ALL"
+         " SELECT n + 1 FROM r"
          " WHERE n < 9) SELECT n FROM r) AS x", "5:19", "WITH RECURSIVE"),
         ("WITH RECURSIVE r(n) AS (SELECT min(order_id) FROM orders UNION ALL SELECT n + 1 FROM r WHERE n < 9)\n"
          "SELECT n FROM r", "4:16", "WITH RECURSIVE"),

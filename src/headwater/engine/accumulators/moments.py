@@ -39,7 +39,8 @@ class Moments:
     def __init__(self, columns: tuple[str, ...], memory: Memory) -> None:
         self._columns = columns
         size = len(columns)
-        self._factors: list[tuple[int, ...]] = [(i,) for i in range(size)] + [(i, j) for i in range(size) for j in range(i, size)]
+        alone: list[tuple[int, ...]] = [(i,) for i in range(size)]
+        self._factors = alone + [(i, j) for i in range(size) for j in range(i, size)]
         self._sums = [FloatSum("", memory) for _ in self._factors]
         self.words = sum(part.words for part in self._sums)
 

@@ -250,13 +250,6 @@ def _not_met(right: Broken, self: Any, deltas: Any) -> Any:
     return found
 
 
-@_bug("session_entries", "sessions that a late row joins stay apart", "time_window/session_entries",
-      session_kernels, "link")  # fmt: skip
-def _stay_apart(right: Broken, flat: Any, width: int, slots: Any, others: Any, word: int) -> None:
-    if word == session_kernels.BEFORE:
-        right(flat, width, slots, others, word)
-
-
 @_bug("session_entries", "of two sessions that are joined one is not taken back", "time_window/session_entries",
       session_kernels, "touched_sessions")  # fmt: skip
 def _one_taken_back(right: Broken, flat: Any, width: int, slots: Any, rows: Any, gap: int, *rest: Any) -> Any:

@@ -10,10 +10,12 @@ from oracle import Case, compare, read_cases
 
 from headwater.engine import graph
 
-CASES = list(read_cases(Path(__file__).parent.parent / "sql"))
+SEED = int(os.environ.get("HEADWATER_SEED", "1"))
+CASES = list(read_cases(Path(__file__).parent.parent / "sql"))[SEED % 3 :: 3]
+"""A third of the queries, so that the suite stays fast: seeds 1 to 3 have them all."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_three_workers_equal_duckdb(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "_FEW_ROWS", 2)  # so that small deltas are cut and threads are used
-    compare(case, int(os.environ.get("HEADWATER_SEED", "1")), tmp_path, threads=(2, 3, 1))
+    compare(case, SEED, tmp_path, threads=(2, 3, 1))

@@ -216,7 +216,9 @@ def _name_rows(planner: Planner, select: exp.Select, environment: Environment) -
     """`#2`, the second column of FROM, and `t` for a row of t as a struct."""
     positions = list(select.find_all(exp.PositionalColumn))
     plain = _aliases(select)
-    rows = [c for c in select.find_all(exp.Column) if not c.table and c.name.lower() in plain and not c.is_star]
+    # What TUMBLE and its like are given first is the name of a stream, whatever an outer FROM calls by it.
+    named = [c for c in select.find_all(exp.Column) if not c.table and c.name.lower() in plain and not c.is_star]
+    rows = [c for c in named if c.find_ancestor(exp.Table) is None]
     if not positions and not rows:
         return
     names = described(planner, _body(select)(exp.Star()), environment)

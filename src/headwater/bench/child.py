@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from headwater.allocators import keep_freed
 from headwater.errors import HeadwaterError
 
 Figures = dict[str, Any]
@@ -57,4 +58,5 @@ def main(function: str) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed()
     main(sys.argv[1])

@@ -87,6 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, as `headwater.cli.output` promises them.
     """
+    if arguments is None:
+        from headwater.allocators import keep_freed
+
+        keep_freed()
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
     except HeadwaterError as error:

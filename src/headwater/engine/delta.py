@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.change import WEIGHT, delta_schema
+from headwater.engine.gather import gathered, rows_of
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import group
 from headwater.index.row_encoding import RowEncoder
@@ -73,7 +74,7 @@ def consolidate(delta: pa.Table) -> pa.Table:
     kept = np.flatnonzero(net)
     if len(kept) == delta.num_rows:
         return delta
-    return weighted(rows.take(pa.array(firsts[kept])), net[kept])
+    return weighted(rows_at(rows, firsts[kept]), net[kept])
 
 
 def settled(delta: pa.Table | None) -> pa.Table | None:
@@ -111,17 +112,26 @@ def expanded(rows: pa.Table) -> pa.Table:
     plain = rows.drop_columns([WEIGHT])
     if (counts == 1).all():
         return plain
-    return plain.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
+    return rows_at(plain, np.repeat(np.arange(len(counts)), counts))
 
 
 def mask(delta: pa.Table, keep: pa.Array | np.ndarray) -> pa.Table:
-    """The rows for which `keep` is true."""
+    """The rows for which `keep` is true; NULL is not."""
+    if isinstance(keep, np.ndarray) and delta.num_rows > _FEW_ROWS and _has_texts(delta.schema):
+        return rows_at(delta, np.flatnonzero(keep))
     return delta.filter(pa.array(keep) if isinstance(keep, np.ndarray) else keep)
 
 
+def _has_texts(columns: pa.Schema) -> bool:
+    return any(pa.types.is_string(field.type) for field in columns)
+
+
 def rows_at(delta: pa.Table, positions: Longs) -> pa.Table:
-    """The rows at the positions given."""
-    return delta.take(pa.array(positions))
+    """The rows at the positions given, in their order."""
+    if len(positions) <= _FEW_ROWS or not delta.num_columns:
+        return delta.take(pa.array(positions))
+    made = gathered(delta.schema, rows_of(delta, positions), len(positions))
+    return pa.Table.from_batches([made], delta.schema)
 
 
 def absolute(delta: pa.Table) -> int:

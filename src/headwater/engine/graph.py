@@ -26,7 +26,7 @@ from headwater.engine.operators.top import TopOperator
 from headwater.engine.operators.union import UnionOperator
 from headwater.engine.operators.windowed import WindowedOperator
 from headwater.engine.placement import Exchange, Place, places, stages
-from headwater.engine.share import Share, sliced, split
+from headwater.engine.share import Sent, Share, received, sliced, split
 from headwater.engine.worker import Worker
 from headwater.sql.join_plan import Join
 from headwater.sql.plan import Aggregate, Gate, Linear, Node, Plan, Recompute, Scan, Top, Union, Windowed
@@ -46,7 +46,7 @@ class Travel:
         self.begins = begins
         self.scanned: dict[str, _Parts] = {stream: _cut(delta, count) for stream, delta in deltas.items()}
         self.changes: list[dict[Node, pa.Table | None]] = [{} for _ in range(count)]
-        self._sent: list[dict[Exchange, _Parts]] = [{} for _ in range(count)]
+        self._sent: list[dict[Exchange, Sent]] = [{} for _ in range(count)]
 
     def send(self, sender: int, exchange: Exchange) -> None:
         """Divides what a worker has of a node among all."""
@@ -56,15 +56,14 @@ class Travel:
             self._sent[sender][exchange] = split(delta, exchange.by, len(self.changes))
 
     def received(self, receiver: int, exchange: Exchange) -> pa.Table | None:
-        """What all have sent to a worker, in one piece: operators look rows up in it."""
-        found = concat(sent[exchange][receiver] for sent in self._sent if exchange in sent)
-        return None if found is None else found.combine_chunks()
+        """What all have sent to a worker, in one piece."""
+        return received([sent[exchange] for sent in self._sent if exchange in sent], receiver)
 
     def waiting(self, nodes: Iterable[Node], places: Mapping[Node, Place]) -> int:
         """How many rows there are for a stage to begin with."""
         scans = (part for node in nodes if isinstance(node, Scan) for part in self.scanned.get(node.stream, ()))
         met = {exchange for node in nodes for exchange in places[node].given if exchange is not None}
-        moved = (part for sent in self._sent for exchange, parts in sent.items() if exchange in met for part in parts)
+        moved = (one.delta for sent in self._sent for exchange, one in sent.items() if exchange in met)
         return sum(part.num_rows for part in (*scans, *moved) if part is not None)
 
 
@@ -85,6 +84,7 @@ class Graph:
         self._ends = {node for node in self._direct if node not in inner}
         self._operators = [self._of_worker(worker) for worker in crew.workers]
         self._apart = len(crew) == 1 or self._places[plan.root].placed is not None
+        self._settled = plan.settled
         self._busy = False
 
     def _of_worker(self, worker: Worker) -> dict[Node, Operator]:
@@ -169,7 +169,7 @@ class Graph:
         if delta is None:
             return None
         change = conform(delta, self._plan.root.schema)
-        return settled(change) if self._apart else change
+        return settled(change) if self._apart and not self._settled else change
 
     def _stepped(
         self, travel: Travel, node: Node, operator: Operator, also: _Also | None, number: int

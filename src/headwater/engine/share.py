@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.engine.gather import Piece, gathered, rows_of
 from headwater.engine.share_kernels import hash_texts, mix, owners_of, partition
 from headwater.index.kernels import Longs, Mask, Words, hash_rows
 from headwater.index.row_encoding import RowEncoder
@@ -54,19 +55,46 @@ def owners(rows: pa.Table, keys: Sequence[str], count: int) -> Longs:
     return found
 
 
-def split(delta: pa.Table, keys: Sequence[str], count: int) -> list[pa.Table | None]:
-    """A delta divided among workers, rows in their order; None for a worker that gets none."""
+@dataclass(frozen=True)
+class Sent:
+    """A delta on its way to the workers that own its rows; nothing of it is copied yet.
+
+    Attributes:
+        delta: all of it.
+        rows: by receiver, the numbers of its rows, ascending; None stands for all of them.
+    """
+
+    delta: pa.Table
+    rows: Sequence[Longs | None]
+
+    def count(self, receiver: int) -> int:
+        """How many rows a worker gets."""
+        rows = self.rows[receiver]
+        return self.delta.num_rows if rows is None else len(rows)
+
+
+def split(delta: pa.Table, keys: Sequence[str], count: int) -> Sent:
+    """Divides a delta among workers; without keys, worker 0 gets all of it."""
     if count == 1 or not keys:
-        return [delta if delta.num_rows else None, *[None] * (count - 1)]
+        return Sent(delta, [None, *[np.zeros(0, np.int64)] * (count - 1)])
     owner = owners(delta, keys, count)
     starts, order = np.zeros(count + 1, np.int64), np.empty(delta.num_rows, np.int64)
     partition(owner, starts, order)
-    sizes = np.diff(starts)
-    if sizes.max(initial=0) == delta.num_rows:
-        return [delta if size else None for size in sizes.tolist()]
-    moved = delta.take(pa.array(order))
-    spans = zip(starts[:-1].tolist(), sizes.tolist(), strict=True)
-    return [moved.slice(start, size) if size else None for start, size in spans]
+    return Sent(delta, [order[start:end] for start, end in pairwise(starts.tolist())])
+
+
+def received(sent: Sequence[Sent], receiver: int) -> pa.Table | None:
+    """What a worker gets of what all have sent, in one piece, since operators look rows up in it; None if nothing."""
+    whole = [one for one in sent if one.count(receiver)]
+    count = sum(one.count(receiver) for one in whole)
+    if len(whole) == 1 and count == whole[0].delta.num_rows:
+        return whole[0].delta.combine_chunks()
+    pieces, first = list[Piece](), 0
+    for one in whole:
+        rows = one.rows[receiver]
+        pieces += rows_of(one.delta, np.arange(one.delta.num_rows) if rows is None else rows, first)
+        first += one.count(receiver)
+    return pa.Table.from_batches([gathered(whole[0].delta.schema, pieces, count)]) if count else None
 
 
 def sliced(delta: pa.Table, count: int) -> list[pa.Table | None]:

@@ -104,7 +104,7 @@ class JoinOperator:
         other = self._sides[1 - own].rows
 
         def gather(columns: Sequence[tuple[int, str]]) -> list[pa.ChunkedArray]:
-            ours = delta.select([name for side, name in columns if side == own]).take(pa.array(rows))
+            ours = rows_at(delta.select([name for side, name in columns if side == own]), rows)
             theirs = other.take(slots, [name for side, name in columns if side != own])
             return [(ours if side == own else theirs).column(name) for side, name in columns]
 

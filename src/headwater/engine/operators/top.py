@@ -147,8 +147,7 @@ class TopOperator:
                 parts.append(self._numbered(fresh.rows, found, come))
                 here = here[found.weights[here] < 0]
         if len(here):
-            rows, order = self._rows.fetch(found.entries[here], self._shown)
-            parts.append(self._numbered(rows, found, here if order is None else here[order]))
+            parts.append(self._numbered(self._rows.take(found.entries[here], self._shown), found, here))
         away = np.flatnonzero(found.entries >= self._rows.capacity)
         if len(away):
             parts.append(self._numbered(gone.rows(found.entries[away] - self._rows.capacity), found, away))

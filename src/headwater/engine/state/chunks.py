@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from headwater.engine.gather import Piece, gathered
 from headwater.engine.state.memory import Memory
 from headwater.errors import InvariantBroken
 from headwater.index.kernels import Longs, Mask
@@ -175,23 +176,9 @@ class Chunks:
 
     def take(self, slots: Longs, columns: Sequence[str] | None = None) -> pa.Table:
         """The named columns (None: all) of the rows of slots that hold one, in the order of the slots."""
-        table, order = self.gather(slots, columns)
-        if order is None:
-            return table
-        inverse = np.empty(len(order), np.int64)
-        inverse[order] = np.arange(len(order))
-        return table.combine_chunks().take(pa.array(inverse))
-
-    def gather(self, slots: Longs, columns: Sequence[str] | None = None) -> tuple[pa.Table, Longs | None]:
-        """As `take`, but oldest chunk first, and which of the slots each row is of (None: in the order given)."""
         wanted = self.columns if columns is None else pa.schema([self.columns.field(name) for name in columns])
-        parts, order = [], []
-        for chunk, rows, at in self._located(slots):
-            batch = chunk.rows if columns is None else chunk.rows.select(list(columns))
-            parts.append(batch.take(pa.array(rows)))
-            order.append(at)
-        table = pa.Table.from_batches(parts, wanted)
-        return table, np.concatenate(order) if len(order) > 1 else None
+        pieces = [Piece(chunk.rows, rows, at) for chunk, rows, at in self._located(slots)]
+        return pa.Table.from_batches([gathered(wanted, pieces, len(slots))], wanted)
 
     def living(self) -> tuple[pa.Table, Longs]:
         """All rows, oldest chunk first, and their slots."""

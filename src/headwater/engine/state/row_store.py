@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT, delta_schema
+from headwater.engine.delta import rows_at
 from headwater.engine.share import Share
 from headwater.engine.state import row_checkpoint
 from headwater.engine.state.chunks import DEAD, Chunk, Chunks
@@ -117,7 +118,7 @@ class RowStore:
         at, weights = self._finder.netted(given, weights)
         gone, come = np.flatnonzero(weights < 0), np.flatnonzero(weights > 0)
         self._retract(self._finder, rows, given, at[gone], -weights[gone], losing)
-        return self._add(rows.take(pa.array(at[come])), weights[come], given.hashes[at[come]])
+        return self._add(rows_at(rows, at[come]), weights[come], given.hashes[at[come]])
 
     def pairs(self, keys: pa.Table, *, nulls_match: bool = True) -> tuple[Longs, Longs]:
         """All matches of keys with rows.
@@ -154,10 +155,6 @@ class RowStore:
         """The named columns (None: all, without `_weight`) of the rows of these slots, in their order."""
         return self._chunks.take(slots, columns)
 
-    def fetch(self, slots: Longs, columns: Sequence[str] | None = None) -> tuple[pa.Table, Longs | None]:
-        """As `take`, but in the order in which they stand, and which of the slots each row is of (None: in order)."""
-        return self._chunks.gather(slots, columns)
-
     def weights_of(self, slots: Longs) -> Longs:
         """The weights of the rows of these slots."""
         return self._weights[slots] if len(self._weights) else np.ones(len(slots), np.int64)
@@ -175,8 +172,7 @@ class RowStore:
         if self._chains is None:
             return self.rows() if keys.num_rows else delta_schema(self.columns).empty_table()
         slots = self._chains.rows_of(keys)
-        rows, order = self._chunks.gather(slots)
-        return self._weighted(rows, slots if order is None else slots[order])
+        return self._weighted(self._chunks.take(slots), slots)
 
     def rows(self) -> pa.Table:
         """All rows and their `_weight`, in no order."""
@@ -250,7 +246,7 @@ class RowStore:
             for _, batch, weights in row_checkpoint.load_chunks(folder, saved):
                 rows = pa.Table.from_batches([batch])
                 mine = np.flatnonzero(share.mine(rows, by) & (weights > 0))
-                self._add(self._own_columns(rows.take(pa.array(mine))), weights[mine])
+                self._add(self._own_columns(rows_at(rows, mine)), weights[mine])
 
     def _adopt(self, name: str, batch: pa.RecordBatch, weights: Longs) -> None:
         """Takes in a chunk as it was."""

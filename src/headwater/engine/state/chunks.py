@@ -36,7 +36,7 @@ _MOST_SLOTS = (1 << 31) - 2
 _ROW_BITS = 20
 _MOST_ROWS = 1 << _ROW_BITS
 _MOST_CHUNKS = 1 << (32 - _ROW_BITS)
-_MOST_BYTES = 1 << 25
+_MOST_BYTES = 1 << 24
 """Chunks of wide rows stay smaller: copying strings costs more than to look into a few chunks more."""
 
 _FAN = 4

@@ -423,6 +423,19 @@ class Plan:
         """Every node once, inputs before their readers."""
         return list(dict.fromkeys(_postorder(self.root, set())))
 
+    @property
+    def settled(self) -> bool:
+        """Whether no row is both added and taken away by one change of the result: it shows groups, each at most once
+        before and once after, all by which these can differ, and which group each is."""
+        node = self.root
+        shown = set(node.names)
+        if isinstance(node, Linear) and not node.multiplies:
+            shown, node = {name for name, _ in node.carries(0)}, node.inputs[0]
+        if not isinstance(node, Aggregate):
+            return False
+        results = node.names[len(node.keys) :]
+        return shown.issuperset(results) and (bool(self.key) or shown.issuperset(node.names))
+
     def scans(self) -> dict[str, Scan]:
         """The inputs read, by stream name, each with the columns and rows that are read of it."""
         return {node.stream: node for node in self.nodes() if isinstance(node, Scan)}

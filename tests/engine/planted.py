@@ -15,6 +15,7 @@ import pytest
 from headwater.engine import row_test
 from headwater.engine.accumulators import best, distinct, float_bits, ordered, sums
 from headwater.engine.accumulators.floats import FloatSum
+from headwater.engine.accumulators.mode import Mode
 from headwater.engine.accumulators.moments import _Sums
 from headwater.engine.accumulators.part import ALL, Batch
 from headwater.engine.operators import aggregate, session_kernels, texts, windowed
@@ -148,6 +149,12 @@ def _next_rank(right: Broken, self: Any, counts: Any) -> Any:
       ordered._Place, "ranks")  # fmt: skip
 def _lower_of_two(right: Broken, self: Any, counts: Any) -> Any:
     return right(replace(self, kind="below") if self.kind == "above" else self, counts)
+
+
+@_bug("modes", "a value keeps the place that it came to", "aggregate/mode", Mode, "_set_in_order")
+def _stays_in_place(right: Broken, self: Any, entries: Any, groups: Any, before: Any, after: Any, rows_of: Any) -> None:
+    after = np.where((before > 0) & (after > 0), before, after)
+    right(self, entries, groups, before, after, rows_of)
 
 
 @_bug("hop_panes", "the first window of a row is left out", "aggregate/hop", aggregate, "spread")

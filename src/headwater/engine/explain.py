@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headwater.engine.graph import Graph
 from headwater.sql.join_plan import Join
+from headwater.sql.paths_taken import paths_taken
 from headwater.sql.plan import Aggregate, Gate, Linear, Node, Plan, Recompute, Scan, Windowed
 
 
@@ -19,7 +20,8 @@ def _write(node: Node, graph: Graph, depth: int, seen: set[Node], lines: list[st
     keeps = f"  [keeps {kept}]" if kept and node not in seen else ""
     again = " (as above)" if node in seen and node.inputs else ""
     detail = _detail(node)
-    fast = f"  [fast path {node.fast}]" if node.fast else ""
+    paths = paths_taken(node)
+    fast = f"  [fast path{'s' * (len(paths) > 1)} {', '.join(paths)}]" if paths else ""
     lines.append(f"{'  ' * depth}{node.name} {node.title}{f': {detail}' if detail else ''}{again}{fast}{keeps}")
     if node in seen:
         return

@@ -16,6 +16,7 @@ FAST_PATHS: Mapping[str, str] = {
     "moments": "variance, correlation, regression and the like from exact sums of products",
     "extremes": "min, max, arg_min and the like by the values of each group in order, or its best row alone",
     "quantiles": "median and quantiles by rank among the values of each group in order",
+    "modes": "mode by the values of each group in order of how many rows have them",
     "hop_panes": "HOP and GROUP BY with one look per key and window in place of one per row and window",
     "append_only": "nothing is kept for retractions of inputs that are declared to have none",
     "top_n": "only the first rows of each key in an order are looked at, and kept where none is ever taken back",
@@ -27,8 +28,8 @@ FAST_PATHS: Mapping[str, str] = {
     "plain_filters": "integers and texts compared with literals without a query",
     "set_counts": "INTERSECT and EXCEPT by counting each row on both sides",
 }
-"""Name and what it does, for `explain` and the docs. A rule asks `Planner.allows(name)` and names itself in
-`Node.fast`."""
+"""Name and what it does, for `explain` and the docs. A rule asks `Planner.allows(name)`, and
+`headwater.sql.paths_taken` tells which a node takes."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from headwater.engine.accumulators.best import Best
 from headwater.engine.accumulators.counts import BitXor, Count, Rows, Truths
 from headwater.engine.accumulators.distinct import Distinct, Member
 from headwater.engine.accumulators.floats import FloatSum
+from headwater.engine.accumulators.mode import Mode
 from headwater.engine.accumulators.moments import Moments
 from headwater.engine.accumulators.ordered import Ordered
 from headwater.engine.accumulators.part import Part, Showing
@@ -135,6 +136,8 @@ class _Parts:
                 return Truths(call.argument)
             case "bit_xor":
                 return BitXor(call.argument)
+            case "mode":
+                return Mode(self._columns(call), calls, self._source, self._session, self._memory)
         raise TypeError(f"no part keeps {call.kind}")
 
     def _columns(self, call: Accumulator) -> tuple[str, ...]:

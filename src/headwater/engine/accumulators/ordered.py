@@ -6,7 +6,7 @@ that order by the same column and show the same column share the entries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,7 +29,7 @@ from headwater.index.key_index import KeyIndex
 from headwater.index.row_encoding import EncodedRows
 from headwater.sql.plan import Accumulator, Column, Node, Ordering
 
-_LOWEST = ("min", "arg_min", "any_value")
+_LOWEST = ("min", "arg_min", "any_value", "mode")
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,15 @@ class Ordered:
         self._index = KeyIndex(pa.schema([pa.field("#group", pa.int64()), *fields]), memory=memory)
         self._values = {name: slot_values(kinds[name], memory) for name in columns}
         self._order = OrderKey([Ordering(name) for name in columns], node, session, nulls=False)
-        self._rows = OrderedRows(self._order.width, memory, self._tails if self._order.has_tails else None)
+        self._rows = self._empty_rows()
         self._held: Longs = np.zeros(0, np.int64)
         self._group_of: Longs = np.zeros(0, np.int64)
         self._log = EntryLog(memory)
         self._places = tuple(dict.fromkeys(place for call in calls for place in _places(call)))
         self.words = 1 + len(self._places)
+
+    def _empty_rows(self) -> OrderedRows:
+        return OrderedRows(self._order.width, self._memory, self._tails if self._order.has_tails else None)
 
     def place(self, records: Records, offset: int) -> None:
         self._records, self._offset = records, offset
@@ -142,15 +145,20 @@ class Ordered:
             raise InvariantBroken("a value of a group is retracted more often than it was added", hint=hint)
         self._held[entries] = after
         self._log.note(entries)
-        fresh = np.flatnonzero((before == 0) & (after > 0))
-        if len(fresh):
-            words = self._order.words(rows.take(pa.array(firsts[fresh])))
-            self._rows.insert(groups[firsts[fresh]], entries[fresh], words, after[fresh])
-        stay = (before > 0) & (after > 0) & (net != 0)
-        if stay.any():
-            self._rows.reweigh(entries[stay], net[stay])
+        self._set_in_order(entries, groups[firsts], before, after, lambda some: rows.take(pa.array(firsts[some])))
         self._drop(entries[(before > 0) & (after == 0)], entries[(before == 0) & (after == 0)])
         return found
+
+    def _set_in_order(
+        self, entries: Longs, groups: Longs, before: Longs, after: Longs, rows_of: Callable[[Longs], pa.Table]
+    ) -> None:
+        """Gives entries that stay or come their weights and places; `rows_of` gives rows of those with some numbers."""
+        fresh = np.flatnonzero((before == 0) & (after > 0))
+        if len(fresh):
+            self._rows.insert(groups[fresh], entries[fresh], self._order.words(rows_of(fresh)), after[fresh])
+        stay = (before > 0) & (after > 0) & (before != after)
+        if stay.any():
+            self._rows.reweigh(entries[stay], (after - before)[stay])
 
     def _reserve(self) -> None:
         capacity = self._index.capacity

@@ -129,7 +129,7 @@ def _taken_apart(call: exp.Expr, output: str) -> Call | None:
         name, call = "any_value", call.this
     if not name or not isinstance(call, exp.Func):
         return None
-    given = list(call.iter_expressions())
+    given = [_least_mode(call).this] if isinstance(call, exp.Mode) else list(call.iter_expressions())
     distinct = bool(given) and isinstance(given[0], exp.Distinct)
     if distinct:
         if len(given) > 1 or given[0].args.get("on"):
@@ -138,6 +138,26 @@ def _taken_apart(call: exp.Expr, output: str) -> Call | None:
     if any(isinstance(part, exp.Order | exp.Distinct | exp.IgnoreNulls | exp.RespectNulls) for part in given):
         return None
     return Call(name, tuple(given), distinct, where, output)
+
+
+def _least_mode(call: exp.Mode) -> exp.Mode:
+    """`mode(x)` for `mode(x ORDER BY x)`, which is what it means here; any other as it is."""
+    order = call.this
+    if isinstance(order, exp.Order) and len(order.expressions) == 1:
+        (item,) = order.expressions
+        if not item.args.get("desc") and text(item.this) == text(order.this):
+            return exp.Mode(this=order.this)
+    return call
+
+
+def _mode(calls: Accumulators, call: Call) -> Accumulator | None:
+    """mode of values that have an order."""
+    if call.name != "mode" or len(call.arguments) != 1 or call.distinct or not calls.allows("modes"):
+        return None
+    type_ = calls.type_of(call.arguments[0])
+    if type_ not in COMPARED and not type_.startswith("DECIMAL("):
+        return None
+    return Accumulator("mode", calls.column(call.arguments[0], call.where), call.output)
 
 
 def _count(calls: Accumulators, call: Call) -> Accumulator | None:
@@ -260,5 +280,5 @@ def _fraction(arguments: tuple[exp.Expr, ...]) -> float | None:
 
 
 CALL_RULES: tuple[Callable[[Accumulators, Call], Accumulator | None], ...] = (
-    _count, _sum, _truth, _bit_xor, _extreme, _quantile, _moment,
+    _count, _sum, _truth, _bit_xor, _extreme, _quantile, _moment, _mode,
 )  # fmt: skip

@@ -106,7 +106,7 @@ def aggregate_node(
     title = "distinct" if names and not accumulators else "aggregate by key" if names else "aggregate all"
     node = Aggregate(
         planner.name(), columns, (source,), title, windows, source.open,
-        fast="accumulators" if hop is None else "hop_panes",
+        fast="accumulators" if accumulators else "",
         keys=names, accumulators=tuple(accumulators), closes=closing(windows), hop=hop,
     )  # fmt: skip
     return planner.gated(planner.add(node))
@@ -126,7 +126,7 @@ def recomputed(grouping: Grouping) -> Node | None:
     block = grouping.block
     old = block.node
     arguments = Arguments(block.planner, old, {text(key): name for key, name in grouping.keys})
-    calls = [arguments.rewritten(call) for call in grouping.calls]
+    calls = [_settled(arguments.rewritten(call)) for call in grouping.calls]
     plain = [c for c in columns(calls) if c.table == old.name and c.name in old.names]
     made = [*grouping.keys, *arguments.columns]
     source = block.project([*made, *((c, c.name) for c in plain)])
@@ -140,6 +140,15 @@ def recomputed(grouping: Grouping) -> Node | None:
     names = tuple(name for _, name in grouping.keys)
     sql = f"SELECT {', '.join(listed)} FROM {quote(source.name)}{by}"
     return block.planner.gated(block.planner.recompute((source,), (names,), sql, why, windows, output_keys=names))
+
+
+def _settled(call: exp.Expr) -> exp.Expr:
+    """Has mode choose the least of equally frequent values: DuckDB chooses another from run to run."""
+    for mode in call.find_all(exp.Mode):
+        if not isinstance(mode.this, exp.Order | exp.Distinct):
+            by = exp.Ordered(this=mode.this.copy(), nulls_first=False)
+            mode.set("this", exp.Order(this=mode.this, expressions=[by]))
+    return call
 
 
 def sessions(grouping: Grouping) -> Node | None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from headwater.sql.bind import quote
 from headwater.sql.functions import Function, register
 from headwater.sql.plan import Node
-from headwater.sql.prelude import connect
+from headwater.sql.prelude import connect, shared
 
 ROW_ERRORS = (duckdb.DataError, duckdb.InvalidInputException)
 """What DuckDB raises when it can run a query but not on this row: a cast that fails, a number out of range."""
@@ -39,11 +39,13 @@ class Session:
 
     Args:
         functions: those that are the user's own.
+        worker: number of the worker. The sessions of workers that work at the same time are to share no database.
     """
 
-    def __init__(self, functions: Iterable[Function] = ()) -> None:
-        self._connection = connect()
-        register(functions, self._connection)
+    def __init__(self, functions: Iterable[Function] = (), worker: int = 0) -> None:
+        own = tuple(functions)
+        self._connection = connect() if own else shared(f"worker {worker}")
+        register(own, self._connection)
         self._feeds: dict[str, Feed] = {}
         self._relations: dict[str, duckdb.DuckDBPyRelation] = {}
 

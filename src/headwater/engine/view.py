@@ -289,7 +289,7 @@ def _crew(settings: Settings) -> Crew:
     return Crew(
         [
             Worker(
-                Session(settings.functions),
+                Session(settings.functions, number),
                 Ledger(settings.name),
                 settings.policy,
                 memory,

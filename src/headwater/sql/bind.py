@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import cast
 
 import duckdb
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from headwater.sql.functions import Function, register
 from headwater.sql.plan import Column, Columns
-from headwater.sql.prelude import connect, install
+from headwater.sql.prelude import connect, shared
 
 
 def quote(name: str) -> str:
@@ -31,15 +31,14 @@ class Binder:
     def __init__(self, inputs: Mapping[str, pa.Schema], functions: Iterable[Function] = ()) -> None:
         own = tuple(functions)
         # A function is known to all connections of one database, a temporary table to its own alone.
-        self.connection = connect() if own else _shared()
+        self.connection = connect() if own else shared(_USE)
         register(own, self.connection)
+        self._own = bool(own)
         self.inputs = {name.lower(): name for name in inputs}
         self.columns: dict[str, Columns] = {}
         for name, schema in inputs.items():
-            self.connection.register("_given", schema.empty_table())
-            self.connection.execute(f"CREATE TEMP TABLE {quote(name)} AS FROM _given")
-            self.columns[name] = self.describe(f"FROM {quote(name)}")
-            self.connection.unregister("_given")
+            self.columns[name] = _columns(schema)
+            self.define(name, self.columns[name])
 
     def describe(self, sql: str) -> Columns:
         """Binds a SELECT and returns its columns.
@@ -47,15 +46,13 @@ class Binder:
         Raises:
             duckdb.Error: DuckDB cannot bind it.
         """
-        described = self.connection.execute(f"DESCRIBE SELECT * FROM (\n{sql}\n)").fetchall()
-        return tuple(Column(name, type_, *_arrow(type_)) for name, type_, *_ in described)
+        return _described(self.connection.sql(f"SELECT * FROM (\n{sql}\n)"))
 
-    def names(self, sql: str) -> list[str]:
-        """The column names of a SELECT as DuckDB gives them, repeated ones included."""
-        return [column[0] for column in self.connection.execute(sql).description]
-
-    def bind(self, sql: str) -> None:
+    def bind(self, sql: str) -> list[str]:
         """Runs a SELECT over the empty tables; errors come as JSON with the position in `sql`.
+
+        Returns:
+            The column names as DuckDB gives them, repeated ones included.
 
         Raises:
             duckdb.Error: it names what is not there, or its types do not fit.
@@ -63,7 +60,7 @@ class Binder:
         with _JSON_ERRORS:
             self.connection.execute("SET errors_as_json = true")
             try:
-                self.connection.execute(sql)
+                return [column[0] for column in self.connection.execute(sql).description]
             finally:
                 self.connection.execute("SET errors_as_json = false")
 
@@ -80,30 +77,56 @@ class Binder:
         """Names of DuckDB's functions of a kind: scalar, aggregate, window, macro, table."""
         return frozenset(name for name, of, _ in _functions() if of == kind)
 
-    def type_of(self, expression: str, relations: str) -> str:
-        """DuckDB's type of an expression over relations (a FROM clause).
+    def types_of(self, expressions: Sequence[str], relations: str) -> list[str]:
+        """DuckDB's types of expressions over relations (a FROM clause).
 
         Raises:
-            duckdb.Error: DuckDB cannot bind it.
+            duckdb.Error: DuckDB cannot bind them.
         """
-        return str(self.connection.execute(f"DESCRIBE SELECT {expression} FROM {relations}").fetchall()[0][1])
+        return list(map(str, self.connection.sql(f"SELECT {', '.join(expressions)} FROM {relations}").types))
 
+    def type_of(self, expression: str, relations: str) -> str:
+        """DuckDB's type of one expression, likewise."""
+        return self.types_of([expression], relations)[0]
+
+    def value(self, expression: str) -> object:
+        """The value of an expression that reads nothing.
+
+        Raises:
+            duckdb.Error: DuckDB cannot compute it.
+        """
+        return _value(expression, self.connection) if self._own else _constant(expression)
+
+
+_USE = "binding"
+"""Names the database to which binders connect. Nothing else does: `errors_as_json` is one for all its connections."""
 
 _JSON_ERRORS = threading.Lock()
 """The setting is one for all connections of a database."""
 
 
-@cache
-def _database() -> duckdb.DuckDBPyConnection:
-    """An empty database. To open one takes thirty times as long as to connect to it."""
-    return connect()
+def _described(relation: duckdb.DuckDBPyRelation) -> Columns:
+    types = map(str, relation.types)
+    return tuple(Column(name, type_, *_arrow(type_)) for name, type_ in zip(relation.columns, types, strict=True))
 
 
-def _shared() -> duckdb.DuckDBPyConnection:
-    """A connection to the empty database, in which it sees nothing but what it makes itself."""
-    connection = _database().cursor()
-    install(connection)
-    return connection
+@lru_cache(1000)
+def _columns(schema: pa.Schema) -> Columns:
+    """An input's columns as DuckDB reads them."""
+    with shared(_USE) as connection:
+        connection.register("_given", schema.empty_table())
+        return _described(connection.sql("FROM _given"))
+
+
+def _value(expression: str, connection: duckdb.DuckDBPyConnection) -> object:
+    return cast(tuple[object, ...], connection.execute(f"SELECT {expression}").fetchone())[0]
+
+
+@lru_cache(1000)
+def _constant(expression: str) -> object:
+    """The value of an expression without functions of the user's own."""
+    with shared(_USE) as connection:
+        return _value(expression, connection)
 
 
 @cache
@@ -113,7 +136,7 @@ def _arrow(type_: str) -> tuple[pa.DataType, bool]:
     Raises:
         pa.ArrowNotImplementedError: Arrow has no such type that could be kept.
     """
-    with _shared() as connection:
+    with shared(_USE) as connection:
         null = "NULL" if type_ == '"NULL"' else f"CAST(NULL AS {type_})"
         arrow = cast(pa.Schema, connection.sql(f"SELECT {null} AS value").to_arrow_table().schema).field(0).type
         connection.register("_back", pa.schema([("value", arrow)]).empty_table())
@@ -124,7 +147,7 @@ def _arrow(type_: str) -> tuple[pa.DataType, bool]:
 def _functions() -> tuple[tuple[str, str, str | None], ...]:
     """Name, kind and stability of all functions that DuckDB and the prelude bring; the same for every binder."""
     sql = "SELECT DISTINCT lower(function_name), function_type, stability FROM duckdb_functions()"
-    with connect() as connection:
+    with shared(_USE) as connection:
         return tuple(connection.execute(sql).fetchall())
 
 

@@ -18,7 +18,7 @@ from headwater.sql.compile import compile_plan
 from headwater.sql.expressions import CannotDecompose
 from headwater.sql.fast_paths import DEFAULT, Options
 from headwater.sql.functions import Function
-from headwater.sql.parse import parse, stream_name, without_end
+from headwater.sql.parse import parse, stream_name, without_end, without_places
 from headwater.sql.plan import Gate, Plan, Windowed
 from headwater.sql.refuse import Refusal, refusals
 
@@ -91,19 +91,24 @@ def check(
     binder = Binder(inputs, functions)
     found = [*_reserved(inputs, source), *_unknown_tables(query, inputs, source)]
     found += [_refused(refusal, source) for refusal in refusals(query, binder, sql)]
-    if not found:
-        found += _bound(binder, source)
     if found:
         return Analysis(tuple(found))
-    return _planned(query, binder, source, key, options)
-
-
-def _planned(query: exp.Query, binder: Binder, source: SourceText, key: Sequence[str], options: Options) -> Analysis:
     try:
-        names = binder.names(without_end(source.sql))
-        found = [*_repeated(names, source), *_missing_key(key, names, source)]
-        if found:
-            return Analysis(tuple(found))
+        names = binder.bind(without_end(sql))
+    except duckdb.Error as error:
+        return Analysis((translate(error, source),))
+    return _planned(query, names, binder, source, key, options)
+
+
+def _planned(
+    query: exp.Query, names: Sequence[str], binder: Binder, source: SourceText, key: Sequence[str], options: Options
+) -> Analysis:
+    """The analysis of a SELECT that DuckDB has bound, with these column names."""
+    found = [*_repeated(names, source), *_missing_key(key, names, source)]
+    if found:
+        return Analysis(tuple(found))
+    without_places(query)
+    try:
         plan = compile_plan(query, names, binder, options)
     except CannotDecompose as why:
         return Analysis((SqlError(f"this query cannot be maintained: {why}", place=source.place()),))
@@ -172,15 +177,6 @@ def _offset(table: exp.Table, sql: str, name: str) -> int:
 
 def _refused(refusal: Refusal, source: SourceText) -> SqlError:
     return SqlError(refusal.message, hint=refusal.hint, place=source.place(refusal.offset))
-
-
-def _bound(binder: Binder, source: SourceText) -> list[SqlError]:
-    """DuckDB's own opinion of the text over empty tables."""
-    try:
-        binder.bind(without_end(source.sql))
-    except duckdb.Error as error:
-        return [translate(error, source)]
-    return []
 
 
 def translate(error: duckdb.Error, source: SourceText) -> SqlError:

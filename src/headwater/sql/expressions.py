@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 
 from sqlglot import exp
-
-from headwater.sql.parse import DIALECT
+from sqlglot.dialects.duckdb import DuckDB
 
 AGGREGATE_MACROS = frozenset(
     {"json_group_array", "json_group_object", "json_group_structure", "wavg", "weighted_avg", "fmean"}
@@ -25,7 +25,28 @@ class CannotDecompose(Exception):
 
 def text(expression: exp.Expr) -> str:
     """The expression in DuckDB's SQL."""
-    return str(expression.sql(dialect=DIALECT))
+    if isinstance(expression, _LEAVES):
+        return _quoted_column(expression) or str(_duckdb().generate(expression, copy=False))
+    return str(_duckdb().generate(expression))
+
+
+_LEAVES = (exp.Column, exp.Literal, exp.Identifier)
+"""What the generator leaves as it is: of other parts it is given a copy."""
+
+
+@cache
+def _duckdb() -> DuckDB:
+    return DuckDB()
+
+
+def _quoted_column(expression: exp.Expr) -> str:
+    """The text of a column with quoted names, which most are; "" for anything else."""
+    parts = [part for part in (expression.args.get("table"), expression.args.get("this")) if part is not None]
+    if not isinstance(expression, exp.Column) or expression.comments or sum(map(bool, expression.args.values())) > 2:
+        return ""
+    if not all(isinstance(part, exp.Identifier) and part.quoted and not part.comments for part in parts):
+        return ""
+    return ".".join('"' + str(part.this).replace('"', '""') + '"' for part in parts)
 
 
 def internal(kind: str, number: int) -> str:
@@ -40,13 +61,19 @@ def column(relation: str, name: str) -> exp.Column:
 
 def substitute(expression: exp.Expr, mapping: Mapping[str, exp.Expr]) -> exp.Expr:
     """A copy in which every largest part whose text is a key of `mapping` is replaced."""
+    # Of the parts that have the text of a column others, as an item of ORDER BY or a name, are to stay what they are.
+    asked = exp.Column if all(map(_A_COLUMN, mapping)) else exp.Expr
 
     def replace(node: exp.Expr) -> exp.Expr:
-        # `a` as an ORDER BY item has the text of the column `a`, and must stay an item.
-        found = None if isinstance(node, exp.Ordered) else mapping.get(text(node))
+        if not isinstance(node, asked) or isinstance(node, exp.Ordered | exp.Identifier):
+            return node
+        found = mapping.get(text(node))
         return found.copy() if found is not None else node
 
-    return expression.copy().transform(replace)
+    return expression.copy().transform(replace, copy=False)
+
+
+_A_COLUMN = re.compile(r'("[^"]+"\.)?"[^"]+"').fullmatch
 
 
 def substitute_order(item: exp.Ordered, mapping: Mapping[str, exp.Expr]) -> exp.Ordered:
@@ -102,8 +129,10 @@ def unnesting(call: exp.Expr) -> bool:
 
 def function_name(expression: exp.Expr) -> str:
     """DuckDB's name of a function call in lower case, "" if it is none."""
-    if not isinstance(expression, exp.Func | exp.WithinGroup):
+    if not isinstance(expression, exp.Func | exp.WithinGroup) or isinstance(expression, exp.Connector):
         return ""
+    if isinstance(expression, exp.Anonymous) and re.fullmatch(r"\w+", expression.name):
+        return str(expression.name).lower()
     found = re.match(r"(\w+)\s*\(", text(expression))
     return found.group(1).lower() if found else ""
 

@@ -70,6 +70,31 @@ def without_end(sql: str) -> str:
     return sql
 
 
+def without_places(query: exp.Query) -> None:
+    """Drops the offsets that the parser noted in every name and call, but for the least one of each query, which is
+    noted in the query itself. They are of use in messages alone, and to copy them takes longer than the rest of a
+    tree."""
+    least = {id(part): offset_of(part) for part in query.find_all(exp.Query)}
+    for part in query.walk():
+        start = least.get(id(part))
+        kept = {name: value for name, value in (part._meta or {}).items() if name not in _PLACE}
+        part._meta = kept | ({} if start is None else {"start": start}) or None
+
+
+_PLACE = ("line", "col", "start", "end")
+
+
+def offset_of(expression: exp.Expr) -> int | None:
+    """The least offset that is noted in an expression."""
+    return min(_noted(expression), default=None)
+
+
+def _noted(expression: exp.Expr) -> Iterator[int]:
+    # The property `meta` would make a dict for each part that has none.
+    starts = (part.meta_get("start") for part in expression.walk())
+    return (int(start) for start in starts if start is not None)
+
+
 def _parse_error(error: ParseError, file: str, first_line: int) -> SqlError:
     detail = error.errors[0] if error.errors else {}
     line, column = int(detail.get("line") or 1), int(detail.get("col") or 1)

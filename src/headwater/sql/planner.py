@@ -25,6 +25,7 @@ from headwater.sql.expressions import (
     unnests,
 )
 from headwater.sql.fast_paths import FAST_PATHS, Options
+from headwater.sql.parse import offset_of
 from headwater.sql.plan import Aggregate, Column, Columns, Gate, Linear, Node, Recompute, Scan, Top, WindowColumn
 from headwater.sql.window_plan import SessionAggregate
 
@@ -63,7 +64,8 @@ class Planner:
     def within(self, query: exp.Query) -> Iterator[None]:
         """Notes that what is planned meanwhile is planned for this query."""
         before = self._offset
-        self._offset = min((int(e.meta["start"]) for e in query.walk() if "start" in e.meta), default=before)
+        found = offset_of(query)
+        self._offset = before if found is None else found
         try:
             yield
         finally:
@@ -116,7 +118,11 @@ class Planner:
         condition = conjunction(where)
         select = tuple((text(expression), name) for expression, name in selected)
         multiplies = bool(lateral) or any(unnests(expression) for expression, _ in selected)
-        if not condition and not lateral and [(text(column(node.name, n)), n) for n in node.names] == list(select):
+        if (
+            not condition
+            and not lateral
+            and [(f"{quote(node.name)}.{quote(n)}", n) for n in node.names] == list(select)
+        ):
             return node
         columns = self._linear_columns(node, select, condition, lateral)
         windows = carried_windows(node, selected)
@@ -142,12 +148,11 @@ class Planner:
         return first, [(substitute(expression, moved), name) for expression, name in selected]
 
     def _linear_columns(self, node: Node, select: tuple[tuple[str, str], ...], where: str, lateral: str) -> Columns:
-        """Binds a linear SELECT together with a plain column, which fails if an aggregate is hidden in it."""
+        """Binds a linear SELECT, together with a plain column, so that it fails if an aggregate is hidden in it."""
         listed = ", ".join(f"{expression} AS {quote(name)}" for expression, name in select)
         condition = f" WHERE {where}" if where else ""
-        body = f"FROM {quote(node.name)}{lateral}{condition}"
-        self.describe(f"SELECT {listed}, {quote(node.name)}.rowid AS _row {body}")
-        return self.describe(f"SELECT {listed} {body}")
+        row = f"{quote(node.name)}.rowid AS _row"
+        return self.describe(f"SELECT {listed}, {row} FROM {quote(node.name)}{lateral}{condition}")[:-1]
 
     def recompute(
         self,
@@ -189,12 +194,12 @@ class Planner:
                 compare.
         """
         try:
-            ours, theirs = (self.binder.type_of(text(side), relations) for side in (left, right))
+            ours, theirs = self.binder.types_of([text(left), text(right)], relations)
             if ours == theirs:
                 return ours, True
             if "VARCHAR" in (ours, theirs):
                 return _text_compared_with(theirs if ours == "VARCHAR" else ours), False
-            return self.binder.type_of(f"([{text(left)}, {text(right)}])[1]", relations), False
+            return self.binder.types_of([f"([{text(left)}, {text(right)}])[1]"], relations)[0], False
         except BindError as error:
             raise CannotDecompose(str(error).splitlines()[0]) from error
 

@@ -12,7 +12,7 @@ from sqlglot.tokenizer_core import TokenType
 
 from headwater.sql.bind import Binder
 from headwater.sql.expressions import function_name, text
-from headwater.sql.parse import WINDOW_FUNCTIONS
+from headwater.sql.parse import WINDOW_FUNCTIONS, offset_of
 from headwater.sql.prelude import PROCESSING_TIME
 from headwater.sql.rules.source import PURE_TABLE_FUNCTIONS
 
@@ -44,11 +44,11 @@ def refusals(query: exp.Query, binder: Binder, sql: str) -> Iterator[Refusal]:
 
 def _offset(expression: exp.Expr, sql: str, *words: str) -> int:
     """Where an expression begins: the least offset that the parser noted in it, else that of one of the words."""
-    noted = [int(e.meta["start"]) for e in expression.walk() if "start" in e.meta]
-    if "start" in expression.meta:
-        return int(expression.meta["start"])
+    own = expression.meta_get("start")
+    if own is not None:
+        return int(own)
     found = [at for word in words if (at := sql.lower().find(word.lower())) >= 0]
-    return min(found or noted or [0])
+    return min(found) if found else offset_of(expression) or 0
 
 
 def _unstable_functions(query: exp.Query, binder: Binder, sql: str) -> Iterator[Refusal]:

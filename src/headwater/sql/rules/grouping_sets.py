@@ -64,7 +64,7 @@ def union_of_sets(
     """
     planner, source = block.planner, block.node
     plain = [call for call in calls if not tells_sets(call)]
-    types = {name: planner.binder.type_of(text(key), quote(source.name)) for key, name in keys}
+    types = planner.binder.types_of([text(key) for key, _ in keys], quote(source.name)) if keys else []
     told = {text(call): str(i) for i, call in enumerate(calls) if tells_sets(call)}
     nodes = []
     for chosen in block.sets or []:
@@ -73,7 +73,10 @@ def union_of_sets(
         asked: list[exp.Expr] = plain if plain or own else [exp.Count(this=exp.Star(), big_int=True)]
         node = group(replace(block, filters=list(block.filters), sets=None), own, asked)
         names = {name for _, name in own}
-        selected: Keys = [(column(node.name, name) if name in names else _null(types[name]), name) for _, name in keys]
+        selected: Keys = [
+            (column(node.name, name) if name in names else _null(type_), name)
+            for (_, name), type_ in zip(keys, types, strict=True)
+        ]
         number = 0
         for i, call in enumerate(calls):
             if text(call) in told:

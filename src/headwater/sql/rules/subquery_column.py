@@ -136,7 +136,7 @@ class Attaching:
         inner = inner_of(self._scope, part.args["query"], counted=False)
         pairs = sought(part, inner)
         mark = self._marked(inner, pairs)
-        if part.meta.get(CERTAIN):
+        if part.meta_get(CERTAIN):
             return mark
         if len(pairs) > 1:
             raise CannotDecompose("IN of several columns where it matters whether it is NULL or false")

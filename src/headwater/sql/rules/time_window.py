@@ -117,12 +117,12 @@ def length_us(planner: Planner, interval: str) -> int:
     """
     epoch = "TIMESTAMP '1970-01-01'"
     try:
-        found = planner.binder.connection.execute(f"SELECT epoch_us({epoch} + {interval})").fetchall()[0][0]
+        found = planner.binder.value(f"epoch_us({epoch} + {interval})")
     except duckdb.Error as error:
         raise CannotDecompose(f"{interval} is not a constant interval") from error
-    if found is None or found <= 0:
+    if not isinstance(found, int) or found <= 0:
         raise CannotDecompose(f"the interval {interval} is not longer than nothing")
-    return int(found)
+    return found
 
 
 def even_windows(planner: Planner, stream: Node, time: str, step: str, length: str) -> Even | None:
@@ -132,7 +132,7 @@ def even_windows(planner: Planner, stream: Node, time: str, step: str, length: s
     if not planner.allows("even_windows") or type_ not in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
         return None
     months = " + ".join(f"abs(datepart('year', {i})) + abs(datepart('month', {i}))" for i in (step, length))
-    if planner.binder.connection.execute(f"SELECT {months}").fetchall()[0][0]:
+    if planner.binder.value(months):
         return None
     return Even(time, length_us(planner, step), length_us(planner, length))
 

@@ -26,7 +26,7 @@ from headwater.engine.operators.join_side import JoinSide
 from headwater.engine.operators.join_threshold import ThresholdJoinOperator
 from headwater.engine.operators.top import TopOperator
 from headwater.engine.operators.top_lists import Lists
-from headwater.sql.rules import set_operation
+from headwater.sql.rules import set_operation, time_key
 
 Broken = Callable[..., Any]
 """Takes what is replaced and then its arguments."""
@@ -317,4 +317,10 @@ BUGS += [
     _count_bug("INTERSECT ALL", "INTERSECT ALL takes the greater count", "{left} > 0 AND {right} > 0",
                "greatest({left}, {right})"),
     _count_bug("INTERSECT", "INTERSECT takes either side", "{left} > 0 OR {right} > 0", ""),
+]  # fmt: skip
+
+BUGS += [
+    Bug("time_keys", f"every text is of the {unit}", "aggregate/time_keys",
+        lambda patch, unit=unit: patch.setattr(time_key, "shown_unit", lambda format_: unit))  # type: ignore[misc]
+    for unit in ("hour", "second")
 ]  # fmt: skip

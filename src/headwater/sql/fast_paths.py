@@ -26,6 +26,7 @@ FAST_PATHS: Mapping[str, str] = {
     "even_windows": "TUMBLE by arithmetic on the column of time, other columns passed on as they are",
     "distinct_texts": "functions of one text computed once for each text of a batch, where texts repeat",
     "plain_filters": "integers and texts compared with literals without a query",
+    "time_keys": "GROUP BY strftime by the day, hour, minute or second that it shows, not by its text",
     "set_counts": "INTERSECT and EXCEPT by counting each row on both sides",
 }
 """Name and what it does, for `explain` and the docs. A rule asks `Planner.allows(name)`, and

@@ -34,6 +34,7 @@ def _paths(node: Node) -> Iterator[str]:
             for call in node.accumulators:
                 yield from _of_call(call, floats)
             yield "hop_panes" if node.hop is not None else ""
+            yield "time_keys" if node.cut else ""
 
 
 def _of_call(call: Accumulator, floats: set[str]) -> Iterator[str]:

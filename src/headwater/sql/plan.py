@@ -272,12 +272,14 @@ class Aggregate(Node):
             is always there.
         closes: SQL over the keys for a group's window end in microseconds; "" if groups are never closed.
         hop: rows stand for several windows each; None: for themselves.
+        cut: some keys are times in place of the texts that the query groups by, of which its reader makes them.
     """
 
     keys: tuple[str, ...] = ()
     accumulators: tuple[Accumulator, ...] = ()
     closes: str = ""
     hop: Hop | None = None
+    cut: bool = False
 
     @property
     def appends(self) -> bool:

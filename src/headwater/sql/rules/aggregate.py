@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -11,12 +11,13 @@ from headwater.sql.arguments import Arguments
 from headwater.sql.bind import quote
 from headwater.sql.block import Block
 from headwater.sql.expressions import CannotDecompose, column, columns, has_subquery, internal, substitute, text
-from headwater.sql.plan import Accumulator, Aggregate, Hop, Node
+from headwater.sql.plan import Accumulator, Aggregate, Gate, Hop, Node
 from headwater.sql.planner import Planner, Selected, carried_windows, closing
 from headwater.sql.rules.accumulator import Accumulators
 from headwater.sql.rules.grouping_sets import union_of_sets
 from headwater.sql.rules.hop import on_last_windows
 from headwater.sql.rules.session_aggregate import session_entries
+from headwater.sql.rules.time_key import Key, cut_keys
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class Grouping:
         block: over the rows to group.
         keys: key expressions and the names they get.
         calls: the distinct aggregate calls.
+        cut: the keys, where some can be grouped by as a shorter time; else none.
     """
 
     block: Block
     keys: list[tuple[exp.Expr, str]]
     calls: list[exp.Expr]
+    cut: tuple[Key, ...] = ()
 
 
 def aggregate(block: Block) -> None:
@@ -44,6 +47,7 @@ def aggregate(block: Block) -> None:
     found = {text(call): call for e in block.remaining() for call in block.planner.aggregates.find(e)}
     grouping = Grouping(block, keys, list(found.values()))
     if block.sets is None:
+        grouping = replace(grouping, cut=cut_keys(block, keys))
         _replace(grouping, _grouped(grouping))
         return
     node = union_of_sets(block, keys, grouping.calls, lambda *parts: _grouped(Grouping(*parts)))
@@ -65,12 +69,19 @@ def _named_keys(group: Sequence[exp.Expr]) -> list[tuple[exp.Expr, str]]:
 def _replace(grouping: Grouping, node: Node) -> None:
     block = grouping.block
     mapping: dict[str, exp.Expr] = {text(key): column(node.name, name) for key, name in grouping.keys}
+    if _is_cut(node):
+        mapping |= {text(key.written): key.shown(node) for key in grouping.cut}
     mapping |= {text(call): column(node.name, internal("a", i)) for i, call in enumerate(grouping.calls)}
     block.key = [key.copy() for key, _ in grouping.keys] if grouping.keys else None
     block.group = None
     block.move(node, mapping)
     block.filters = block.having
     block.having = []
+
+
+def _is_cut(node: Node) -> bool:
+    source = node.inputs[0] if isinstance(node, Gate) else node
+    return isinstance(source, Aggregate) and source.cut
 
 
 def accumulated(grouping: Grouping) -> Node | None:
@@ -86,18 +97,20 @@ def accumulated(grouping: Grouping) -> Node | None:
         if found is None:
             return None
         accumulators.append(found)
-    types = _types_sql(grouping)
-    last = on_last_windows(block.planner, block.node, grouping.keys, calls.columns, block.filters)
+    keys = [(key.computed, key.name) for key in grouping.cut] or grouping.keys
+    types = _types_sql(replace(grouping, keys=keys))
+    cut = bool(grouping.cut)
+    last = on_last_windows(block.planner, block.node, keys, calls.columns, block.filters)
     if last is not None:
         block.filters = []
-        return aggregate_node(block.planner, last[0], grouping.keys, accumulators, types, last[1])
-    source = block.project([*grouping.keys, *calls.columns])
-    return aggregate_node(block.planner, source, grouping.keys, accumulators, types)
+        return aggregate_node(block.planner, last[0], keys, accumulators, types, last[1], cut=cut)
+    source = block.project([*keys, *calls.columns])
+    return aggregate_node(block.planner, source, keys, accumulators, types, cut=cut)
 
 
 def aggregate_node(
     planner: Planner, source: Node, keys: Selected, accumulators: Sequence[Accumulator], sql: str,
-    hop: Hop | None = None,
+    hop: Hop | None = None, *, cut: bool = False,
 ) -> Node:  # fmt: skip
     """An `Aggregate` over `source`, which has the key and argument columns; `sql` gives the types."""
     columns = planner.describe(sql)
@@ -107,7 +120,7 @@ def aggregate_node(
     node = Aggregate(
         planner.name(), columns, (source,), title, windows, source.open,
         fast="accumulators" if accumulators else "",
-        keys=names, accumulators=tuple(accumulators), closes=closing(windows), hop=hop,
+        keys=names, accumulators=tuple(accumulators), closes=closing(windows), hop=hop, cut=cut,
     )  # fmt: skip
     return planner.gated(planner.add(node))
 

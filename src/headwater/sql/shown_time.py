@@ -1,4 +1,4 @@
-"""What strftime shows of a time: the unit below which it makes no difference, and whether it tells the time cut to it."""
+"""What strftime shows of a time: the unit below which it makes no difference, and whether it tells that unit."""
 
 from __future__ import annotations
 

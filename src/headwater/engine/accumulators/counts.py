@@ -44,13 +44,14 @@ class Rows(InRecord):
 
 
 class Count(InRecord):
-    """count(x): rows in which the argument is not null."""
+    """count(x): rows in which the argument is not null; count(*) FILTER: those in which a condition is true, which is
+    the argument then."""
 
-    def __init__(self, argument: str) -> None:
-        self._argument = argument
+    def __init__(self, argument: str, where: str) -> None:
+        self._argument, self._where = argument, where
 
     def add(self, batch: Batch) -> None:
-        valid = batch.valid(self._argument)
+        valid = batch.true(self._where) if self._where else batch.valid(self._argument)
         add_weights(batch.flat, self._records.width, self._offset, batch.places, valid, batch.weights)
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:

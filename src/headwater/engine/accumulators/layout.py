@@ -131,7 +131,7 @@ class _Parts:
             return Ordered(self._columns(call), calls, self._source, self._session, self._memory)
         match call.kind:
             case "count":
-                return Count(call.argument)
+                return Count(call.argument, "" if call.distinct else call.where)
             case "bool_and" | "bool_or":
                 return Truths(call.argument)
             case "bit_xor":

@@ -165,6 +165,9 @@ def _count(calls: Accumulators, call: Call) -> Accumulator | None:
     if call.name != "count" or len(call.arguments) > 1:
         return None
     argument = call.arguments[0] if call.arguments else exp.Star()
+    if call.where is not None and isinstance(argument, exp.Star) and not call.distinct:
+        where = calls.column(calls.typed(call.where, "BOOLEAN"))
+        return Accumulator("count", where, call.output, where=where)
     if not isinstance(argument, exp.Star):
         if call.distinct or isinstance(argument, exp.Column):
             return calls.placed("count", call, argument)
@@ -173,7 +176,7 @@ def _count(calls: Accumulators, call: Call) -> Accumulator | None:
         return calls.placed("count", call, known)
     if call.distinct:
         return None
-    return Accumulator("rows", "", call.output) if call.where is None else calls.placed("count", call, exp.true())
+    return Accumulator("rows", "", call.output)
 
 
 def _sum(calls: Accumulators, call: Call) -> Accumulator | None:

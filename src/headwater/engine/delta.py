@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 
 from headwater.change import WEIGHT, delta_schema
 from headwater.engine.gather import gathered, rows_of
+from headwater.engine.lazy import Delta, Lazy, chained, lazily
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import group
 from headwater.index.row_encoding import RowEncoder
@@ -18,11 +20,13 @@ ORIGIN = "_origin"
 """On the direct path of an input, the row of the input's delta that a row stems from; not there while they are the
 same rows."""
 
+AnyDelta = TypeVar("AnyDelta", pa.Table, Lazy)
+
 _FEW_ROWS = 1024
 """So few rows are compared whole, without looking for what tells them apart first."""
 
 
-def weights(delta: pa.Table) -> Longs:
+def weights(delta: Delta) -> Longs:
     """The weights as an array."""
     array: Longs = delta.column(WEIGHT).to_numpy()
     return array
@@ -50,19 +54,28 @@ def negated(delta: pa.Table) -> pa.Table:
     return weighted(delta, -weights(delta))
 
 
-def conform(delta: pa.Table, columns: pa.Schema) -> pa.Table:
+def conform(delta: AnyDelta, columns: pa.Schema) -> AnyDelta:
     """The delta with exactly these columns and `_weight`, cast where Arrow types differ (a dictionary, say)."""
+    if isinstance(delta, Lazy):
+        rows = delta.select([*columns.names, WEIGHT])
+        return rows if rows.schema.types[:-1] == columns.types else lazily(_cast(rows.table(), columns))
+    return _cast(delta, columns)
+
+
+def _cast(delta: pa.Table, columns: pa.Schema) -> pa.Table:
     arrays = [delta.column(field.name) for field in columns]
     cast = [a if a.type == f.type else a.cast(f.type) for a, f in zip(arrays, columns, strict=True)]
     return pa.Table.from_arrays([*cast, delta.column(WEIGHT)], schema=delta_schema(columns))
 
 
-def concat(deltas: Iterable[pa.Table | None]) -> pa.Table | None:
+def concat(deltas: Iterable[AnyDelta | None]) -> AnyDelta | None:
     """One delta after the other; None if there are none with rows."""
     found = [delta for delta in deltas if delta is not None and delta.num_rows]
     if len(found) < 2:
         return found[0] if found else None
-    return pa.concat_tables(found)
+    lazy = any(isinstance(delta, Lazy) for delta in found)
+    joined: AnyDelta = chained([lazily(delta) for delta in found]) if lazy else pa.concat_tables(found)
+    return joined
 
 
 def consolidate(delta: pa.Table) -> pa.Table:
@@ -115,8 +128,11 @@ def expanded(rows: pa.Table) -> pa.Table:
     return rows_at(plain, np.repeat(np.arange(len(counts)), counts))
 
 
-def mask(delta: pa.Table, keep: pa.Array | np.ndarray) -> pa.Table:
+def mask(delta: AnyDelta, keep: pa.Array | np.ndarray) -> AnyDelta:
     """The rows for which `keep` is true; NULL is not."""
+    if isinstance(delta, Lazy):
+        chosen = keep if isinstance(keep, np.ndarray) else keep.fill_null(False).to_numpy(zero_copy_only=False)
+        return delta.at(np.flatnonzero(chosen))
     if isinstance(keep, np.ndarray) and delta.num_rows > _FEW_ROWS and _has_texts(delta.schema):
         return rows_at(delta, np.flatnonzero(keep))
     return delta.filter(pa.array(keep) if isinstance(keep, np.ndarray) else keep)
@@ -126,8 +142,10 @@ def _has_texts(columns: pa.Schema) -> bool:
     return any(pa.types.is_string(field.type) for field in columns)
 
 
-def rows_at(delta: pa.Table, positions: Longs) -> pa.Table:
+def rows_at(delta: AnyDelta, positions: Longs) -> AnyDelta:
     """The rows at the positions given, in their order."""
+    if isinstance(delta, Lazy):
+        return delta.at(positions)
     if len(positions) <= _FEW_ROWS or not delta.num_columns:
         return delta.take(pa.array(positions))
     made = gathered(delta.schema, rows_of(delta, positions), len(positions))

@@ -12,16 +12,18 @@ from headwater.change import WEIGHT
 from headwater.engine.accounting import Ledger
 from headwater.engine.crew import Crew
 from headwater.engine.delta import ORIGIN, concat, conform, settled, with_origin
+from headwater.engine.lazy import Delta, Lazy, table
 from headwater.engine.operator import Operator, Stateless
 from headwater.engine.operators.aggregate import AggregateOperator
 from headwater.engine.operators.gate import GateOperator
+from headwater.engine.operators.join import JoinOperator
 from headwater.engine.operators.joins import join_operator
 from headwater.engine.operators.linear import LinearOperator
+from headwater.engine.operators.once import OnceOperator
 from headwater.engine.operators.recompute import RecomputeOperator
 from headwater.engine.operators.session import SessionOperator
 from headwater.engine.operators.session_aggregate import SessionAggregateOperator
 from headwater.engine.operators.stamped import StampedOperator
-from headwater.engine.operators.texts import TextsOperator
 from headwater.engine.operators.top import TopOperator
 from headwater.engine.operators.union import UnionOperator
 from headwater.engine.operators.windowed import WindowedOperator
@@ -35,7 +37,10 @@ from headwater.sql.window_plan import Session, SessionAggregate, Stamped
 _FEW_ROWS = 4096
 """So many rows are worth waking other threads for."""
 
-_Also = Callable[[Operator], pa.Table | None]
+_LAZY = (JoinOperator, LinearOperator, TopOperator)
+"""Operators that take deltas that are not gathered yet."""
+
+_Also = Callable[[Operator], Delta | None]
 _Parts = list[pa.Table | None]
 
 
@@ -45,18 +50,19 @@ class Travel:
     def __init__(self, count: int, deltas: Mapping[str, pa.Table], *, begins: bool = False) -> None:
         self.begins = begins
         self.scanned: dict[str, _Parts] = {stream: _cut(delta, count) for stream, delta in deltas.items()}
-        self.changes: list[dict[Node, pa.Table | None]] = [{} for _ in range(count)]
+        self.changes: list[dict[Node, Delta | None]] = [{} for _ in range(count)]
         self._sent: list[dict[Exchange, Sent]] = [{} for _ in range(count)]
 
     def send(self, sender: int, exchange: Exchange) -> None:
         """Divides what a worker has of a node among all."""
-        delta = self.changes[sender][exchange.source]
-        if delta is not None:
+        change = self.changes[sender][exchange.source]
+        if change is not None:
+            delta = table(change)
             delta = delta.drop_columns([ORIGIN]) if ORIGIN in delta.column_names else delta
             self._sent[sender][exchange] = split(delta, exchange.by, len(self.changes))
 
-    def received(self, receiver: int, exchange: Exchange) -> pa.Table | None:
-        """What all have sent to a worker, in one piece."""
+    def received(self, receiver: int, exchange: Exchange) -> Delta | None:
+        """What all have sent to a worker."""
         return received([sent[exchange] for sent in self._sent if exchange in sent], receiver)
 
     def waiting(self, nodes: Iterable[Node], places: Mapping[Node, Place]) -> int:
@@ -94,8 +100,8 @@ class Graph:
     def _operator(self, node: Node, worker: Worker) -> Operator:
         direct = self._direct.get(node, "")
         match node:
-            case Linear(texts=texts) if texts:
-                return TextsOperator(node, worker, direct)
+            case Linear(once=once) if once:
+                return OnceOperator(node, worker, direct)
             case Linear():
                 return LinearOperator(node, worker, direct)
             case Windowed():
@@ -164,29 +170,29 @@ class Graph:
         if self._plan.root in nodes:
             changes[self._plan.root] = self._shown(changes.get(self._plan.root))
 
-    def _shown(self, delta: pa.Table | None) -> pa.Table | None:
+    def _shown(self, delta: Delta | None) -> pa.Table | None:
         """A worker's changes of the result as they are shown."""
         if delta is None:
             return None
-        change = conform(delta, self._plan.root.schema)
+        change = conform(table(delta), self._plan.root.schema)
         return settled(change) if self._apart and not self._settled else change
 
-    def _stepped(
-        self, travel: Travel, node: Node, operator: Operator, also: _Also | None, number: int
-    ) -> pa.Table | None:
+    def _stepped(self, travel: Travel, node: Node, operator: Operator, also: _Also | None, number: int) -> Delta | None:
         changes = travel.changes[number]
         given = [
             self._handed(source, node, changes.get(source)) if exchange is None else travel.received(number, exchange)
             for source, exchange in zip(node.inputs, self._places[node].given, strict=True)
         ]
+        if not isinstance(operator, _LAZY):
+            given = [None if delta is None else table(delta) for delta in given]
         found = [operator.initial()] if travel.begins else []
         if any(delta is not None for delta in given):
             found.append(operator.step(given))
         return concat([*found, *([also(operator)] if also else [])])
 
-    def _handed(self, source: Node, reader: Node, delta: pa.Table | None) -> pa.Table | None:
+    def _handed(self, source: Node, reader: Node, delta: Delta | None) -> Delta | None:
         """A delta as its reader gets it: off the direct path without the origin of its rows."""
-        if delta is None or source not in self._direct:
+        if delta is None or isinstance(delta, Lazy) or source not in self._direct:
             return delta
         if isinstance(reader, Windowed) and reader in self._direct:
             return with_origin(delta)

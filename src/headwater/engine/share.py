@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.engine.gather import Piece, gathered, rows_of
+from headwater.engine.delta import rows_at
+from headwater.engine.lazy import Delta, chained, lazily
 from headwater.engine.share_kernels import hash_texts, mix, owners_of, partition
 from headwater.index.kernels import Longs, Mask, Words, hash_rows
 from headwater.index.row_encoding import RowEncoder
@@ -83,18 +84,17 @@ def split(delta: pa.Table, keys: Sequence[str], count: int) -> Sent:
     return Sent(delta, [order[start:end] for start, end in pairwise(starts.tolist())])
 
 
-def received(sent: Sequence[Sent], receiver: int) -> pa.Table | None:
-    """What a worker gets of what all have sent, in one piece, since operators look rows up in it; None if nothing."""
-    whole = [one for one in sent if one.count(receiver)]
-    count = sum(one.count(receiver) for one in whole)
-    if len(whole) == 1 and count == whole[0].delta.num_rows:
-        return whole[0].delta.combine_chunks()
-    pieces, first = list[Piece](), 0
-    for one in whole:
-        rows = one.rows[receiver]
-        pieces += rows_of(one.delta, np.arange(one.delta.num_rows) if rows is None else rows, first)
-        first += one.count(receiver)
-    return pa.Table.from_batches([gathered(whole[0].delta.schema, pieces, count)]) if count else None
+def received(sent: Sequence[Sent], receiver: int) -> Delta | None:
+    """What a worker gets of what all have sent; None if nothing."""
+    given = [one for one in sent if one.count(receiver)]
+    if len(given) == 1 and given[0].rows[receiver] is None:
+        return given[0].delta.combine_chunks()
+    parts = [
+        lazily(one.delta) if rows is None else rows_at(lazily(one.delta), rows)
+        for one in given
+        for rows in [one.rows[receiver]]
+    ]
+    return chained(parts) if parts else None
 
 
 def sliced(delta: pa.Table, count: int) -> list[pa.Table | None]:

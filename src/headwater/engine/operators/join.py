@@ -16,12 +16,16 @@ import pyarrow as pa
 
 from headwater.change import delta_schema
 from headwater.engine.delta import concat, mask, rows_at, settled, weights
+from headwater.engine.lazy import Delta, lazily, lined_up, table
 from headwater.engine.operators.join_condition import PairCondition
 from headwater.engine.operators.join_side import JoinSide
 from headwater.engine.share import Share
 from headwater.engine.worker import Worker
 from headwater.index.kernels import Longs, Mask
 from headwater.sql.join_plan import Join
+
+_FEW_PAIRS = 1024
+"""So few pairs are copied at once."""
 
 _PRESERVED = {"INNER": (), "LEFT": (0,), "RIGHT": (1,), "FULL": (0, 1), "SEMI": (0,), "ANTI": (0,), "MARK": (0,)}
 """By the kind of a join, the inputs whose rows show by whether they have a match."""
@@ -49,16 +53,16 @@ class JoinOperator:
     def initial(self) -> pa.Table | None:
         return None
 
-    def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:
-        found: list[pa.Table | None] = []
+    def step(self, deltas: Sequence[Delta | None]) -> Delta | None:
+        found: list[Delta | None] = []
         for own, delta in enumerate(deltas):
             if delta is not None and delta.num_rows:
                 found += self._arrive(own, self._sides[own].conformed(delta))
         return concat(found)
 
-    def _arrive(self, own: int, delta: pa.Table) -> list[pa.Table | None]:
+    def _arrive(self, own: int, delta: Delta) -> list[Delta | None]:
         """The result's changes from changes of one input, which are then added to its rows."""
-        found: list[pa.Table | None] = []
+        found: list[Delta | None] = []
         void = self._sides[own].void(delta)
         if void is not None:
             unmatched = mask(delta, void)
@@ -66,6 +70,7 @@ class JoinOperator:
             delta = mask(delta, ~void)
         if own in self._preserved or not self._node.left_keys:
             # Without keys all rows of the other side are met: what takes itself back is not worth that.
+            delta = table(delta)
             delta = settled(delta) or delta.slice(0, 0)
         if delta.num_rows:
             matches, pairs = self._meet(own, delta)
@@ -73,11 +78,11 @@ class JoinOperator:
             self._sides[own].apply(delta, matches)
         return found
 
-    def _meet(self, own: int, delta: pa.Table) -> tuple[Longs, list[pa.Table | None]]:
+    def _meet(self, own: int, delta: Delta) -> tuple[Longs, list[Delta | None]]:
         """The weight of the matches of each row of a delta, and the pairs as rows of the result."""
         side, other = self._sides[own], self._sides[1 - own]
         mine, matches = weights(delta), np.zeros(delta.num_rows, np.int64)
-        found: list[pa.Table | None] = []
+        found: list[Delta | None] = []
         for rows, slots in other.pairs(side.keys_of(delta)):
             if self._condition is not None:
                 rows, slots = self._satisfying(self._condition, own, delta, rows, slots)
@@ -87,18 +92,26 @@ class JoinOperator:
             if other.counts is not None:
                 other.counts.add(slots, mine[rows])
             if self._shows_pairs and len(rows):
-                given = self._changed(own, delta, rows), other.rows.take(slots, self._columns[1 - own])
-                found.append(self._result(*(given if own == 0 else given[::-1]), mine[rows] * theirs))
+                found.append(self._pairs(own, delta, rows, slots, mine[rows] * theirs))
         return matches, found
 
-    def _changed(self, own: int, delta: pa.Table, rows: Longs) -> pa.Table:
-        """Rows of a delta as they are shown; nothing is copied if they are all of its rows in order."""
-        shown = delta.select(self._columns[own])
+    def _pairs(self, own: int, delta: Delta, rows: Longs, slots: Longs, values: Longs) -> Delta:
+        """Rows of the result from rows of a delta and of the other input. Many are not copied before it is known which
+        of them are wanted."""
+        shown, columns = delta.select(self._columns[own]), self._columns[1 - own]
+        if len(rows) <= _FEW_PAIRS:
+            given = rows_at(table(shown), rows), self._sides[1 - own].rows.take(slots, columns)
+            return self._result(*(given if own == 0 else given[::-1]), values)
         same = len(rows) == delta.num_rows and rows[0] == 0 and bool((np.diff(rows) == 1).all())
-        return shown if same else rows_at(shown, rows)
+        sides = lazily(shown) if same else rows_at(lazily(shown), rows), self._sides[1 - own].rows.pick(slots, columns)
+        left, right = sides if own == 0 else sides[::-1]
+        named = list(zip(self._node.shown, self._node.schema.names, strict=True))
+        beside = [(left, [(new, old) for (side, old), new in named if side == 0])]
+        beside += [(right, [(new, old) for (side, old), new in named if side == 1])]
+        return lined_up(self._schema, [rows.renamed(names) for rows, names in beside], pa.chunked_array([values]))
 
     def _satisfying(
-        self, condition: PairCondition, own: int, delta: pa.Table, rows: Longs, slots: Longs
+        self, condition: PairCondition, own: int, delta: Delta, rows: Longs, slots: Longs
     ) -> tuple[Longs, Longs]:
         """The pairs for which the residual condition is true."""
         other = self._sides[1 - own].rows
@@ -111,12 +124,12 @@ class JoinOperator:
         at = condition.true(gather, lambda: weights(delta)[rows] * other.weights_of(slots), len(rows))
         return (rows, slots) if len(at) == len(rows) else (rows[at], slots[at])
 
-    def _alone(self, own: int, delta: pa.Table, has: Mask) -> pa.Table | None:
+    def _alone(self, own: int, delta: Delta, has: Mask) -> pa.Table | None:
         """What changed rows show by themselves, having matches or not."""
         if own not in self._preserved:
             return None
         shown = np.ones(len(has), np.bool_) if self._node.word == "MARK" else has == (self._node.word == "SEMI")
-        rows = delta if shown.all() else mask(delta, shown)
+        rows = table(delta) if shown.all() else table(mask(delta, shown))
         return self._single(own, rows, weights(rows), has[shown])
 
     def _turned(self, number: int) -> list[pa.Table | None]:

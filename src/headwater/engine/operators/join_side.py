@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.engine.delta import conform, mask, weights
+from headwater.engine.lazy import Delta, table
 from headwater.engine.operators.closing import WindowEnds
 from headwater.engine.operators.join_counts import MatchCounts
 from headwater.engine.operators.join_order import SideOrder
@@ -48,8 +49,10 @@ class JoinSide:
         self._ends = WindowEnds(self._source, closes, worker.session) if closes else None
         self._timed = [name for name in self._source.names if quote(name) in closes]
 
-    def conformed(self, delta: pa.Table) -> pa.Table:
-        """A delta in the columns and types of the input."""
+    def conformed(self, delta: Delta) -> Delta:
+        """A delta in the columns and types of the input; gathered where all of it is needed anyway."""
+        if not self._append_only or self.order is not None or not self._keys:
+            delta = table(delta)
         same = delta.schema.names[:-1] == self._source.names and delta.schema.types[:-1] == self._source.schema.types
         return delta if same else conform(delta, self._source.schema)
 
@@ -67,13 +70,13 @@ class JoinSide:
             low, high = np.maximum(low, least), np.minimum(high, most)
         return low, high
 
-    def keys_of(self, rows: pa.Table) -> pa.Table:
+    def keys_of(self, rows: Delta) -> pa.Table:
         """What the other input finds its matches by: the key columns of rows of this input."""
         if self.order is not None:
-            return rows
-        return rows.select(list(self._keys)) if self._keys else rows
+            return table(rows)
+        return table(rows.select(list(self._keys)) if self._keys else rows)
 
-    def void(self, delta: pa.Table) -> Mask | None:
+    def void(self, delta: Delta) -> Mask | None:
         """Which rows can have no match, because of a NULL in their key; None if none of them."""
         nulls = [delta.column(name) for name in self._strict if delta.column(name).null_count]
         if not nulls:
@@ -92,11 +95,11 @@ class JoinSide:
         named = keys.rename_columns(list(self._keys)) if self._keys else keys
         return self.rows.pairs_in_parts(named, _MOST_PAIRS)
 
-    def apply(self, delta: pa.Table, matches: Longs) -> None:
+    def apply(self, delta: Delta, matches: Longs) -> None:
         """Adds a delta, whose rows have so many matches; where these are counted, no row of it is there twice with
         weights of both signs. What may be forgotten already is not kept."""
         if self._ends is not None:
-            ends = self._ends.of(delta.select(self._timed))
+            ends = self._ends.of(table(delta.select(self._timed)))
             late = self._ends.closed(ends)
             self._ends.note(ends[~late])
             if late.any():
@@ -110,7 +113,7 @@ class JoinSide:
             delta, matches = mask(delta, come), matches[come]
         self.put(self._take_in(delta), matches)
 
-    def _take_in(self, delta: pa.Table) -> Longs:
+    def _take_in(self, delta: Delta) -> Longs:
         """Applies a delta to the rows and their order; returns the slots of those that came."""
         order = self.order
         if order is None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from headwater.change import WEIGHT
 from headwater.engine.delta import ORIGIN, absolute, mask, numbered, with_origin
 from headwater.engine.evaluation import Evaluator, probe_of
+from headwater.engine.lazy import Delta, Lazy
 from headwater.engine.operator import Stateless
 from headwater.engine.row_test import passes
 from headwater.engine.worker import Worker
@@ -38,13 +39,18 @@ class LinearOperator(Stateless):
         self._passed = _passed(node)
         self._read = _read(node, self._passed)
         self._evaluator = Evaluator(worker.session, worker.ledger, node.inputs[0], direct, node.name, _probe(node))
+        self._renames = not node.where and not node.multiplies and len(self._passed) == len(node.select)
         self._one_by_one = not any(one.multiplies for one in _path(node))
         self._sql = _sql(node, [] if node.multiplies else list(self._passed), direct)
 
-    def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:
+    def step(self, deltas: Sequence[Delta | None]) -> Delta | None:
         (delta,) = deltas
         if delta is None or not delta.num_rows:
             return None
+        if isinstance(delta, Lazy):
+            if self._renames:
+                return delta.renamed([*self._passed.items(), *((name, name) for name in _carried(delta))])
+            delta = delta.table()
         if self._node.multiplies:
             return self._counted(delta, self._multiplied)
         if self._node.where:
@@ -105,7 +111,7 @@ class LinearOperator(Stateless):
         return pa.Table.from_arrays([*columns, *(rows.column(name) for name in carried)], names=names)
 
 
-def _carried(delta: pa.Table) -> list[str]:
+def _carried(delta: Delta) -> list[str]:
     return [name for name in (WEIGHT, ORIGIN) if name in delta.column_names]
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from headwater.change import WEIGHT
 from headwater.engine.delta import concat, conform, mask, rows_at, weighted, weights
+from headwater.engine.lazy import Delta, table
 from headwater.engine.operators import top_kernels as kernels
 from headwater.engine.operators.closing import WindowEnds
 from headwater.engine.operators.top_lists import Changes, Fresh, Gone, Lists, changes
@@ -65,9 +67,10 @@ class TopOperator:
     def initial(self) -> pa.Table | None:
         return None
 
-    def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:
+    def step(self, deltas: Sequence[Delta | None]) -> pa.Table | None:
         (delta,) = deltas
         if delta is not None:
+            delta = delta if self._few and self._ends is None else table(delta)
             delta = self._wanted(conform(delta, self._rows.columns))
         if delta is None or not delta.num_rows:
             return None
@@ -79,13 +82,14 @@ class TopOperator:
         rows = self._rows.take(slots, self._needed())
         return self._changed(Fresh(self._groups(rows), slots, self._key.words(rows)), gone, named)
 
-    def _appended(self, delta: pa.Table) -> pa.Table | None:
+    def _appended(self, delta: Delta) -> pa.Table | None:
         """A step of which only rows that may be among the first are taken in, and those that no longer are are
         forgotten."""
         given = weights(delta)
         if not given.all():
             delta = mask(delta, given != 0)
-        groups, words = self._groups(delta), self._key.words(delta)
+        needed = table(delta.select([*self._needed(), WEIGHT]))
+        groups, words = self._groups(needed), self._key.words(needed)
         kept = np.flatnonzero(self._tree.surpass(groups, words, self._last))
         kept = self._best(groups, words, kept)
         if len(kept) < delta.num_rows:
@@ -93,6 +97,7 @@ class TopOperator:
             words = words.reshape(-1, self._key.width)[kept].reshape(-1)
         if not len(kept):
             return None
+        delta = table(delta)
         named = self._since(groups, words) if self._long else _NONE
         slots = self._rows.apply(delta)
         gone = Gone(self._rows, self._tree, self._window, self._shown)

@@ -15,12 +15,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater.engine.gather import Piece, gathered
+from headwater.engine.lazy import Delta, Lazy, Picked
 from headwater.engine.state.memory import Memory
 from headwater.errors import InvariantBroken
 from headwater.index.kernels import Longs, Mask
@@ -36,8 +38,12 @@ _MOST_SLOTS = (1 << 31) - 2
 _ROW_BITS = 20
 _MOST_ROWS = 1 << _ROW_BITS
 _MOST_CHUNKS = 1 << (32 - _ROW_BITS)
-_MOST_BYTES = 1 << 24
-"""Chunks of wide rows stay smaller: copying strings costs more than to look into a few chunks more."""
+_LEAST_BYTES, _SHARE = 1 << 22, 1 << 9
+"""Chunks of wide rows become one up to so many bytes, or up to one in so many of the store's: copying strings costs
+more than to look into a few chunks more."""
+
+_MOST_SHARERS = 8
+"""Rows stay in a batch that is other workers' too where they are at least one in so many of it."""
 
 _FAN = 4
 """So many chunks of a size become one. More would copy rows less often, and scatter them over more chunks."""
@@ -56,6 +62,7 @@ class Chunk:
         first: slot of the first row, the others following, where `slots` is None.
         slots: each row's slot, `DEAD` where the row is dead; None if all live and their slots are in order.
         living: how many rows live.
+        began: how many rows lived when it was made: fewer than it has if the others belong to other workers' stores.
         name: unique among all chunks ever; a chunk's rows never change under its name.
         changed: rows whose weight has changed since the last checkpoint; None if none has.
     """
@@ -64,6 +71,7 @@ class Chunk:
     first: int
     slots: Slots | None
     living: int
+    began: int
     name: str = field(default_factory=_fresh_name)
     changed: Mask | None = None
 
@@ -74,6 +82,11 @@ class Chunk:
     def nbytes(self) -> int:
         """Memory held besides the rows, in bytes."""
         return sum(array.nbytes for array in (self.slots, self.changed) if array is not None)
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """What its rows take, other stores' rows left out, in bytes."""
+        return int(self.rows.nbytes) * self.began // max(len(self), 1)
 
     def note(self, rows: Longs) -> None:
         """Marks rows as changed."""
@@ -90,7 +103,8 @@ class Chunk:
         if self.slots is None or self.living == len(self):
             return self
         at = np.flatnonzero(self.slots != DEAD)
-        return Chunk(self.rows.take(pa.array(at)), 0, self.slots[at], self.living)
+        rows = gathered(self.rows.schema, [Piece(self.rows, at, np.arange(len(at)))], len(at))
+        return Chunk(rows, 0, self.slots[at], self.living, self.living)
 
 
 class Chunks:
@@ -127,12 +141,18 @@ class Chunks:
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        held = sum(chunk.rows.nbytes + chunk.nbytes for chunk in self)
+        held = sum(chunk.row_bytes + chunk.nbytes for chunk in self)
         places = self._places.nbytes if self._places is not None else 0
         return int(held + places + sum(freed.nbytes for freed in self._freed))
 
-    def add(self, rows: pa.Table) -> Longs:
-        """Stores rows and returns the slots that they are given."""
+    def add(self, rows: Delta) -> Longs:
+        """Stores rows and returns the slots that they are given. Lazy ones are left where they are, beside those of
+        other workers, where they take up enough of it; of no use with a budget, which would count them all."""
+        if isinstance(rows, Lazy):
+            origin = rows.origin
+            if origin is not None and self._memory.budget_bytes is None and all(map(_shared_well, origin.pieces)):
+                return self._stay(origin)
+            rows = rows.table()
         slots, start = self._take_slots(rows.num_rows), 0
         for batch in rows.combine_chunks().to_batches(max_chunksize=_MOST_ROWS):
             # A concatenation copies: else rows would keep all that they were cut from.
@@ -140,9 +160,24 @@ class Chunks:
             own = self._memory.kept(batch if alone else pa.concat_batches([batch, batch.slice(0, 0)]))
             part = slots[start : start + len(batch)]
             named = self._own(part) if self._places is not None else None
-            self._place(Chunk(own, int(part[0]), named, len(batch)))
+            self._place(Chunk(own, int(part[0]), named, len(batch), len(batch)))
             start += len(batch)
         return slots
+
+    def _stay(self, origin: Picked) -> Longs:
+        """Stores rows as those of whole batches that are not dead."""
+        self._move_freely()
+        slots = self._take_slots(len(origin))
+        for batch, rows, at in origin.pieces:
+            named = self._own(np.full(len(batch), DEAD))
+            named[rows] = slots[at]
+            self._place(Chunk(batch.select(self.columns.names), 0, named, len(rows), len(rows)))
+        return slots
+
+    def part(self) -> None:
+        """Copies what is left where other workers' rows are, for a checkpoint."""
+        if any(chunk.began < len(chunk) for chunk in self):
+            self._replace([chunk.compacted() if chunk.began < len(chunk) else chunk for chunk in self])
 
     def adopt(self, rows: pa.RecordBatch, alive: Mask, name: str) -> Longs:
         """Takes in a chunk as it was checkpointed, and returns the slots of its living rows."""
@@ -154,7 +189,7 @@ class Chunks:
         if self._places is not None:
             named = self._own(np.full(len(alive), DEAD))
             named[alive] = slots
-        self._place(Chunk(self._memory.kept(rows), int(slots[0]) if living else 0, named, living, name))
+        self._place(Chunk(self._memory.kept(rows), int(slots[0]) if living else 0, named, living, len(alive), name))
         return slots
 
     def touch(self, slots: Longs) -> None:
@@ -180,6 +215,13 @@ class Chunks:
         pieces = [Piece(chunk.rows, rows, at) for chunk, rows, at in self._located(slots)]
         return pa.Table.from_batches([gathered(wanted, pieces, len(slots))], wanted)
 
+    def pick(self, slots: Longs, columns: Sequence[str]) -> Lazy:
+        """As `take`, but nothing is copied yet."""
+        wanted = pa.schema([self.columns.field(name) for name in columns])
+        chunks, numbers, rows = self._found(slots)
+        picked = Picked([chunk.rows for chunk in chunks], rows, numbers)
+        return Lazy(wanted, {name: (picked, name) for name in columns}, {}, len(slots))
+
     def living(self) -> tuple[pa.Table, Longs]:
         """All rows, oldest chunk first, and their slots."""
         found = [chunk.compacted() for chunk in self if chunk.living]
@@ -194,12 +236,12 @@ class Chunks:
 
     def tidy(self) -> None:
         """Restores the law of sizes: drops the dead and merges what has become too many."""
-        kept: list[Chunk] = []
+        kept, most = list[Chunk](), max(_LEAST_BYTES, sum(chunk.row_bytes for chunk in self) // _SHARE)
         for chunk in self:
             if not chunk.living:
                 continue
-            kept.append(chunk.compacted() if chunk.living * 2 < len(chunk) else chunk)
-            while (run := _too_many(kept)) > 0:
+            kept.append(chunk.compacted() if chunk.living * 2 < chunk.began else chunk)
+            while (run := _too_many(kept, most)) > 0:
                 kept[-run:] = [self._merged(kept[-run:])]
         self._replace(kept)
 
@@ -208,7 +250,8 @@ class Chunks:
         found = [chunk.compacted() for chunk in chunks]
         rows = self._memory.kept(pa.concat_batches([chunk.rows for chunk in found]))
         slots = None if ordered else self._own(np.concatenate([chunk.all_slots() for chunk in found]))
-        return Chunk(rows, found[0].first, slots, sum(chunk.living for chunk in found))
+        living = sum(chunk.living for chunk in found)
+        return Chunk(rows, found[0].first, slots, living, living)
 
     def _own(self, slots: Longs | Slots) -> Slots:
         """A copy of slots that is kept long."""
@@ -278,20 +321,22 @@ class Chunks:
             self._place(chunk)
         self._list()
 
+    def _found(self, slots: Longs) -> tuple[list[Chunk], Longs, Longs]:
+        """All chunks, oldest first, and of each slot the chunk's number and the row there."""
+        chunks = list(self._numbered.values())
+        if self._places is None:
+            numbers = np.searchsorted(self._firsts, slots, "right") - 1
+            return chunks, numbers, slots - self._firsts[numbers]
+        places = self._places[slots]
+        rank = np.empty(_MOST_CHUNKS, np.int64)
+        rank[list(self._numbered)] = np.arange(len(chunks))
+        return chunks, rank[places >> np.uint32(_ROW_BITS)], (places & np.uint32(_MOST_ROWS - 1)).astype(np.int64)
+
     def _located(self, slots: Longs) -> Iterator[tuple[Chunk, Longs, Longs]]:
         """The chunks that hold these slots, oldest first, each with the rows concerned, and which of the slots."""
         if not len(slots):
             return
-        chunks = list(self._numbered.values())
-        if self._places is None:
-            numbers = np.searchsorted(self._firsts, slots, "right") - 1
-            rows = slots - self._firsts[numbers]
-        else:
-            places = self._places[slots]
-            rows = (places & np.uint32(_MOST_ROWS - 1)).astype(np.int64)
-            rank = np.empty(_MOST_CHUNKS, np.int64)
-            rank[list(self._numbered)] = np.arange(len(chunks))
-            numbers = rank[places >> np.uint32(_ROW_BITS)]
+        chunks, numbers, rows = self._found(slots)
         if len(chunks) == 1:
             yield chunks[0], rows, np.arange(len(slots))
             return
@@ -302,13 +347,20 @@ class Chunks:
             yield chunks[number], rows[at], at
 
 
+def _shared_well(piece: Piece) -> bool:
+    """Whether rows are worth keeping whole the batch that they are of, and what that is cut from."""
+    batch, rows, _ = piece
+    fair = len(rows) * _MOST_SHARERS >= len(batch)
+    return fair and len(batch) <= _MOST_ROWS and batch.get_total_buffer_size() <= 2 * _MOST_SHARERS * batch.nbytes
+
+
 def _joined(parts: Iterable[Slots]) -> Slots:
     return np.concatenate([np.zeros(0, np.uint32), *parts])
 
 
-def _too_many(chunks: Sequence[Chunk]) -> int:
+def _too_many(chunks: Sequence[Chunk], most_bytes: int) -> int:
     """How many of the last chunks are to become one: at least `_FAN`, none of a greater size class than the last, and
-    not so many that the new one could not be rewritten within an epoch; else 0."""
+    not so many that the new one would have more bytes than given; else 0."""
     size, run = _size_class(chunks[-1]), 1
     while run < len(chunks) and _size_class(chunks[-run - 1]) <= size:
         run += 1
@@ -317,8 +369,8 @@ def _too_many(chunks: Sequence[Chunk]) -> int:
     rows = bytes_ = 0
     for fitting in range(run):
         rows += chunks[-fitting - 1].living
-        bytes_ += int(chunks[-fitting - 1].rows.nbytes)
-        if rows > _MOST_ROWS or bytes_ > _MOST_BYTES:
+        bytes_ += chunks[-fitting - 1].row_bytes
+        if rows > _MOST_ROWS or bytes_ > most_bytes:
             return fitting if fitting >= _FAN else 0
     return run
 

@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT, delta_schema
-from headwater.engine.delta import rows_at
+from headwater.engine.delta import mask, rows_at
+from headwater.engine.lazy import Delta, Lazy, table
 from headwater.engine.share import Share
 from headwater.engine.state import row_checkpoint
 from headwater.engine.state.chunks import DEAD, Chunk, Chunks
@@ -90,7 +91,7 @@ class RowStore:
         parts = (self._chains, self._finder, self._weights, self._chunks)
         return sum(part.nbytes for part in parts if part is not None)
 
-    def apply(self, delta: pa.Table, losing: Losing | None = None) -> Longs:
+    def apply(self, delta: Delta, losing: Losing | None = None) -> Longs:
         """Adds a delta (the columns by name, and int64 `_weight`), in which rows may take each other back.
 
         Args:
@@ -109,9 +110,10 @@ class RowStore:
         rows = self._own_columns(delta)
         weights = delta.column(WEIGHT).to_numpy()
         if len(weights) and (self._finder is None or weights.min() >= 0) and not weights.all():
-            rows, weights = rows.filter(pa.array(weights != 0)), weights[weights != 0]
+            rows, weights = mask(rows, weights != 0), weights[weights != 0]
         if not len(weights) or weights.min() > 0:
             return self._add(rows, weights)
+        rows = table(rows)
         if self._finder is None:
             raise self._taken_back(rows, int(np.argmin(weights)))
         given = self._finder.hashed(rows)
@@ -154,6 +156,10 @@ class RowStore:
     def take(self, slots: Longs, columns: Sequence[str] | None = None) -> pa.Table:
         """The named columns (None: all, without `_weight`) of the rows of these slots, in their order."""
         return self._chunks.take(slots, columns)
+
+    def pick(self, slots: Longs, columns: Sequence[str]) -> Lazy:
+        """As `take`, but nothing is copied yet."""
+        return self._chunks.pick(slots, columns)
 
     def weights_of(self, slots: Longs) -> Longs:
         """The weights of the rows of these slots."""
@@ -209,6 +215,7 @@ class RowStore:
             StorageFailed: the folder is of no use; the store is as before.
             CorruptCheckpoint: `previous` cannot be read.
         """
+        self._chunks.part()
         base = self._checkpoint_name
         self._checkpoint_name = row_checkpoint.save(folder, self._chunks, self.key, self._chunk_weights, previous, base)
         for chunk in self._chunks:
@@ -255,7 +262,7 @@ class RowStore:
         living = pa.Table.from_batches([batch if alive.all() else batch.filter(pa.array(alive))])
         self._link(living, slots, weights[alive])
 
-    def _add(self, rows: pa.Table, weights: Longs, hashes: Words | None = None) -> Longs:
+    def _add(self, rows: Delta, weights: Longs, hashes: Words | None = None) -> Longs:
         """Stores rows of positive weights, whose hashes are given if they are known; returns their slots."""
         if not len(weights):
             return np.zeros(0, np.int64)
@@ -264,7 +271,7 @@ class RowStore:
         self._chunks.tidy()
         return slots
 
-    def _link(self, rows: pa.Table, slots: Longs, weights: Longs, hashes: Words | None = None) -> None:
+    def _link(self, rows: Delta, slots: Longs, weights: Longs, hashes: Words | None = None) -> None:
         """Makes rows that are stored known under their slots."""
         capacity = self._chunks.capacity
         if len(self._weights) or (weights != 1).any():
@@ -303,8 +310,13 @@ class RowStore:
             self._chains.unlink(slots)
         self._chunks.discard(slots)
 
-    def _own_columns(self, delta: pa.Table) -> pa.Table:
+    def _own_columns(self, delta: Delta) -> Delta:
         """The store's columns of a delta, in its order and types."""
+        if isinstance(delta, Lazy):
+            rows = delta.select(self.columns.names)
+            if rows.schema.types == self.columns.types:
+                return rows
+            delta = delta.table()
         columns = [delta.column(field.name) for field in self.columns]
         cast = [c if c.type == f.type else c.cast(f.type) for c, f in zip(columns, self.columns, strict=True)]
         return pa.Table.from_arrays(cast, schema=self.columns)

@@ -10,15 +10,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
-from headwater.engine import row_test
+from headwater.engine import known, row_test
 from headwater.engine.accumulators import best, distinct, float_bits, ordered, sums
 from headwater.engine.accumulators.floats import FloatSum
 from headwater.engine.accumulators.mode import Mode
 from headwater.engine.accumulators.moments import _Sums
 from headwater.engine.accumulators.part import ALL, Batch
-from headwater.engine.operators import aggregate, session_kernels, texts, windowed
+from headwater.engine.coded import coded, numbers_of
+from headwater.engine.known import KnownPairs
+from headwater.engine.operators import aggregate, session_kernels, windowed
 from headwater.engine.operators.join import JoinOperator
 from headwater.engine.operators.join_counts import MatchCounts
 from headwater.engine.operators.join_order import SideOrder
@@ -26,6 +29,8 @@ from headwater.engine.operators.join_side import JoinSide
 from headwater.engine.operators.join_threshold import ThresholdJoinOperator
 from headwater.engine.operators.top import TopOperator
 from headwater.engine.operators.top_lists import Lists
+from headwater.index.text_index import TextIndex
+from headwater.sql import times
 from headwater.sql.rules import set_operation, time_key
 
 Broken = Callable[..., Any]
@@ -297,13 +302,37 @@ def _doubled(right: Broken, sums: Any, i: int, j: int) -> Any:
     return right(sums, i, j) * 2
 
 
-def _texts_without_null(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(texts, "_FEW", 0)
-    patch.setattr(texts, "_PAYS", 0)
-    patch.setattr(texts, "_encoded", lambda column: column.combine_chunks().dictionary_encode())
+@_bug("distinct_texts", "a text that begins with another is that text", "linear/distinct_texts", TextIndex, "numbers")
+def _prefix_is_the_text(right: Broken, self: Any, given: Any, most_new: int) -> Any:
+    return right(self, pc.utf8_slice_codeunits(given, 0, 1), most_new)
 
 
-BUGS += [Bug("distinct_texts", "NULL is no text", "linear/distinct_texts", _texts_without_null)]
+@_bug("distinct_texts", "NULL is the empty text", "linear/distinct_texts", TextIndex, "texts")
+def _null_is_empty(right: Broken, self: Any, first: int = 0) -> Any:
+    return right(self, first).fill_null("")
+
+
+@_bug("distinct_texts", "answers of two texts are those of the first", "linear/distinct_texts", KnownPairs, "answers")
+def _first_alone(right: Broken, self: Any, delta: Any) -> Any:
+    found = right(self, delta)
+    numbers = self._numbers[0].of(delta)
+    return {n: coded(np.minimum(numbers, len(v.dictionary) - 1), v.dictionary) for n, v in (found or {}).items()}
+
+
+@_bug("coarse_times", "the last second of a stretch is in the next", "linear/coarse_times", known, "_whole")
+def _too_late(right: Broken, column: Any) -> Any:
+    return right(column) + 1_000_000
+
+
+@_bug("coarse_times", "every format is one of hours", "linear/coarse_times", times, "_of_format")
+def _of_hours(right: Broken, format_: str) -> int:
+    return 3_600_000_000
+
+
+@_bug("coarse_times", "NULL is the first stretch", "linear/coarse_times", known.KnownTimes, "answers")
+def _null_is_first(right: Broken, self: Any, delta: Any) -> Any:
+    found = right(self, delta)
+    return {n: coded(np.maximum(numbers_of(v), 1), v.dictionary) for n, v in found.items()} if found else found
 
 
 def _count_bug(word: str, what: str, condition: str, times: str) -> Bug:

@@ -32,6 +32,7 @@ SHOWN_BY = {
     "GROUP BY k, window_end",
     "even_windows": "SELECT k, window_end, count(*) AS n FROM TUMBLE(t, ts, INTERVAL 1 MINUTE) GROUP BY k, window_end",
     "distinct_texts": "SELECT id, regexp_extract(b, 'x=([a-z]+)', 1) AS x FROM t",
+    "coarse_times": "SELECT id, strftime(ts, '%H:%M') AS minute FROM t",
     "plain_filters": "SELECT id FROM t WHERE a > 3",
     "set_counts": "SELECT k FROM t INTERSECT SELECT k FROM u",
     "time_keys": "SELECT strftime(ts, '%Y-%m-%d') AS day, count(*) AS n FROM t GROUP BY day",

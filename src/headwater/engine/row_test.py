@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.engine.coded import numbers_of
 from headwater.index.kernels import Mask
-from headwater.sql.plan import RowTest
+from headwater.sql.row_plan import RowTest
 
 _COMPARE: Mapping[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "=": np.equal, "<>": np.not_equal, "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal,
@@ -24,9 +25,21 @@ def passes(test: RowTest, rows: pa.Table) -> Mask:
             found = found & passes(part, rows) if test.word == "and" else found | passes(part, rows)
         return found
     column = rows.column(test.column)
+    if pa.types.is_dictionary(column.type):
+        return _coded(test, column)
+    if test.word == "true":
+        return np.asarray(column.fill_null(False).to_numpy())
     if pa.types.is_integer(column.type):
         return _integers(test, column)
     return _texts(test, column)
+
+
+def _coded(test: RowTest, column: pa.ChunkedArray) -> Mask:
+    """Looks at each value once."""
+    found = [
+        passes(test, pa.table({test.column: part.dictionary}))[numbers_of(part)] for part in column.chunks if len(part)
+    ]
+    return np.concatenate(found) if found else np.zeros(0, np.bool_)
 
 
 def _integers(test: RowTest, column: pa.ChunkedArray) -> Mask:

@@ -25,6 +25,7 @@ from headwater.sql.rules.spelling import pivot_of, written_out
 from headwater.sql.rules.subquery_block import Lifted
 from headwater.sql.rules.subquery_inner import Scope
 from headwater.sql.texts import by_distinct_text
+from headwater.sql.times import by_coarse_time
 
 
 def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options: Options) -> Plan:
@@ -45,6 +46,8 @@ def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options
     plan = fused(pruned(Plan(root, tuple(renamed_to[name] for name in planner.keys.get(inner, ())))))
     if planner.allows("distinct_texts"):
         plan = by_distinct_text(plan, binder)
+    if planner.allows("coarse_times"):
+        plan = by_coarse_time(plan, binder)
     return tested(plan) if planner.allows("plain_filters") else plan
 
 

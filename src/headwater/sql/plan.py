@@ -12,6 +12,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from headwater.sql.row_plan import Once, RowTest
+
 
 @dataclass(frozen=True)
 class Column:
@@ -118,25 +120,6 @@ class Scan(Node):
         return self.append_only
 
 
-@dataclass(frozen=True)
-class RowTest:
-    """A condition over a row that needs no SQL.
-
-    Attributes:
-        word: `and`, `or`, `in`, or a comparison: `=`, `<>`, `<`, `<=`, `>`, `>=`.
-        parts: what `and` and `or` join.
-        column: the column compared, of integers of at most 64 bits or of texts.
-        modulus: its remainder by this is compared, 0 for the column itself.
-        values: what it is compared with: one literal, any number for `in`.
-    """
-
-    word: str
-    parts: tuple[RowTest, ...] = ()
-    column: str = ""
-    modulus: int = 0
-    values: tuple[int | str, ...] = ()
-
-
 @dataclass(frozen=True, eq=False)
 class Linear(Node):
     """Filter, project, unnest: each row alone. Keeps nothing.
@@ -147,7 +130,7 @@ class Linear(Node):
         lateral: further FROM items per row, such as `, unnest(n0."tags") AS t(tag)`; "" for none.
         multiplies: a row may give any number of rows.
         test: what `where` says, if that can be found out without SQL.
-        texts: so many of the last columns are functions of one text each, and the others are passed on.
+        once: its last columns, where they are computed so; all others are then passed on.
     """
 
     select: tuple[tuple[str, str], ...] = ()
@@ -155,7 +138,7 @@ class Linear(Node):
     lateral: str = ""
     multiplies: bool = False
     test: RowTest | None = None
-    texts: int = 0
+    once: tuple[Once, ...] = ()
 
     def carries(self, side: int) -> tuple[tuple[str, str], ...]:
         return _passed(self.inputs[side], self.select)

@@ -1,4 +1,4 @@
-"""Which filters need no SQL: integers and texts compared with literals."""
+"""Which filters need no SQL: integers and texts compared with literals, and conditions that are columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import sqlglot
 from sqlglot import exp
 
 from headwater.sql.parse import DIALECT
-from headwater.sql.plan import Linear, Node, Plan, RowTest
+from headwater.sql.plan import Linear, Node, Plan
+from headwater.sql.row_plan import RowTest
 
 _WORDS: dict[type[exp.Expr], str] = {
     exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
@@ -35,7 +36,7 @@ def tested(plan: Plan) -> Plan:
     made: dict[Node, Node] = {}
     for node in plan.nodes():
         inputs = tuple(made[source] for source in node.inputs)
-        test = _test_of(node) if isinstance(node, Linear) else None
+        test = test_of(node) if isinstance(node, Linear) else None
         if isinstance(node, Linear) and test is not None:
             made[node] = replace(node, inputs=inputs, test=test, fast="plain_filters")
         else:
@@ -43,7 +44,8 @@ def tested(plan: Plan) -> Plan:
     return Plan(made[plan.root], plan.key)
 
 
-def _test_of(node: Linear) -> RowTest | None:
+def test_of(node: Linear) -> RowTest | None:
+    """How a node's condition is evaluated without SQL, None if it cannot be."""
     if not node.where or node.multiplies:
         return None
     types = {column.name: column.type for column in node.inputs[0].columns}
@@ -53,6 +55,8 @@ def _test_of(node: Linear) -> RowTest | None:
 def _test(part: exp.Expr, types: Mapping[str, str]) -> RowTest | None:
     if isinstance(part, exp.Paren):
         return _test(part.this, types)
+    if isinstance(part, exp.Column):
+        return RowTest("true", (), part.name) if types.get(part.name) == "BOOLEAN" else None
     if isinstance(part, exp.And | exp.Or):
         word = "and" if isinstance(part, exp.And) else "or"
         return _joined(word, [_test(side, types) for side in (part.this, part.expression)])

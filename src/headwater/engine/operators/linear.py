@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pyarrow as pa
 
 from headwater.change import WEIGHT
+from headwater.engine.coded import plain, plain_table
 from headwater.engine.delta import ORIGIN, absolute, mask, numbered, with_origin
 from headwater.engine.evaluation import Evaluator, probe_of
 from headwater.engine.lazy import Delta, Lazy
@@ -18,7 +19,8 @@ from headwater.engine.operator import Stateless
 from headwater.engine.row_test import passes
 from headwater.engine.worker import Worker
 from headwater.sql.bind import quote
-from headwater.sql.plan import Linear, Node, RowTest, Windowed
+from headwater.sql.plan import Linear, Node, Windowed
+from headwater.sql.row_plan import RowTest
 
 _POSITION = "_position in the delta"
 """The number of a row, shown to DuckDB beside the row; no column of a stream is called like that."""
@@ -77,6 +79,7 @@ class LinearOperator(Stateless):
         """The rows for which the condition holds."""
         if self._node.test is not None:
             return self._tested(self._node.test, delta)
+        delta = plain_table(delta, self._node.inputs[0].schema)
         found = self._evaluator.run(self._sql, numbered(delta, _POSITION))
         positions = found.column(_POSITION)
         if found.num_rows == delta.num_rows:
@@ -98,7 +101,7 @@ class LinearOperator(Stateless):
         """Every row, as far as it does not fail."""
         if len(self._passed) == len(self._node.select):
             return self._assembled(delta, delta, delta)
-        found, rest = self._evaluator.apart(self._sql, delta)
+        found, rest = self._evaluator.apart(self._sql, plain_table(delta, self._node.inputs[0].schema))
         return self._assembled(rest, found, rest) if rest.num_rows else None
 
     def _assembled(self, rows: pa.Table, found: pa.Table, source: pa.Table) -> pa.Table:
@@ -106,7 +109,8 @@ class LinearOperator(Stateless):
         carried = _carried(source)
         names = [*self._node.names, *carried]
         columns = [
-            rows.column(self._passed[name]) if name in self._passed else found.column(name) for name in self._node.names
+            plain(rows.column(self._passed[c.name]), c.arrow) if c.name in self._passed else found.column(c.name)
+            for c in self._node.columns
         ]
         return pa.Table.from_arrays([*columns, *(rows.column(name) for name in carried)], names=names)
 

@@ -1,0 +1,42 @@
+"""What a `Linear` node says of conditions and expressions that the engine need not ask DuckDB about row by row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RowTest:
+    """A condition over a row that needs no SQL.
+
+    Attributes:
+        word: `and`, `or`, `in`, `true`, or a comparison: `=`, `<>`, `<`, `<=`, `>`, `>=`.
+        parts: what `and` and `or` join.
+        column: the column compared, of integers of at most 64 bits or of texts; for `true` one of BOOLEANs.
+        modulus: its remainder by this is compared, 0 for the column itself.
+        values: what it is compared with: one literal, any number for `in`.
+    """
+
+    word: str
+    parts: tuple[RowTest, ...] = ()
+    column: str = ""
+    modulus: int = 0
+    values: tuple[int | str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Once:
+    """An expression to be computed once for all rows that agree in what it is made of. It fails on no row.
+
+    Attributes:
+        expression: SQL over the input's columns.
+        name: the column that it is.
+        columns: those that it reads, all of texts; or one of TIMESTAMPs.
+        step_us: 0 for texts; else how many microseconds a time may move from a multiple of it on without making a
+            difference.
+    """
+
+    expression: str
+    name: str
+    columns: tuple[str, ...]
+    step_us: int = 0

@@ -149,7 +149,7 @@ class Graph:
             work = partial(self._work, travel, nodes, exchanges, also)
             self._crew.run(work, together=many or (also is not None and self._busy))
         parts = [changes.get(self._plan.root) for changes in travel.changes]
-        return concat(parts) if self._apart else settled(concat(parts))
+        return concat(parts) if self._apart or self._settled else settled(concat(parts))
 
     def _work(
         self, travel: Travel, nodes: Sequence[Node], exchanges: Sequence[Exchange], also: _Also | None, worker: Worker

@@ -32,7 +32,7 @@ import duckdb
 import pyarrow as pa
 
 from headwater.engine.view import View
-from headwater.sql.prelude import connect
+from headwater.sql.prelude import shared
 
 BASE = datetime(2024, 5, 1, 12, 0, 0)
 DOMAINS = {
@@ -157,7 +157,7 @@ class History:
     """Random changes to the inputs of a case, step by step; what is there is known at every moment."""
 
     def __init__(self, case: Case, seed: int) -> None:
-        self.case, self.rng, self._oracle = case, random.Random(seed), connect()
+        self.case, self.rng, self._oracle = case, random.Random(seed), shared("oracle")
         self.pool: dict[str, list[Row]] = {name: [] for name in case.inputs}
         self.held: dict[str, Counter[int]] = {name: Counter() for name in case.inputs}
         self.rejected: Counter[Row] = Counter()

@@ -37,7 +37,7 @@ class Binder:
         self.inputs = {name.lower(): name for name in inputs}
         self.columns: dict[str, Columns] = {}
         for name, schema in inputs.items():
-            self.columns[name] = _columns(schema)
+            self.columns[name] = _columns(schema.serialize().to_pybytes())
             self.define(name, self.columns[name])
 
     def describe(self, sql: str) -> Columns:
@@ -111,10 +111,10 @@ def _described(relation: duckdb.DuckDBPyRelation) -> Columns:
 
 
 @lru_cache(1000)
-def _columns(schema: pa.Schema) -> Columns:
-    """An input's columns as DuckDB reads them."""
+def _columns(schema: bytes) -> Columns:
+    """An input's columns as DuckDB reads them, of the schema as Arrow writes it."""
     with shared(_USE) as connection:
-        connection.register("_given", schema.empty_table())
+        connection.register("_given", pa.ipc.read_schema(pa.py_buffer(schema)).empty_table())
         return _described(connection.sql("FROM _given"))
 
 

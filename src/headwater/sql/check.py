@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import duckdb
 import pyarrow as pa
@@ -83,18 +84,60 @@ def check(
         file: what to call the text in errors.
         first_line: the line of `file` on which `sql` begins.
     """
-    source = SourceText(sql, file, first_line)
+    source, own = SourceText(sql, file, first_line), tuple(functions)
+    if own:
+        return _checked(source, inputs, tuple(key), options, own)
+    # Field metadata, which says what an unknown extension type is, does not count when schemas are compared.
+    given = tuple((name, schema.serialize().to_pybytes()) for name, schema in inputs.items())
     try:
-        query = parse(sql, file=file, first_line=first_line)
+        return _sound(source, given, tuple(key), options)
+    except _Mistaken as mistaken:
+        return mistaken.analysis
+
+
+class _Mistaken(Exception):
+    """An analysis that is not to be remembered: an exception holds on to all that was there when it was raised."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        super().__init__()
+        self.analysis = analysis
+
+
+@lru_cache(64)
+def _sound(
+    source: SourceText, inputs: tuple[tuple[str, bytes], ...], key: tuple[str, ...], options: Options
+) -> Analysis:
+    """`_checked`, once for a model that is checked, run and restored in one process. Plans are never changed."""
+    schemas = {name: pa.ipc.read_schema(pa.py_buffer(schema)) for name, schema in inputs}
+    analysis = _checked(source, schemas, key, options, ())
+    if analysis.mistakes:
+        raise _Mistaken(analysis)
+    return analysis
+
+
+def forget() -> None:
+    """Has everything be planned anew: for tests that change how."""
+    _sound.cache_clear()
+
+
+def _checked(
+    source: SourceText,
+    inputs: Mapping[str, pa.Schema],
+    key: tuple[str, ...],
+    options: Options,
+    functions: tuple[Function, ...],
+) -> Analysis:
+    try:
+        query = parse(source.sql, file=source.file, first_line=source.first_line)
     except SqlError as mistake:
         return Analysis((mistake,))
     binder = Binder(inputs, functions)
     found = [*_reserved(inputs, source), *_unknown_tables(query, inputs, source)]
-    found += [_refused(refusal, source) for refusal in refusals(query, binder, sql)]
+    found += [_refused(refusal, source) for refusal in refusals(query, binder, source.sql)]
     if found:
         return Analysis(tuple(found))
     try:
-        names = binder.bind(without_end(sql))
+        names = binder.bind(without_end(source.sql))
     except duckdb.Error as error:
         return Analysis((translate(error, source),))
     return _planned(query, names, binder, source, key, options)

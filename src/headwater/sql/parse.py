@@ -71,14 +71,15 @@ def without_end(sql: str) -> str:
 
 
 def without_places(query: exp.Query) -> None:
-    """Drops the offsets that the parser noted in every name and call, but for the least one of each query, which is
-    noted in the query itself. They are of use in messages alone, and to copy them takes longer than the rest of a
-    tree."""
+    """Drops comments, and the offsets that the parser noted in every name and call, but for the least one of each
+    query, which is noted in the query itself. They are of use in messages alone, and to copy them takes longer than
+    the rest of a tree."""
     least = {id(part): offset_of(part) for part in query.find_all(exp.Query)}
     for part in query.walk():
         start = least.get(id(part))
         kept = {name: value for name, value in (part._meta or {}).items() if name not in _PLACE}
         part._meta = kept | ({} if start is None else {"start": start}) or None
+        part.comments = None
 
 
 _PLACE = ("line", "col", "start", "end")

@@ -414,8 +414,8 @@ class Plan:
         before and once after, all by which these can differ, and which group each is."""
         node = self.root
         shown = set(node.names)
-        if isinstance(node, Linear) and not node.multiplies:
-            shown, node = {name for name, _ in node.carries(0)}, node.inputs[0]
+        while isinstance(node, Linear) and not node.multiplies:
+            shown, node = {name for name, output in node.carries(0) if output in shown}, node.inputs[0]
         if not isinstance(node, Aggregate):
             return False
         results = node.names[len(node.keys) :]

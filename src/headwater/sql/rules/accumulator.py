@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from headwater.sql.bind import quote
-from headwater.sql.expressions import function_name, internal, text
+from headwater.sql.expressions import column, function_name, internal, text
 from headwater.sql.parse import DIALECT
 from headwater.sql.plan import MOMENTS, Accumulator, Node
 from headwater.sql.planner import Planner
@@ -65,6 +65,7 @@ class Accumulators:
     def __init__(self, planner: Planner, node: Node) -> None:
         self._planner, self._node = planner, node
         self._names: dict[str, str] = {}
+        self._types = {text(column(node.name, found.name)): found.type for found in node.columns}
         self.columns: list[tuple[exp.Expr, str]] = []
 
     def of(self, call: exp.Expr, output: str) -> Accumulator | None:
@@ -80,7 +81,10 @@ class Accumulators:
 
     def type_of(self, expression: exp.Expr) -> str:
         """DuckDB's type of an expression over a row."""
-        return self._planner.binder.type_of(text(expression), quote(self._node.name))
+        key = text(expression)
+        if key not in self._types:
+            self._types[key] = self._planner.binder.types_of([key], quote(self._node.name))[0]
+        return self._types[key]
 
     @property
     def appends(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from headwater.engine.known import known_answers
+from headwater.engine.lazy import Delta, Lazy
 from headwater.engine.operators.linear import LinearOperator
 from headwater.engine.session import ROW_ERRORS
 from headwater.engine.worker import Worker
@@ -22,12 +23,12 @@ class OnceOperator(LinearOperator):
         self._session = worker.session
         self._numbers, self._known = known_answers(worker, node.inputs[0], node.once)
 
-    def step(self, deltas: Sequence[pa.Table | None]) -> pa.Table | None:
+    def step(self, deltas: Sequence[Delta | None]) -> Delta | None:
         (delta,) = deltas
         if delta is None or not delta.num_rows:
             return None
         try:
-            return self._with_answers(delta)
+            return self._with_answers(delta.table() if isinstance(delta, Lazy) else delta)
         except ROW_ERRORS:
             # Row by row it is found out which row it is.
             return super().step(deltas)

@@ -11,11 +11,11 @@ import ctypes
 import os
 import sys
 
-_OF_ARROW = {"MIMALLOC_ALLOW_THP": "0", "MIMALLOC_PURGE_DELAY": "1000"}
+_OF_ARROW = {"MIMALLOC_ALLOW_THP": "0", "MIMALLOC_PURGE_DELAY": "10000"}
 """Options of mimalloc by environment variable: no huge pages unless the kernel gives them unasked; freed pages are
 given back after so many milliseconds."""
 
-_OF_C = {-3: 32 << 20, -1: 256 << 20, -2: 16 << 20}
+_OF_C = {-3: 32 << 20, -1: 512 << 20, -2: 64 << 20}
 """Parameters of glibc's mallopt(3): from which size blocks are the kernel's own (M_MMAP_THRESHOLD, the most that it
 takes), how much free memory at the top is kept (M_TRIM_THRESHOLD), and how much is asked for at a time (M_TOP_PAD)."""
 

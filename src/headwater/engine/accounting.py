@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import REJECT_SCHEMA
-from headwater.engine.delta import ORIGIN, absolute, weights
+from headwater.engine.delta import ORIGIN, absolute, has_origin, weights
 from headwater.index.kernels import Longs
 
 
@@ -66,7 +66,7 @@ class Ledger:
         """How many input rows a delta on the direct path of `stream` still stands for."""
         if delta is None or not delta.num_rows:
             return 0
-        if ORIGIN not in delta.column_names:
+        if not has_origin(delta):
             return absolute(delta)
         given = self._inputs[stream]
         alive = np.zeros(given.num_rows, np.bool_)

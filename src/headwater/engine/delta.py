@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from headwater.change import WEIGHT, delta_schema
 from headwater.engine.gather import gathered, rows_of
 from headwater.engine.lazy import Delta, Lazy, chained, lazily
+from headwater.engine.netting import Netting
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import group
-from headwater.index.row_encoding import RowEncoder
+from headwater.index.row_encoding import is_fixed
 
 ORIGIN = "_origin"
 """On the direct path of an input, the row of the input's delta that a row stems from; not there while they are the
@@ -44,9 +45,14 @@ def numbered(rows: pa.Table, name: str) -> pa.Table:
     return rows.append_column(name, pa.array(np.arange(rows.num_rows, dtype=np.int64)))
 
 
+def has_origin(delta: Delta) -> bool:
+    """Whether a delta says of each row which of the input it stems from."""
+    return bool(delta.schema.get_field_index(ORIGIN) >= 0)
+
+
 def with_origin(delta: pa.Table) -> pa.Table:
     """A delta on the direct path with `_origin`, which is left out as long as it is the number of the row."""
-    return delta if ORIGIN in delta.column_names else numbered(delta, ORIGIN)
+    return delta if has_origin(delta) else numbered(delta, ORIGIN)
 
 
 def negated(delta: pa.Table) -> pa.Table:
@@ -56,16 +62,17 @@ def negated(delta: pa.Table) -> pa.Table:
 
 def conform(delta: AnyDelta, columns: pa.Schema) -> AnyDelta:
     """The delta with exactly these columns and `_weight`, cast where Arrow types differ (a dictionary, say)."""
+    return shaped(delta, delta_schema(columns))
+
+
+def shaped(delta: AnyDelta, schema: pa.Schema) -> AnyDelta:
+    """As `conform`, given the schema with `_weight`: nothing is done where that is the delta's already."""
+    if delta.schema.equals(schema):
+        return delta
     if isinstance(delta, Lazy):
-        rows = delta.select([*columns.names, WEIGHT])
-        return rows if rows.schema.types[:-1] == columns.types else lazily(_cast(rows.table(), columns))
-    return _cast(delta, columns)
-
-
-def _cast(delta: pa.Table, columns: pa.Schema) -> pa.Table:
-    arrays = [delta.column(field.name) for field in columns]
-    cast = [a if a.type == f.type else a.cast(f.type) for a, f in zip(arrays, columns, strict=True)]
-    return pa.Table.from_arrays([*cast, delta.column(WEIGHT)], schema=delta_schema(columns))
+        rows = delta.select(schema.names)
+        return rows if rows.schema.types == schema.types else lazily(shaped(rows.table(), schema))
+    return pa.Table.from_arrays([delta.column(name) for name in schema.names], schema=schema)
 
 
 def concat(deltas: Iterable[AnyDelta | None]) -> AnyDelta | None:
@@ -78,39 +85,40 @@ def concat(deltas: Iterable[AnyDelta | None]) -> AnyDelta | None:
     return joined
 
 
-def consolidate(delta: pa.Table) -> pa.Table:
-    """Every distinct row once, with the sum of its weights, those of weight 0 left out."""
+def consolidate(delta: pa.Table, netting: Netting | None = None) -> pa.Table:
+    """Every distinct row once, with the sum of its weights, those of weight 0 left out.
+
+    Args:
+        delta: rows and `_weight`.
+        netting: made for these columns, if it is at hand.
+    """
     rows = delta.drop_columns([WEIGHT])
-    numbers, firsts = group(rows, rows.schema)
-    net = np.zeros(len(firsts), np.int64)
-    np.add.at(net, numbers, weights(delta))
-    kept = np.flatnonzero(net)
-    if len(kept) == delta.num_rows:
-        return delta
-    return weighted(rows_at(rows, firsts[kept]), net[kept])
+    netting = netting or Netting(rows.schema)
+    firsts, net = netting.netted(netting.hashed(rows), weights(delta))
+    return delta if len(firsts) == delta.num_rows else weighted(rows_at(rows, firsts), net)
 
 
-def settled(delta: pa.Table | None) -> pa.Table | None:
-    """The delta without rows that take each other back; not touched if all weights have one sign."""
+def settled(delta: pa.Table | None, netting: Netting | None = None) -> pa.Table | None:
+    """The delta without rows that take each other back; not touched if all weights have one sign. See `consolidate`."""
     if delta is None or not delta.num_rows:
         return None
     signs = weights(delta)
     if (signs > 0).all() or (signs < 0).all():
         return delta
     if delta.num_rows <= _FEW_ROWS:
-        return concat([consolidate(delta)])
+        return concat([consolidate(delta, netting)])
     suspect = _both_ways(delta, signs)
     if not suspect.any():
         return delta
     rest = mask(delta, ~suspect)
-    net = consolidate(weighted(mask(delta, suspect), signs[suspect]))
+    net = consolidate(weighted(mask(delta, suspect), signs[suspect]), netting)
     return concat([weighted(rest, signs[~suspect]), net])
 
 
 def _both_ways(delta: pa.Table, signs: Longs) -> Mask:
     """Which rows may be both added and taken away: those that have such fellows in the columns of fixed size, so that
     texts are only compared where nothing else tells rows apart."""
-    fixed = pa.schema([f for f in delta.schema if f.name != WEIGHT and RowEncoder([f.type]).values])
+    fixed = pa.schema([f for f in delta.schema if f.name != WEIGHT and is_fixed(f.type)])
     if not fixed:
         return np.ones(delta.num_rows, np.bool_)
     numbers, firsts = group(delta, fixed)

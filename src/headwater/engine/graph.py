@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import pyarrow as pa
 
-from headwater.change import WEIGHT
+from headwater.change import WEIGHT, delta_schema
 from headwater.engine.accounting import Ledger
 from headwater.engine.crew import Crew
-from headwater.engine.delta import ORIGIN, concat, conform, settled, with_origin
+from headwater.engine.delta import ORIGIN, concat, has_origin, settled, shaped, with_origin
 from headwater.engine.lazy import Delta, Lazy, table
+from headwater.engine.netting import Netting
 from headwater.engine.operator import Operator, Stateless
 from headwater.engine.operators.aggregate import AggregateOperator
 from headwater.engine.operators.gate import GateOperator
@@ -58,7 +59,7 @@ class Travel:
         change = self.changes[sender][exchange.source]
         if change is not None:
             delta = table(change)
-            delta = delta.drop_columns([ORIGIN]) if ORIGIN in delta.column_names else delta
+            delta = delta.drop_columns([ORIGIN]) if has_origin(delta) else delta
             self._sent[sender][exchange] = split(delta, exchange.by, len(self.changes))
 
     def received(self, receiver: int, exchange: Exchange) -> Delta | None:
@@ -91,6 +92,7 @@ class Graph:
         self._operators = [self._of_worker(worker) for worker in crew.workers]
         self._apart = len(crew) == 1 or self._places[plan.root].placed is not None
         self._settled = plan.settled
+        self._schema = delta_schema(plan.root.schema)
         self._busy = False
 
     def _of_worker(self, worker: Worker) -> dict[Node, Operator]:
@@ -126,6 +128,10 @@ class Graph:
                 return GateOperator(node, worker)
         raise TypeError(f"no operator for {type(node).__name__}")
 
+    @cached_property
+    def _netting(self) -> Netting:
+        return Netting(self._plan.root.schema)
+
     def initial(self) -> pa.Table | None:
         """The result over empty inputs."""
         return self._travel({}, None, begins=True)
@@ -149,7 +155,7 @@ class Graph:
             work = partial(self._work, travel, nodes, exchanges, also)
             self._crew.run(work, together=many or (also is not None and self._busy))
         parts = [changes.get(self._plan.root) for changes in travel.changes]
-        return concat(parts) if self._apart or self._settled else settled(concat(parts))
+        return concat(parts) if self._apart or self._settled else settled(concat(parts), self._netting)
 
     def _work(
         self, travel: Travel, nodes: Sequence[Node], exchanges: Sequence[Exchange], also: _Also | None, worker: Worker
@@ -174,8 +180,8 @@ class Graph:
         """A worker's changes of the result as they are shown."""
         if delta is None:
             return None
-        change = conform(table(delta), self._plan.root.schema)
-        return settled(change) if self._apart and not self._settled else change
+        change = shaped(table(delta), self._schema)
+        return settled(change, self._netting) if self._apart and not self._settled else change
 
     def _stepped(self, travel: Travel, node: Node, operator: Operator, also: _Also | None, number: int) -> Delta | None:
         changes = travel.changes[number]
@@ -196,7 +202,7 @@ class Graph:
             return delta
         if isinstance(reader, Windowed) and reader in self._direct:
             return with_origin(delta)
-        return delta if reader in self._direct or ORIGIN not in delta.column_names else delta.drop_columns([ORIGIN])
+        return delta if reader in self._direct or not has_origin(delta) else delta.drop_columns([ORIGIN])
 
     def keeps(self, node: Node) -> str:
         """What the operators of a node keep, "" for a scan."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from headwater.engine.session import Session
 from headwater.index.kernels import Bytes, Longs, Words, compiled
-from headwater.index.row_encoding import EncodedRows
+from headwater.index.row_encoding import EncodedRows, whole
 from headwater.sql.bind import quote
 from headwater.sql.plan import Node, Ordering
 
@@ -93,7 +93,7 @@ class OrderKey:
 
     def _pack(self, out: Words, bit: int, ordering: Ordering, column: pa.ChunkedArray) -> int:
         """Writes a column's values from a bit on, counted from the highest of the first word; returns the next bit."""
-        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        array = whole(column)
         nulls = np.asarray(array.is_null().to_numpy(zero_copy_only=False)) if array.null_count else None
         if self._nulls:
             last = np.uint64(0 if ordering.nulls_first else 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self, Unpack
@@ -10,12 +10,12 @@ from typing import Self, Unpack
 import numpy as np
 import pyarrow as pa
 
-from headwater.change import WEIGHT
+from headwater.change import WEIGHT, delta_schema
 from headwater.clock import SystemClock
 from headwater.engine import checkpoint as files
 from headwater.engine.accounting import Counts, Ledger
 from headwater.engine.crew import Crew
-from headwater.engine.delta import conform, expanded, mask, weighted, weights
+from headwater.engine.delta import expanded, mask, shaped, weighted, weights
 from headwater.engine.explain import explain
 from headwater.engine.graph import Graph
 from headwater.engine.session import Session
@@ -70,6 +70,7 @@ class View:
         self.schema: pa.Schema = self._plan.root.schema
         self.key: tuple[str, ...] = analysis.key
         self._read_as = {stream: _read_as(scan, inputs[stream]) for stream, scan in self._plan.scans().items()}
+        self._delta_schemas = {s: delta_schema(self._read_as.get(s, schema)) for s, schema in inputs.items()}
         self._crew = _crew(settings)
         self._graph = Graph(self._plan, self._crew)
         self._result = RowStore(self.schema, (), memory=self._crew.memory) if settings.keep_result else None
@@ -236,19 +237,18 @@ class View:
     def _given(self, stream: str, table: pa.Table) -> pa.Table:
         """An input's delta in the types that DuckDB reads, with weights, rows of weight 0 left out."""
         self._known(stream)
-        wanted = self._read_as.get(stream, self._inputs[stream])
-        missing = [name for name in wanted.names if name not in table.column_names]
-        extra = [name for name in table.column_names if name not in {*wanted.names, WEIGHT}]
-        if missing or extra:
-            what = f"lacks {', '.join(missing)}" if missing else f"has columns that it should not: {', '.join(extra)}"
-            raise UserError(f"the table for {stream!r} {what}", hint=f"its columns are: {', '.join(wanted.names)}")
-        if WEIGHT not in table.column_names:
+        wanted, given = self._delta_schemas[stream], table.schema.names
+        if len(given) < len(wanted) and WEIGHT not in given:
             table = weighted(table, _ones(table.num_rows))
-        if table.schema.field(WEIGHT).type != pa.int64() or table.column(WEIGHT).null_count:
+            given = table.schema.names
+        if given != wanted.names:
+            _require_columns(stream, given, wanted.names)
+        weight = table.column(WEIGHT)
+        if weight.type != pa.int64() or weight.null_count:
             raise UserError(f"the _weight of {stream!r} is not int64 without nulls", hint="cast it to int64")
-        delta = conform(table, wanted)
-        zero = weights(delta) == 0
-        return mask(delta, ~zero) if zero.any() else delta
+        delta = shaped(table, wanted)
+        nonzero = weights(delta) != 0
+        return delta if nonzero.all() else mask(delta, nonzero)
 
     def _begin(self) -> None:
         if not self._usable:
@@ -267,6 +267,15 @@ class View:
         if self._result is not None:
             self._result.apply(step)
         return step
+
+
+def _require_columns(stream: str, given: Sequence[str], wanted: Sequence[str]) -> None:
+    """Sees to it that a table has the columns of its input and `_weight`, in any order."""
+    missing = [name for name in wanted if name not in given and name != WEIGHT]
+    extra = [name for name in given if name not in wanted]
+    if missing or extra:
+        what = f"lacks {', '.join(missing)}" if missing else f"has columns that it should not: {', '.join(extra)}"
+        raise UserError(f"the table for {stream!r} {what}", hint=f"its columns are: {', '.join(wanted[:-1])}")
 
 
 def _plan(analysis: Analysis) -> Plan:

@@ -11,11 +11,12 @@ say. Keys of one width are `values` words, and where an index has seen a NULL wo
 count for the hash only if they are not 0; so a key without NULLs has the same hash in both forms.
 
 All kernels release the GIL. Signatures are explicit, so that each is compiled once and found in the cache afterwards.
-Under NUMBA_DISABLE_JIT=1 they are plain Python; callers then silence NumPy's warnings on wrapping uint64 arithmetic.
+Under NUMBA_DISABLE_JIT=1 they are plain Python, in which uint64 arithmetic wraps without a warning.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -51,6 +52,8 @@ FRESH, FREED, USED_WORDS = 0, 1, 2
 
 def compiled(signature: object) -> Callable[[Kernel], Kernel]:
     """`numba.njit` with the house's settings, typed so that a kernel keeps its own signature for the type checker."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        return cast(Callable[[Kernel], Kernel], np.errstate(over="ignore"))
     return cast(Callable[[Kernel], Kernel], njit(signature, cache=True, nogil=True))
 
 

@@ -40,6 +40,7 @@ class KeyIndex:
 
     def __init__(self, columns: pa.Schema, *, memory: Arrays | None = None, hash_bits: int = 64) -> None:
         self.columns = columns
+        self._names = columns.names
         self._memory = memory or Arrays()
         self._encoder = RowEncoder(columns.types)
         self._values = self._encoder.values
@@ -79,8 +80,7 @@ class KeyIndex:
         absent = np.flatnonzero(slots < 0)
         if len(absent):
             self._make_room(len(absent), 0 if self._width else int(np.sum(np.diff(rows.offsets)[absent])))
-            with np.errstate(over="ignore"):
-                self._insert(rows, hashes, absent, slots, created)
+            self._insert(rows, hashes, absent, slots, created)
         return slots, created
 
     def remove(self, slots: Longs) -> None:
@@ -95,28 +95,26 @@ class KeyIndex:
         if not 0 <= slots.min() <= slots.max() < self.capacity:
             raise InvariantBroken("a slot to remove from a key index was never given out")
         self._freed = self._memory.grown(self._freed, int(self._counters[FREED]) + len(slots))
-        with np.errstate(over="ignore"):
-            removed = self._remove(slots)
+        removed = self._remove(slots)
         if removed != len(slots):
             raise InvariantBroken(f"slot {slots[removed]} to remove from a key index is not in use")
         if not self._width:
             self._forget_words(slots)
 
     def _encode(self, keys: pa.Table | pa.RecordBatch) -> tuple[EncodedRows, Words]:
-        columns = [keys.column(name) for name in self.columns.names]
+        columns = [keys.column(name) for name in self._names]
         hashes = np.empty(keys.num_rows, np.uint64)
         words = self._encoder.encode_values(columns, keys.num_rows) if self._width == self._values else None
-        with np.errstate(over="ignore"):
-            if words is not None:
-                kernels.hash_keys(words, self._values, self._values, self._kept_bits, hashes)
-                return EncodedRows(words, _NO_OFFSETS), hashes
-            rows = self._encoder.encode(columns, keys.num_rows)
-            if not self._encoder.width:
-                kernels.hash_rows(rows.words, rows.offsets, self._kept_bits, hashes)
-                return rows, hashes
-            if self._width == self._values:
-                self._widen()
-            kernels.hash_keys(rows.words, self._values, self._width, self._kept_bits, hashes)
+        if words is not None:
+            kernels.hash_keys(words, self._values, self._values, self._kept_bits, hashes)
+            return EncodedRows(words, _NO_OFFSETS), hashes
+        rows = self._encoder.encode(columns, keys.num_rows)
+        if not self._encoder.width:
+            kernels.hash_rows(rows.words, rows.offsets, self._kept_bits, hashes)
+            return rows, hashes
+        if self._width == self._values:
+            self._widen()
+        kernels.hash_keys(rows.words, self._values, self._width, self._kept_bits, hashes)
         return rows, hashes
 
     def _widen(self) -> None:
@@ -130,8 +128,7 @@ class KeyIndex:
     def _find(self, rows: EncodedRows, hashes: Words) -> Longs:
         slots = np.empty(len(hashes), np.int64)
         arrays = (self._buckets, self._arena, self._starts, self._width)
-        with np.errstate(over="ignore"):
-            kernels.find(*arrays, rows.words, rows.offsets, hashes, slots)
+        kernels.find(*arrays, rows.words, rows.offsets, hashes, slots)
         return slots
 
     def _insert(self, rows: EncodedRows, hashes: Words, absent: Longs, slots: Longs, created: Mask) -> None:
@@ -181,8 +178,7 @@ def roomier(buckets: Words, entries: int, memory: Arrays) -> Words:
     if size == len(buckets):
         return buckets
     larger = memory.grown(np.zeros(0, np.uint64), size)
-    with np.errstate(over="ignore"):
-        kernels.rebuild(buckets, larger)
+    kernels.rebuild(buckets, larger)
     return larger
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -78,7 +77,8 @@ class RowEncoder:
 
     def __init__(self, types: Sequence[pa.DataType]) -> None:
         self._types = list(types)
-        self._codecs = [_codec(_plain_type(kind)) for kind in self._types]
+        self._plain_types = [_plain_type(kind) for kind in self._types]
+        self._codecs = [_codec(kind) for kind in self._plain_types]
         fixed = not any(codec.varying for codec in self._codecs)
         self._head = _head_dtype(self._codecs, with_nulls=not fixed)
         self._plain_words = all(codec.fixed and codec.dtype in _WORDS for codec in self._codecs)
@@ -93,7 +93,7 @@ class RowEncoder:
         Raises:
             pa.ArrowInvalid: a value cannot be cast to the column's type without loss.
         """
-        arrays = [_plain(column, kind) for column, kind in zip(columns, self._types, strict=True)]
+        arrays = self._arrays(columns)
         if self.values:
             return self._of_one_size(arrays, num_rows)
         head = np.zeros(num_rows, self._head)
@@ -113,12 +113,23 @@ class RowEncoder:
         """As `encode`, but each row's `values` words alone; None if there is a NULL, or rows vary in size."""
         if not self.values:
             return None
-        arrays = [_plain(column, kind) for column, kind in zip(columns, self._types, strict=True)]
+        arrays = self._arrays(columns)
         return None if any(array.null_count for array in arrays) else self._packed(arrays, num_rows)
+
+    def _arrays(self, columns: Sequence[pa.Array | pa.ChunkedArray]) -> list[pa.Array]:
+        """Columns as one array each, of their plain types."""
+        arrays = []
+        for column, kind, plain in zip(columns, self._types, self._plain_types, strict=True):
+            array = whole(column)
+            arrays.append(array if array.type == plain else _plain(array, kind))
+        return arrays
 
     def _of_one_size(self, arrays: Sequence[pa.Array], num_rows: int) -> EncodedRows:
         words = np.zeros((num_rows, self.width), np.uint64)
-        words[:, : self.values] = self._packed(arrays, num_rows).reshape(num_rows, self.values)
+        if num_rows and self._plain_words:
+            self._fill(words, arrays)
+        else:
+            words[:, : self.values] = self._packed(arrays, num_rows).reshape(num_rows, self.values)
         for i, array in enumerate(arrays):
             if (nulls := _nulls(array)) is not None:
                 words[:, self.values + i // 64] |= nulls.astype(np.uint64) << np.uint64(i % 64)
@@ -128,19 +139,21 @@ class RowEncoder:
         """The values of columns of fixed size."""
         if not num_rows or not arrays:
             return np.zeros(num_rows * self.values, np.uint64)
-        found = [
-            codec.fixed(a, _nulls(a)) if codec.fixed else None for a, codec in zip(arrays, self._codecs, strict=True)
-        ]
         if self._plain_words:
-            words = np.empty((num_rows, len(found)), np.uint64)
-            for i, values in enumerate(found):
-                words[:, i] = cast("Words", values).view(np.uint64)
+            words = np.empty((num_rows, self.values), np.uint64)
+            self._fill(words, arrays)
             return words.reshape(-1)
         head = np.zeros(num_rows, self._head)
-        for i, values in enumerate(found):
-            if values is not None:
-                head[f"v{i}"] = values
+        for i, (array, codec) in enumerate(zip(arrays, self._codecs, strict=True)):
+            if codec.fixed is not None:
+                head[f"v{i}"] = codec.fixed(array, _nulls(array))
         return head.view(np.uint64)
+
+    def _fill(self, words: NDArray[np.uint64], arrays: Sequence[pa.Array]) -> None:
+        """Writes the values of columns of one word each beside each other."""
+        for i, (array, codec) in enumerate(zip(arrays, self._codecs, strict=True)):
+            if codec.fixed is not None:
+                words[:, i] = codec.fixed(array, _nulls(array)).view(np.uint64)
 
 
 def encode_table(encoder: RowEncoder, rows: pa.Table | pa.RecordBatch, names: Sequence[str]) -> EncodedRows:
@@ -202,9 +215,20 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
             return kind
 
 
-def _plain(column: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
-    """A column of the encoder's type as one array of its plain type."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+def is_fixed(kind: pa.DataType) -> bool:
+    """Whether every value of a type is encoded to as many bytes."""
+    return not _codec(_plain_type(kind)).varying
+
+
+def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column as one array, without a copy where it is one already (`combine_chunks` copies even that)."""
+    if isinstance(column, pa.ChunkedArray):
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return column
+
+
+def _plain(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """A column of the encoder's type as an array of its plain type."""
     if array.type != kind:
         array = array.cast(kind)
     while array.type != _plain_type(kind):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import pyarrow as pa
@@ -89,12 +90,12 @@ class Node:
         row's value there, NULL and all. By it rows are known to be with the right worker already; () is always safe."""
         return ()
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The columns' names."""
         return [column.name for column in self.columns]
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """The columns as Arrow has them."""
         return pa.schema([pa.field(column.name, column.arrow) for column in self.columns])

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from headwater.engine.accumulators.records import Records, Taken
 from headwater.index.kernels import Longs, Mask, Words
+from headwater.index.row_encoding import whole
 from headwater.sql.plan import Accumulator, Column
 
 ALL = np.zeros(0, np.bool_)
@@ -55,8 +56,7 @@ class Batch:
 
     def values(self, name: str) -> pa.Array:
         """A column as one array."""
-        column = self.delta.column(name)
-        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        return whole(self.delta.column(name))
 
     def valid(self, name: str) -> Mask:
         """Where a column is not null; `ALL` if it is nowhere."""

@@ -14,7 +14,7 @@ from headwater.engine.accumulators.layout import layout
 from headwater.engine.accumulators.part import Batch
 from headwater.engine.accumulators.records import Taken, number
 from headwater.engine.accumulators.slot_values import slot_values
-from headwater.engine.delta import conform, mask, weights
+from headwater.engine.delta import mask, shaped, weights
 from headwater.engine.differing import differing
 from headwater.engine.operators.closing import WindowEnds
 from headwater.engine.operators.hop import spread
@@ -51,7 +51,7 @@ class AggregateOperator:
     def __init__(self, node: Aggregate, worker: Worker) -> None:
         self._node, self._memory = node, worker.memory
         self._keys = pa.schema([pa.field(c.name, c.arrow) for c in node.columns[: len(node.keys)]])
-        self._schema = delta_schema(node.schema)
+        self._schema, self._source = delta_schema(node.schema), delta_schema(node.inputs[0].schema)
         self._index = KeyIndex(self._keys, memory=worker.memory)
         self._layout = layout(node, worker)
         self._records = self._layout.records
@@ -73,7 +73,7 @@ class AggregateOperator:
         (delta,) = deltas
         if delta is None or not delta.num_rows:
             return None
-        delta = conform(delta, self._node.inputs[0].schema).combine_chunks()
+        delta = shaped(delta, self._source).combine_chunks()
         if self._node.hop is not None:
             return self._step_hop(delta)
         kept = self._open(delta)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from headwater.engine.delta import conform, mask, negated
+from headwater.change import delta_schema
+from headwater.engine.delta import mask, negated, shaped
 from headwater.engine.operators.closing import NEVER, WindowEnds
 from headwater.engine.share import Share
 from headwater.engine.state.row_store import RowStore
@@ -19,7 +20,7 @@ class GateOperator:
     """Runs a `Gate` node. Changes to windows that are closed already (late rows, policy `update`) pass at once."""
 
     def __init__(self, node: Gate, worker: Worker) -> None:
-        self._node, self._memory = node, worker.memory
+        self._node, self._memory, self._schema = node, worker.memory, delta_schema(node.schema)
         self._held = RowStore(node.schema, (), memory=worker.memory)
         self._ends = WindowEnds(node, node.closes, worker.session)
 
@@ -30,7 +31,7 @@ class GateOperator:
         (delta,) = deltas
         if delta is None:
             return None
-        rows = conform(delta, self._node.schema)
+        rows = shaped(delta, self._schema)
         ends = self._ends.of(rows)
         passing = self._ends.closed(ends) | (ends == NEVER)
         self._ends.note(ends[~passing])

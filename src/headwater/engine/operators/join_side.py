@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.engine.delta import conform, mask, weights
+from headwater.change import delta_schema
+from headwater.engine.delta import mask, shaped, weights
 from headwater.engine.lazy import Delta, table
 from headwater.engine.operators.closing import WindowEnds
 from headwater.engine.operators.join_counts import MatchCounts
@@ -34,7 +35,7 @@ class JoinSide:
 
     def __init__(self, node: Join, number: int, worker: Worker, *, counted: bool) -> None:
         self._source, self._memory = node.inputs[number], worker.memory
-        self._keys = node.keys_of(number)
+        self._keys, self._schema = node.keys_of(number), delta_schema(self._source.schema)
         self._strict = [key for key, both in zip(self._keys, node.nulls_match, strict=True) if not both]
         self._append_only = self._source.appends
         self.rows = RowStore(self._source.schema, self._keys, append_only=self._append_only, memory=worker.memory)
@@ -53,8 +54,7 @@ class JoinSide:
         """A delta in the columns and types of the input; gathered where all of it is needed anyway."""
         if not self._append_only or self.order is not None or not self._keys:
             delta = table(delta)
-        same = delta.schema.names[:-1] == self._source.names and delta.schema.types[:-1] == self._source.schema.types
-        return delta if same else conform(delta, self._source.schema)
+        return shaped(delta, self._schema)
 
     def _between(self, order: SideOrder, ranged: Ranged, rows: pa.Table) -> tuple[Longs, Longs]:
         """Between what ranks here the rows stand that may match rows of the other input."""

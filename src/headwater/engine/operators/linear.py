@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
-from headwater.change import WEIGHT
+from headwater.change import WEIGHT, delta_schema
 from headwater.engine.coded import plain, plain_table
-from headwater.engine.delta import ORIGIN, absolute, mask, numbered, with_origin
+from headwater.engine.delta import ORIGIN, absolute, has_origin, mask, numbered, with_origin
 from headwater.engine.evaluation import Evaluator, probe_of
 from headwater.engine.lazy import Delta, Lazy
 from headwater.engine.operator import Stateless
@@ -38,7 +38,7 @@ class LinearOperator(Stateless):
 
     def __init__(self, node: Linear, worker: Worker, direct: str) -> None:
         self._node, self._ledger, self._direct = node, worker.ledger, direct
-        self._passed = _passed(node)
+        self._passed, self._schema = _passed(node), delta_schema(node.schema)
         self._read = _read(node, self._passed)
         self._evaluator = Evaluator(worker.session, worker.ledger, node.inputs[0], direct, node.name, _probe(node))
         self._renames = not node.where and not node.multiplies and len(self._passed) == len(node.select)
@@ -106,17 +106,18 @@ class LinearOperator(Stateless):
 
     def _assembled(self, rows: pa.Table, found: pa.Table, source: pa.Table) -> pa.Table:
         """The node's columns: those passed on from `rows`, the others as DuckDB has `found` them."""
-        carried = _carried(source)
-        names = [*self._node.names, *carried]
+        passed = self._passed
         columns = [
-            plain(rows.column(self._passed[c.name]), c.arrow) if c.name in self._passed else found.column(c.name)
+            plain(rows.column(passed[c.name]), c.arrow) if c.name in passed else found.column(c.name)
             for c in self._node.columns
         ]
-        return pa.Table.from_arrays([*columns, *(rows.column(name) for name in carried)], names=names)
+        columns.append(rows.column(WEIGHT))
+        made = pa.Table.from_arrays(columns, schema=self._schema)
+        return made.append_column(ORIGIN, rows.column(ORIGIN)) if has_origin(source) else made
 
 
 def _carried(delta: Delta) -> list[str]:
-    return [name for name in (WEIGHT, ORIGIN) if name in delta.column_names]
+    return [WEIGHT, ORIGIN] if has_origin(delta) else [WEIGHT]
 
 
 def _passed(node: Linear) -> dict[str, str]:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from headwater.change import WEIGHT
-from headwater.engine.delta import concat, conform, mask, rows_at, weighted, weights
+from headwater.change import WEIGHT, delta_schema
+from headwater.engine.delta import concat, mask, rows_at, shaped, weighted, weights
 from headwater.engine.lazy import Delta, table
 from headwater.engine.operators import top_kernels as kernels
 from headwater.engine.operators.closing import WindowEnds
@@ -51,6 +51,7 @@ class TopOperator:
         self._key = OrderKey(node.order, source, worker.session, node.wanted)
         self._shown = [name for name in node.names if name != node.rank]
         self._rows = RowStore(source.schema, (), append_only=self._few, memory=worker.memory)
+        self._schema = delta_schema(source.schema)
         self._ends = WindowEnds(source, node.closes, worker.session) if worker.frees and node.closes else None
         self._reset()
 
@@ -71,7 +72,7 @@ class TopOperator:
         (delta,) = deltas
         if delta is not None:
             delta = delta if self._few and self._ends is None else table(delta)
-            delta = self._wanted(conform(delta, self._rows.columns))
+            delta = self._wanted(shaped(delta, self._schema))
         if delta is None or not delta.num_rows:
             return None
         if self._few:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT
-from headwater.engine.delta import ORIGIN, absolute, as_us, mask
+from headwater.engine.delta import ORIGIN, absolute, as_us, has_origin, mask
 from headwater.engine.evaluation import Evaluator
 from headwater.engine.operator import Stateless
 from headwater.engine.worker import Worker
@@ -73,7 +73,7 @@ class WindowedOperator(Stateless):
         kinds = [self._node.schema.field(name).type for name in self._node.names[-2:]]
         bounds = [pa.array(us).cast(kind) for us, kind in zip((starts, starts + even.length_us), kinds, strict=True)]
         names = self._node.names[:-2]
-        carried = [name for name in (WEIGHT, ORIGIN) if name in delta.column_names]
+        carried = [WEIGHT, ORIGIN] if has_origin(delta) else [WEIGHT]
         columns = [*delta.select(names).columns, *bounds, *delta.select(carried).columns]
         return pa.Table.from_arrays(columns, names=[*self._node.names, *carried])
 

@@ -67,22 +67,20 @@ class OrderedRows:
         """
         weights = np.ones(len(entries), np.int64) if weights is None else weights
         which = self._visits(groups, words)
-        with np.errstate(over="ignore"):
-            kernels.place_words(self._words, self._stride, np.ascontiguousarray(words).reshape(-1), entries)
-            kernels.set_tails(self._links, self._stride, entries, np.full(len(entries), -1, np.int64))
-            tied, partners = self._insert(groups, entries, weights, which)
-            if not len(tied):
-                return
-            self._give_tails(np.union1d(entries[tied], partners))
-            tied, _ = self._insert(groups, entries, weights, tied)
+        kernels.place_words(self._words, self._stride, np.ascontiguousarray(words).reshape(-1), entries)
+        kernels.set_tails(self._links, self._stride, entries, np.full(len(entries), -1, np.int64))
+        tied, partners = self._insert(groups, entries, weights, which)
+        if not len(tied):
+            return
+        self._give_tails(np.union1d(entries[tied], partners))
+        tied, _ = self._insert(groups, entries, weights, tied)
         if len(tied):
             raise InvariantBroken("entries of one order key have no tails to tell them apart by")
 
     def remove(self, entries: Longs) -> None:
         """Takes out entries that are there, each named once."""
         self._tails.remove(self._numbers_of(entries))
-        with np.errstate(over="ignore"):
-            kernels.remove(self._nodes, self._links, self._roots, self._stride, entries)
+        kernels.remove(self._nodes, self._links, self._roots, self._stride, entries)
 
     def reweigh(self, entries: Longs, by: Longs) -> None:
         """Adds to how often entries that are there count; all must stay above 0."""

@@ -121,13 +121,11 @@ class RowHashes:
         """Adds slots, all below `capacity`, that are not there."""
         self._after = self._memory.grown(self._after, capacity)
         self._buckets = roomier(self._buckets, self._used + len(slots), self._memory)
-        with np.errstate(over="ignore"):
-            self._used += _link(self._buckets, self._after, hashes, slots)
+        self._used += _link(self._buckets, self._after, hashes, slots)
 
     def unlink(self, hashes: Words, slots: Longs) -> None:
         """Removes slots, each there under the hash beside it and named once."""
-        with np.errstate(over="ignore"):
-            self._used -= _unlink(self._buckets, self._after, hashes, slots)
+        self._used -= _unlink(self._buckets, self._after, hashes, slots)
 
     def candidates(self, hashes: Words, needs: Longs, weights: Longs) -> tuple[Longs, Longs]:
         """For each hash slots under it, newest first, until the sum of their weights reaches the need.
@@ -143,8 +141,7 @@ class RowHashes:
         room = len(hashes)
         while True:
             rows, slots = np.empty(room, np.int64), np.empty(room, np.int64)
-            with np.errstate(over="ignore"):
-                count = _candidates(self._buckets, self._after, weights, hashes, needs, rows, slots)
+            count = _candidates(self._buckets, self._after, weights, hashes, needs, rows, slots)
             if count <= room:
                 return rows[:count], slots[:count]
             room = count

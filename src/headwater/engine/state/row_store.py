@@ -19,12 +19,13 @@ import pyarrow as pa
 from headwater.change import WEIGHT, delta_schema
 from headwater.engine.delta import mask, rows_at
 from headwater.engine.lazy import Delta, Lazy, table
+from headwater.engine.netting import HashedRows
 from headwater.engine.share import Share
 from headwater.engine.state import row_checkpoint
 from headwater.engine.state.chunks import DEAD, Chunk, Chunks
 from headwater.engine.state.key_chains import KeyChains
 from headwater.engine.state.memory import Memory
-from headwater.engine.state.row_finder import HashedRows, RowFinder
+from headwater.engine.state.row_finder import RowFinder
 from headwater.errors import InvariantBroken
 from headwater.index.kernels import Longs, Mask, Words
 
@@ -116,8 +117,8 @@ class RowStore:
         rows = table(rows)
         if self._finder is None:
             raise self._taken_back(rows, int(np.argmin(weights)))
-        given = self._finder.hashed(rows)
-        at, weights = self._finder.netted(given, weights)
+        given = self._finder.netting.hashed(rows)
+        at, weights = self._finder.netting.netted(given, weights)
         gone, come = np.flatnonzero(weights < 0), np.flatnonzero(weights > 0)
         self._retract(self._finder, rows, given, at[gone], -weights[gone], losing)
         return self._add(rows_at(rows, at[come]), weights[come], given.hashes[at[come]])
@@ -193,7 +194,7 @@ class RowStore:
     def discard(self, slots: Longs) -> None:
         """Forgets the rows of these slots, each in use and named once, whatever their weights."""
         if self._finder is not None and len(slots):
-            self._finder.unlink(self._finder.hashed(self._chunks.take(slots)).hashes, slots)
+            self._finder.unlink(self._finder.netting.hashed(self._chunks.take(slots)).hashes, slots)
         self._drop(slots)
         self._chunks.tidy()
 
@@ -281,7 +282,7 @@ class RowStore:
                 self._weights[:] = 1
             self._weights[slots] = weights
         if self._finder is not None:
-            self._finder.link(self._finder.hashed(rows).hashes if hashes is None else hashes, slots, capacity)
+            self._finder.link(self._finder.netting.hashed(rows).hashes if hashes is None else hashes, slots, capacity)
         if self._chains is not None:
             self._chains.link(rows, slots, capacity)
 

@@ -18,6 +18,7 @@ from headwater.project.validation import validate
 from headwater.sql.check import check
 from headwater.sql.fast_paths import Options
 from headwater.sql.functions import Function
+from headwater.sql.last_resort import last_resorts
 
 PAGE = blocks(DOCS / "models.md")
 AMOUNT, TIME = pa.decimal128(10, 2), pa.timestamp("us", "UTC")
@@ -91,8 +92,8 @@ def test_models_that_are_refused(block: Block) -> None:
 def test_models_that_are_computed_again_at_every_change(block: Block) -> None:
     plan = check(block.text, INPUTS).plan
     assert plan is not None
-    (node,) = plan.last_resorts()
-    assert block.note.removeprefix("last resort: ") in node.why
+    (found,) = last_resorts(plan)
+    assert block.note.removeprefix("last resort: ") in found.why
     (mistake,) = check(block.text, INPUTS, options=Options(recompute="refused")).mistakes
     assert "recompute: allowed" in mistake.hint
 

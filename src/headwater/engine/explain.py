@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headwater.engine.graph import Graph
 from headwater.sql.join_plan import Join
+from headwater.sql.last_resort import last_resort
 from headwater.sql.paths_taken import paths_taken
 from headwater.sql.plan import Aggregate, Gate, Linear, Node, Plan, Recompute, Scan, Windowed
 
@@ -22,7 +23,9 @@ def _write(node: Node, graph: Graph, depth: int, seen: set[Node], lines: list[st
     detail = _detail(node)
     paths = paths_taken(node)
     fast = f"  [fast path{'s' * (len(paths) > 1)} {', '.join(paths)}]" if paths else ""
-    lines.append(f"{'  ' * depth}{node.name} {node.title}{f': {detail}' if detail else ''}{again}{fast}{keeps}")
+    found = last_resort(node)
+    cost = f"  [last resort: each change {found.cost}]" if found is not None else ""
+    lines.append(f"{'  ' * depth}{node.name} {node.title}{f': {detail}' if detail else ''}{again}{fast}{cost}{keeps}")
     if node in seen:
         return
     seen.add(node)
@@ -40,9 +43,7 @@ def _detail(node: Node) -> str:
             return ", ".join(accumulator.kind for accumulator in node.accumulators)
         case Join():
             return node.condition[:160]
-        case Recompute(whole=True) if node.inputs:
-            return "cost: every row again at each change; last resort"
-        case Recompute() if node.inputs:
+        case Recompute(whole=False):
             return "cost: the rows of each key that changed"
         case Gate():
             return node.closes

@@ -13,6 +13,7 @@ from headwater.project.models import model_files, place_of_name
 from headwater.schema import StreamSchema
 from headwater.sql import check as sql_check
 from headwater.sql.fast_paths import Options
+from headwater.sql.last_resort import last_resorts
 
 
 def check(
@@ -24,7 +25,7 @@ def check(
         project: the project, perhaps without the models that have mistakes already.
         streams: what the sources feed.
         before: mistakes found already, to be reported with those found here.
-        notes: takes a sentence for each query that is computed again over all rows at every change, as its model
+        notes: takes a sentence for each part of a query that has no key to work by, as its model
             allows.
 
     Returns:
@@ -123,8 +124,8 @@ def _check_sql(
     )
     for mistake in analysis.mistakes:
         mistakes.add(mistake.message, place=mistake.place or Place(model.file, model.first_line, 1), hint=mistake.hint)
-    for node in analysis.plan.last_resorts() if analysis.plan is not None else ():
-        notes.append(f"{model.name}: {node.why}: computed again over all rows at every change")
+    for found in last_resorts(analysis.plan) if analysis.plan is not None else ():
+        notes.append(f"{model.name}: {found.why}: each change {found.cost}")
     if analysis.columns is not None:
         schemas[model.name] = analysis.columns
         _check_key(model, analysis.columns.names, mistakes)

@@ -19,6 +19,7 @@ from headwater.sql.compile import compile_plan
 from headwater.sql.expressions import CannotDecompose
 from headwater.sql.fast_paths import DEFAULT, Options
 from headwater.sql.functions import Function
+from headwater.sql.last_resort import last_resorts
 from headwater.sql.parse import parse, stream_name, without_end, without_places
 from headwater.sql.plan import Gate, Plan, Windowed
 from headwater.sql.refuse import Refusal, refusals
@@ -275,12 +276,12 @@ def _missing_key(key: Sequence[str], names: Sequence[str], source: SourceText) -
 
 
 def _last_resorts(plan: Plan, source: SourceText) -> Iterator[SqlError]:
-    """A mistake for each node that would compute everything again at every change."""
-    for node in plan.last_resorts():
-        streams = sorted({scan.stream for scan in Plan(node).scans().values()})
-        message = f"{node.why} leaves no key to work by: each change computes it again over all of {', '.join(streams)}"
+    """A mistake for each node that has no key to work by."""
+    for found in last_resorts(plan):
+        streams = ", ".join(sorted({scan.stream for scan in Plan(found.node).scans().values()}))
+        message = f"{found.why} leaves no key to work by: each change {found.cost} of {streams}"
         hint = "write `recompute: allowed` into the model's front matter if that is little, else see docs/models.md"
-        yield SqlError(message, hint=hint, place=source.place(node.offset))
+        yield SqlError(message, hint=hint, place=source.place(found.node.begins))
 
 
 def _not_final(plan: Plan, source: SourceText) -> Iterator[SqlError]:

@@ -64,6 +64,7 @@ class Node:
         open: rows may still belong to windows that are not closed.
         fast: name of the fast path (`headwater.sql.fast_paths`) by whose rule the node was chosen; "" for the general
             way.
+        begins: where in the model's text the query begins that needs the node.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Node:
     windows: dict[str, WindowColumn] = field(default_factory=dict)
     open: bool = False
     fast: str = ""
+    begins: int = field(default=0, kw_only=True)
 
     @property
     def appends(self) -> bool:
@@ -288,7 +290,6 @@ class Recompute(Node):
         sql: over the inputs' relation names.
         why: what in the SQL needs this, for `explain`.
         closes: as in `Aggregate`, over `output_keys`.
-        offset: where in the model's text the query begins that needs this.
     """
 
     keys: tuple[tuple[str, ...], ...] = ()
@@ -296,7 +297,6 @@ class Recompute(Node):
     sql: str = ""
     why: str = ""
     closes: str = ""
-    offset: int = 0
 
     @property
     def appends(self) -> bool:
@@ -311,7 +311,7 @@ class Recompute(Node):
 
     @property
     def whole(self) -> bool:
-        """The last resort: there is no key to work by."""
+        """There is no key to work by."""
         return not self.output_keys
 
 
@@ -425,10 +425,6 @@ class Plan:
     def scans(self) -> dict[str, Scan]:
         """The inputs read, by stream name, each with the columns and rows that are read of it."""
         return {node.stream: node for node in self.nodes() if isinstance(node, Scan)}
-
-    def last_resorts(self) -> list[Recompute]:
-        """Nodes that recompute a whole query at every change."""
-        return [node for node in self.nodes() if isinstance(node, Recompute) and node.whole and node.inputs]
 
 
 def _postorder(node: Node, seen: set[Node]) -> Iterator[Node]:

@@ -71,6 +71,11 @@ class Planner:
         finally:
             self._offset = before
 
+    @property
+    def begins(self) -> int:
+        """Where in the model's text the query begins that is being planned."""
+        return self._offset
+
     def allows(self, fast_path: str) -> bool:
         """Whether the rule of a fast path may be used."""
         if fast_path not in FAST_PATHS:
@@ -175,7 +180,7 @@ class Planner:
         node = Recompute(
             self.name(), columns, tuple(inputs), title, given, any(n.open for n in inputs),
             keys=tuple(map(tuple, keys)), output_keys=output_keys, sql=sql, why=why, closes=closes,
-            offset=self._offset,
+            begins=self._offset,
         )  # fmt: skip
         return self.add(node)
 
@@ -206,7 +211,7 @@ class Planner:
 
 def _likeness(node: Node) -> tuple[object, ...]:
     """The same for nodes that do the same with the same inputs."""
-    values = (getattr(node, part.name) for part in fields(node) if part.name not in ("name", "offset"))
+    values = (getattr(node, part.name) for part in fields(node) if part.name not in ("name", "begins"))
     return (type(node), *(tuple(value.items()) if isinstance(value, dict) else value for value in values))
 
 

@@ -24,6 +24,7 @@ from headwater.bench.tally import Tally
 from headwater.change import WEIGHT
 from headwater.clock import SystemClock
 from headwater.engine.view import View
+from headwater.sql.last_resort import last_resorts
 
 LOAD_BATCH = 250_000
 CHANGES = 1_000
@@ -88,7 +89,7 @@ def _figures(view: View, watch: Stopwatch, loading: Stopwatch, tally: Tally) -> 
     return {
         "ms": median(laps_ms), "ms_max": max(laps_ms), "cpu_ms": watch.cpu_s / _TIMED * 1e3,
         "changes": tally.changes / _TIMED, "load_s": loading.seconds,
-        "last_resort": "; ".join(node.why for node in view.plan.last_resorts()),
+        "last_resort": "; ".join(found.why for found in last_resorts(view.plan)),
     }  # fmt: skip
 
 

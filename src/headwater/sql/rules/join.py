@@ -153,7 +153,7 @@ def pair_join(planner: Planner, parts: JoinParts) -> Node | None:
             left_keys=keyed.left_keys, right_keys=keyed.right_keys, nulls_match=keyed.nulls_match, pairs=described,
             residual=conjunction(residual), needed=tuple(dict.fromkeys(c.name for c in columns(residual))),
             comparison=comparison_of(residual, described), shown=shown, condition=keyed.condition,
-            closes=_closes(keyed),
+            closes=_closes(keyed), begins=planner.begins,
         )
     )  # fmt: skip
 

@@ -82,6 +82,7 @@ def top(
         planner.name(), (*columns, *number), (source,), top_title(keys, limit, offset), windows, source.open, "top_n",
         keys=tuple(keys), order=(*wanted, *ties), wanted=len(wanted),
         limit=limit, offset=offset, rank=rank, closes=ends,
+        begins=planner.begins,
     )  # fmt: skip
     return planner.add(node)
 

@@ -2,7 +2,7 @@
 
 A batch frees what it used, and the next one uses as much again. Left as they are, the allocators hand large blocks back
 at once, and every batch has the kernel clear the same pages anew: half of the time of joins of wide rows. Arrow's
-(mimalloc) asks for huge pages besides, each of which is cleared whole for the first byte of it.
+(mimalloc) and NumPy's ask for huge pages besides, each of which is cleared whole for the first byte of it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import ctypes
 import os
 import sys
 
-_OF_ARROW = {"MIMALLOC_ALLOW_THP": "0", "MIMALLOC_PURGE_DELAY": "10000"}
-"""Options of mimalloc by environment variable: no huge pages unless the kernel gives them unasked; freed pages are
-given back after so many milliseconds."""
+_VARIABLES = {"MIMALLOC_ALLOW_THP": "0", "MIMALLOC_PURGE_DELAY": "10000", "NUMPY_MADVISE_HUGEPAGE": "0"}
+"""Options by environment variable: no huge pages unless the kernel gives them unasked; what is freed is given back after
+so many milliseconds."""
 
 _OF_C = {-3: 32 << 20, -1: 512 << 20, -2: 64 << 20}
 """Parameters of glibc's mallopt(3): from which size blocks are the kernel's own (M_MMAP_THRESHOLD, the most that it
@@ -21,9 +21,9 @@ takes), how much free memory at the top is kept (M_TRIM_THRESHOLD), and how much
 
 
 def keep_freed() -> None:
-    """Has the allocators keep what is freed for a while. For processes that are Headwater's own, before Arrow is
-    imported, which reads its options then; a variable that is set already stays as it is."""
-    for name, setting in _OF_ARROW.items():
+    """Has the allocators keep what is freed for a while. For processes that are Headwater's own, before Arrow and
+    NumPy are imported, which read their options then; a variable that is set already stays as it is."""
+    for name, setting in _VARIABLES.items():
         os.environ.setdefault(name, setting)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

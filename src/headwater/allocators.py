@@ -12,8 +12,8 @@ import os
 import sys
 
 _VARIABLES = {"MIMALLOC_ALLOW_THP": "0", "MIMALLOC_PURGE_DELAY": "10000", "NUMPY_MADVISE_HUGEPAGE": "0"}
-"""Options by environment variable: no huge pages unless the kernel gives them unasked; what is freed is given back after
-so many milliseconds."""
+"""Options by environment variable: no huge pages unless the kernel gives them unasked; what is freed is given back
+after so many milliseconds."""
 
 _OF_C = {-3: 32 << 20, -1: 512 << 20, -2: 64 << 20}
 """Parameters of glibc's mallopt(3): from which size blocks are the kernel's own (M_MMAP_THRESHOLD, the most that it

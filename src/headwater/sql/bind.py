@@ -36,9 +36,10 @@ class Binder:
         self._own = bool(own)
         self.inputs = {name.lower(): name for name in inputs}
         self.columns: dict[str, Columns] = {}
+        self._promised: dict[str, Columns] = {}
         for name, schema in inputs.items():
             self.columns[name] = _columns(schema.serialize().to_pybytes())
-            self.define(name, self.columns[name])
+            self._create(name, self.columns[name])
 
     def describe(self, sql: str) -> Columns:
         """Binds a SELECT and returns its columns.
@@ -46,7 +47,7 @@ class Binder:
         Raises:
             duckdb.Error: DuckDB cannot bind it.
         """
-        return _described(self.connection.sql(f"SELECT * FROM (\n{sql}\n)"))
+        return _described(self._over(f"SELECT * FROM (\n{sql}\n)"))
 
     def bind(self, sql: str) -> list[str]:
         """Runs a SELECT over the empty tables; errors come as JSON with the position in `sql`.
@@ -69,9 +70,26 @@ class Binder:
         return frozenset(name for name, _, stability in _functions() if stability not in (None, "CONSISTENT"))
 
     def define(self, name: str, columns: Columns) -> None:
-        """Makes an empty relation known under `name`."""
+        """Makes an empty relation known under `name`, by which SQL must call it in quotes."""
+        self._promised[name] = columns
+
+    def _create(self, name: str, columns: Columns) -> None:
         listed = ", ".join(f"{quote(column.name)} {column.type}" for column in columns)
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {quote(name)} ({listed})")
+
+    def _over(self, sql: str) -> duckdb.DuckDBPyRelation:
+        """A SELECT over relations that are made now if it is the first to name them: many are never named."""
+        for name in [name for name in self._promised if quote(name) in sql]:
+            self._create(name, self._promised.pop(name))
+        return self.connection.sql(sql)
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        """The rows of a SELECT over the empty relations.
+
+        Raises:
+            duckdb.Error: DuckDB cannot bind or compute it.
+        """
+        return cast(list[tuple[object, ...]], self._over(sql).fetchall())
 
     def functions(self, kind: str) -> frozenset[str]:
         """Names of DuckDB's functions of a kind: scalar, aggregate, window, macro, table."""
@@ -83,7 +101,7 @@ class Binder:
         Raises:
             duckdb.Error: DuckDB cannot bind them.
         """
-        return list(map(str, self.connection.sql(f"SELECT {', '.join(expressions)} FROM {relations}").types))
+        return list(map(str, self._over(f"SELECT {', '.join(expressions)} FROM {relations}").types))
 
     def type_of(self, expression: str, relations: str) -> str:
         """DuckDB's type of one expression, likewise."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
-from sqlglot import exp
+from sqlglot import exp, parse_one
 from sqlglot.dialects.duckdb import DuckDB
+
+from headwater.sql.parse import DIALECT
 
 AGGREGATE_MACROS = frozenset(
     {"json_group_array", "json_group_object", "json_group_structure", "wavg", "weighted_avg", "fmean"}
@@ -28,6 +30,12 @@ def text(expression: exp.Expr) -> str:
     if isinstance(expression, _LEAVES):
         return _quoted_column(expression) or str(_duckdb().generate(expression, copy=False))
     return str(_duckdb().generate(expression))
+
+
+@lru_cache(2000)
+def parsed(sql: str) -> exp.Expr:
+    """An expression in DuckDB's SQL as a tree, which is not to be changed: the next who asks is given the same."""
+    return parse_one(sql, read=DIALECT)
 
 
 _LEAVES = (exp.Column, exp.Literal, exp.Identifier)
@@ -62,7 +70,7 @@ def column(relation: str, name: str) -> exp.Column:
 def substitute(expression: exp.Expr, mapping: Mapping[str, exp.Expr]) -> exp.Expr:
     """A copy in which every largest part whose text is a key of `mapping` is replaced."""
     # Of the parts that have the text of a column others, as an item of ORDER BY or a name, are to stay what they are.
-    asked = exp.Column if all(map(_A_COLUMN, mapping)) else exp.Expr
+    asked = exp.Column if all(map(is_column, mapping)) else exp.Expr
 
     def replace(node: exp.Expr) -> exp.Expr:
         if not isinstance(node, asked) or isinstance(node, exp.Ordered | exp.Identifier):
@@ -71,6 +79,11 @@ def substitute(expression: exp.Expr, mapping: Mapping[str, exp.Expr]) -> exp.Exp
         return found.copy() if found is not None else node
 
     return expression.copy().transform(replace, copy=False)
+
+
+def is_column(sql: str) -> bool:
+    """Whether SQL is a quoted name and no more."""
+    return _A_COLUMN(sql) is not None
 
 
 _A_COLUMN = re.compile(r'("[^"]+"\.)?"[^"]+"').fullmatch

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-import sqlglot
 from sqlglot import exp
 
 from headwater.sql.bind import Binder, quote
-from headwater.sql.expressions import column, columns, internal, substitute, text
-from headwater.sql.parse import DIALECT
+from headwater.sql.expressions import column, columns, internal, is_column, parsed, substitute, text
 from headwater.sql.plan import Column, Columns, Linear, Node, Plan
 from headwater.sql.row_plan import Once
 from headwater.sql.row_test import test_of
@@ -49,9 +47,12 @@ def taken_out(plan: Plan, binder: Binder, sharing: Sharing) -> Plan:
 def _taken_apart(node: Linear, binder: Binder, sharing: Sharing) -> Linear:
     """The projection over a node that has its shared expressions as columns."""
     source = node.inputs[0]
-    where = sqlglot.parse_one(node.where, read=DIALECT) if node.where else None
-    select = [(sqlglot.parse_one(expression, read=DIALECT), name) for expression, name in node.select]
-    shared = list(_found([*([where] if where else []), *(e for e, _ in select)], source.columns, sharing))
+    if not node.where and all(is_column(expression) for expression, _ in node.select):
+        return node
+    where = parsed(node.where) if node.where else None
+    select = [(parsed(expression), name) for expression, name in node.select]
+    asked = [*([where] if where else []), *(e for e, name in select if name not in node.formulas)]
+    shared = list(_found(asked, source.columns, sharing))
     if not shared:
         return node
     if where is not None and not any(part in shared for part in where.walk()):
@@ -78,16 +79,16 @@ def _found(expressions: Iterable[exp.Expr], known: Columns, sharing: Sharing) ->
 def _after_filter(node: Linear, binder: Binder) -> Linear:
     """The node as a projection of what a node with its condition lets through."""
     source = node.inputs[0]
-    read = {part.name for e, _ in node.select for part in sqlglot.parse_one(e, read=DIALECT).find_all(exp.Column)}
+    read = {part.name for e, _ in node.select for part in parsed(e).find_all(exp.Column)}
     kept = tuple(c for c in source.columns if c.name in read)
     windows = {name: window for name, window in source.windows.items() if name in read}
     first = replace(
-        node, name=f"{node.name}f", columns=kept, title="filter", windows=windows,
+        node, name=f"{node.name}f", columns=kept, title="filter", windows=windows, formulas={},
         select=tuple((text(column(source.name, c.name)), c.name) for c in kept),
     )  # fmt: skip
     binder.define(first.name, kept)
     renamed = {text(column(source.name, c.name)): column(first.name, c.name) for c in kept}
-    select = tuple((text(substitute(sqlglot.parse_one(e, read=DIALECT), renamed)), name) for e, name in node.select)
+    select = tuple((text(substitute(parsed(e), renamed)), name) for e, name in node.select)
     return replace(node, inputs=(first,), select=select, where="", title="project")
 
 

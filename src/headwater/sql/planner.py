@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TypeVar, cast
 
 from sqlglot import exp
@@ -153,7 +153,12 @@ class Planner:
         return first, [(substitute(expression, moved), name) for expression, name in selected]
 
     def _linear_columns(self, node: Node, select: tuple[tuple[str, str], ...], where: str, lateral: str) -> Columns:
-        """Binds a linear SELECT, together with a plain column, so that it fails if an aggregate is hidden in it."""
+        """The columns of a linear SELECT. It is bound together with a plain column, so that it fails if an aggregate is
+        hidden in it; one that but chooses columns is not asked about."""
+        own = {f"{quote(node.name)}.{quote(found.name)}": found for found in node.columns}
+        chosen = len({name.lower() for expression, name in select if expression in own}) == len(select)
+        if chosen and not where and not lateral:
+            return tuple(replace(own[expression], name=name) for expression, name in select)
         listed = ", ".join(f"{expression} AS {quote(name)}" for expression, name in select)
         condition = f" WHERE {where}" if where else ""
         row = f"{quote(node.name)}.rowid AS _row"

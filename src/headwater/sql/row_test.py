@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
+from math import ceil, floor
 
-import sqlglot
 from sqlglot import exp
 
-from headwater.sql.parse import DIALECT
+from headwater.sql.expressions import parsed
 from headwater.sql.plan import Linear, Node, Plan
 from headwater.sql.row_plan import RowTest
 
@@ -23,12 +24,23 @@ _MOST = 1 << 63
 """What does not fit 64 bits with a sign is left to SQL."""
 
 
+_MOST_DIGITS = 9
+"""Decimals of so many digits, and their products with 64-bit integers, fit DuckDB's DECIMAL, compared with another."""
+
+_NUMBER = re.compile(r"\d*\.?\d*")
+_ROUNDED: Mapping[str, tuple[str, Callable[[Fraction], int]]] = {
+    "<": ("<", ceil), "<=": ("<=", floor), ">": (">", floor), ">=": (">=", ceil),
+}  # fmt: skip
+"""Whole numbers compare with a fraction as with the whole number at that side of it."""
+
+
 @dataclass(frozen=True)
 class _Operand:
-    """A column, or the remainder of one by a literal."""
+    """A column, the remainder of one by a literal, or a column times a decimal."""
 
     column: str
     modulus: int = 0
+    factor: Fraction = Fraction(1)
 
 
 def tested(plan: Plan) -> Plan:
@@ -49,7 +61,7 @@ def test_of(node: Linear) -> RowTest | None:
     if not node.where or node.multiplies:
         return None
     types = {column.name: column.type for column in node.inputs[0].columns}
-    return _test(sqlglot.parse_one(node.where, read=DIALECT), types)
+    return _test(parsed(node.where), types)
 
 
 def _test(part: exp.Expr, types: Mapping[str, str]) -> RowTest | None:
@@ -62,7 +74,10 @@ def _test(part: exp.Expr, types: Mapping[str, str]) -> RowTest | None:
         return _joined(word, [_test(side, types) for side in (part.this, part.expression)])
     if isinstance(part, exp.Between) and not part.args.get("symmetric"):
         low, high = part.args["low"], part.args["high"]
-        ends = (exp.GTE(this=part.this, expression=low), exp.LTE(this=part.this, expression=high))
+        ends = (
+            exp.GTE(this=part.this.copy(), expression=low.copy()),
+            exp.LTE(this=part.this.copy(), expression=high.copy()),
+        )
         return _joined("and", [_test(end, types) for end in ends])
     if isinstance(part, exp.In) and part.expressions and not part.args.get("query"):
         return _compared("in", _operand(part.this, types), part.expressions, types)
@@ -86,12 +101,23 @@ def _compared(
     """A comparison; texts only for equality, since that is the same for any collation."""
     if operand is None:
         return None
-    text = types[operand.column] == "VARCHAR"
-    if text and word not in ("=", "<>", "in"):
+    if operand.factor != 1:
+        return _scaled(word, operand, literals[0])
+    of_text = types[operand.column] == "VARCHAR"
+    if of_text and word not in ("=", "<>", "in"):
         return None
-    values = tuple(map(partial(_literal, text=text), literals))
+    values = tuple(map(partial(_literal, text=of_text), literals))
     known = tuple(value for value in values if value is not None)
     return RowTest(word, (), operand.column, operand.modulus, known) if len(known) == len(values) else None
+
+
+def _scaled(word: str, operand: _Operand, literal: exp.Expr) -> RowTest | None:
+    """`factor * column > literal` is `column > literal / factor`, rounded."""
+    bound = _decimal(literal)
+    if bound is None or word not in _ROUNDED:
+        return None
+    word, rounded = _ROUNDED[word if operand.factor > 0 else _MIRRORED[word]]
+    return RowTest(word, (), operand.column, 0, (rounded(bound / operand.factor),))
 
 
 def _operand(side: exp.Expr, types: Mapping[str, str]) -> _Operand | None:
@@ -104,7 +130,24 @@ def _operand(side: exp.Expr, types: Mapping[str, str]) -> _Operand | None:
         modulus = _literal(side.expression, text=False)
         if isinstance(modulus, int) and modulus > 0 and _INTEGER.fullmatch(types.get(side.this.name, "")):
             return _Operand(side.this.name, modulus)
+    if isinstance(side, exp.Mul):
+        for column, literal in ((side.this, side.expression), (side.expression, side.this)):
+            # An integer times an integer may be too large for its type.
+            factor = _decimal(literal) if "." in literal.sql() else None
+            if factor and isinstance(column, exp.Column):
+                whole = _INTEGER.fullmatch(types.get(column.name, ""))
+                return _Operand(column.name, factor=factor) if whole else None
     return None
+
+
+def _decimal(side: exp.Expr) -> Fraction | None:
+    """The value of a number without an exponent."""
+    if isinstance(side, exp.Neg):
+        value = _decimal(side.this)
+        return None if value is None else -value
+    if not isinstance(side, exp.Literal) or side.is_string or not _NUMBER.fullmatch(side.this):
+        return None
+    return Fraction(side.this) if len(side.this) <= _MOST_DIGITS else None
 
 
 def _literal(side: exp.Expr, *, text: bool) -> int | str | None:

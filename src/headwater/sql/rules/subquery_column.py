@@ -211,7 +211,7 @@ class Attaching:
         try:
             local, _ = localise(self._scope.planner, body, self._scope.environment)
             sql = f"SELECT CAST(v AS VARCHAR), typeof(v) FROM ({text(local)}) AS q(v)"
-            rows = self._scope.planner.binder.connection.execute(sql).fetchall()
+            rows = self._scope.planner.binder.rows(sql)
         except BindError as error:
             raise CannotDecompose(str(error).splitlines()[0]) from error
         if not rows or rows[0][0] is None:

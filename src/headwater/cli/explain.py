@@ -35,12 +35,12 @@ def explain(model: str, folder: Path = Path(), /, *, connect: bool = True) -> in
     if found is None:
         hint = did_you_mean(model, [one.name for one in project.models])
         raise UserError(f"there is no model {model!r}", hint=hint or "the project has no models")
-    output.print_data(_explained(found, _schemas(project, connect)))
+    output.print_data(_explained(found, *_inputs(project, connect)))
     return output.OK
 
 
-def _schemas(project: Project, connect: bool) -> Mapping[str, pa.Schema]:
-    """Columns of every stream and model.
+def _inputs(project: Project, connect: bool) -> tuple[Mapping[str, pa.Schema], set[str]]:
+    """Columns of every stream and model, and the streams of which no row ever goes.
 
     Raises:
         ProjectError: there are mistakes in the project, or it is not known which tables the sources have.
@@ -55,13 +55,15 @@ def _schemas(project: Project, connect: bool) -> Mapping[str, pa.Schema]:
     streams = known_streams(project, answers)
     for error in answers.errors.values() if answers and not streams else ():
         raise error
-    return {stream.name: stream.columns for stream in streams} | check(project, streams)
+    appending = {stream.name for stream in streams if stream.changelog == "append"}
+    return {stream.name: stream.columns for stream in streams} | check(project, streams), appending
 
 
-def _explained(model: Model, schemas: Mapping[str, pa.Schema]) -> str:
+def _explained(model: Model, schemas: Mapping[str, pa.Schema], appending: set[str]) -> str:
     from headwater.runtime.dataflow import view_of
 
-    view = view_of(model, {name: schemas[name] for name in model.inputs})
+    only = appending.intersection(model.inputs)
+    view = view_of(model, {name: schemas[name] for name in model.inputs}, append_only=only)
     key = f"key: {', '.join(view.key)}" if view.key else "no key: equal rows are kept as often as they occur"
     text = f"{key}\n{view.explain()}"
     view.close()

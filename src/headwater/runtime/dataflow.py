@@ -36,9 +36,10 @@ class Output:
 
 @dataclass
 class Step:
-    """What an epoch computed: outputs by table, and what could not go on."""
+    """What an epoch computed: outputs by table, the models that were built anew for it, and what could not go on."""
 
     outputs: dict[str, Output] = field(default_factory=dict)
+    rebuilt: list[str] = field(default_factory=list)
     rejects: list[pa.RecordBatch] = field(default_factory=list)
     replayed: list[int] = field(default_factory=list)
     failed_replays: dict[int, str] = field(default_factory=dict)
@@ -106,7 +107,8 @@ class Dataflow:
             if not self._takes_part(model, plan, deltas):
                 self.nodes.pop(model.name, None)
                 continue
-            if model.name in plan.rebuild:
+            if model.name in plan.rebuild or self._undone(model, deltas, step):
+                step.rebuilt.append(model.name)
                 deltas[model.name] = self._rebuild(model, plan, step)
             else:
                 deltas[model.name] = self._step_model(self.nodes[model.name], deltas, plan, step)
@@ -122,7 +124,9 @@ class Dataflow:
     def view_of(self, model: Model, state: Path | None = None) -> View:
         """A view of `model` over the inputs' schemas as they are now: with no rows, or with those of a checkpoint."""
         inputs = {name: self.input_schema(name) for name in model.inputs}
-        return view_of(model, inputs, state, threads=self._threads, keep_result=model.name in self._read)
+        only = [name for name in model.inputs if self._appends(name)]
+        keep = model.name in self._read
+        return view_of(model, inputs, state, append_only=only, threads=self._threads, keep_result=keep)
 
     def input_schema(self, name: str) -> pa.Schema:
         """Columns of a stream or model."""
@@ -131,6 +135,21 @@ class Dataflow:
         if name in self.nodes:
             return self.nodes[name].view.schema
         return self.view_of(self.models[name]).schema
+
+    def _appends(self, name: str) -> bool:
+        """Whether rows of a stream or model only ever appear, unless a stream is truncated."""
+        if name in self.streams:
+            return self.streams[name].stream.changelog == "append"
+        return name in self.nodes and self.nodes[name].view.plan.root.appends
+
+    def _undone(self, model: Model, deltas: Mapping[str, pa.Table], step: Step) -> bool:
+        """Whether a model must be built anew because rows go that its view relies on to stay: a stream was truncated,
+        or what it reads was built anew for that."""
+        if not set(step.rebuilt).isdisjoint(model.inputs):
+            return True
+        scans = self.nodes[model.name].view.plan.scans()
+        relied_on = [name for name, scan in scans.items() if scan.append_only and deltas[name].num_rows]
+        return any(pc.min(deltas[name][WEIGHT]).as_py() < 0 for name in relied_on)
 
     def _takes_part(self, model: Model, plan: EpochPlan, deltas: Mapping[str, pa.Table]) -> bool:
         """An epoch that runs again leaves out a model that was another one then, or none, and what reads it. What they
@@ -218,12 +237,14 @@ def view_of(
     inputs: Mapping[str, pa.Schema],
     state: Path | None = None,
     *,
+    append_only: Collection[str] = (),
     threads: int = 1,
     keep_result: bool = True,
 ) -> View:
     """A view of `model` with its settings over inputs of these schemas: without rows, or with a checkpoint's.
 
     Args:
+        append_only: inputs of which no row ever goes.
         threads: see `headwater.engine.settings.Settings`.
         keep_result: as well; other models that are built anew read the result.
     """
@@ -236,6 +257,7 @@ def view_of(
         emit=settings.emit,
         lateness=settings.lateness,
         late=settings.late,
+        append_only=append_only,
         functions=model.functions,
         name=model.name,
         file=model.file,

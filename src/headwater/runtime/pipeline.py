@@ -196,7 +196,7 @@ class Pipeline:
         now_us, first = self.clock.now_us(), 0
         ledger = self.store.ledger
         with self.store.transaction():
-            for model in plan.rebuild:
+            for model in dict.fromkeys((*plan.rebuild, *step.rebuilt)):
                 ledger.supersede_model(model)
             for rejects in (*intake.rejects, *step.rejects):
                 ledger.record(rejects, epoch=plan.epoch, first=first, project=self.project.name, now_us=now_us)

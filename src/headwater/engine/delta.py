@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headwater.change import WEIGHT, delta_schema
 from headwater.engine.gather import gathered, rows_of
@@ -15,7 +14,7 @@ from headwater.engine.lazy import Delta, Lazy, chained, lazily
 from headwater.engine.netting import Netting
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import group
-from headwater.index.row_encoding import is_fixed
+from headwater.index.row_encoding import is_fixed, whole
 
 ORIGIN = "_origin"
 """On the direct path of an input, the row of the input's delta that a row stems from; not there while they are the
@@ -167,6 +166,6 @@ def absolute(delta: pa.Table) -> int:
 
 def as_us(times: pa.ChunkedArray) -> Longs:
     """Microseconds as int64, the smallest value where null."""
-    filled = pc.fill_null(times.cast(pa.int64()), np.iinfo(np.int64).min)
-    array: Longs = filled.to_numpy()
-    return array
+    array = whole(times).cast(pa.int64())
+    values: Longs = (array.fill_null(np.iinfo(np.int64).min) if array.null_count else array).to_numpy()
+    return values

@@ -38,11 +38,15 @@ class WindowEnds:
             ends = as_us(rows.column(self._column))
         else:
             ends = as_us(self._session.evaluate(self._closes, self._node, rows))
-        return np.where(ends == np.iinfo(np.int64).min, NEVER, ends)
+        never = ends == np.iinfo(np.int64).min
+        return np.where(never, NEVER, ends) if never.any() else ends
 
     def note(self, ends: Longs) -> None:
         """Remembers windows as having rows here."""
-        self._open.update(np.unique(ends[ends != NEVER]).tolist())
+        if len(ends):
+            first, last = int(ends.min()), int(ends.max())
+            self._open.update({first} if first == last else np.unique(ends).tolist())
+            self._open.discard(NEVER)
 
     def closed(self, ends: Longs) -> Mask:
         """Which ends are closed already."""

@@ -8,12 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from headwater.change import delta_schema
-from headwater.engine.delta import mask, negated, shaped
+from headwater.engine.delta import concat, mask, negated, shaped
 from headwater.engine.operators.closing import NEVER, WindowEnds
 from headwater.engine.share import Share
 from headwater.engine.state.row_store import RowStore
 from headwater.engine.worker import Worker
 from headwater.sql.plan import Gate
+
+_MOST_WAITING = 1 << 16
+"""So many changes are left as they came: of a group that changes again and again little is left to be stored."""
 
 
 class GateOperator:
@@ -23,6 +26,7 @@ class GateOperator:
         self._node, self._memory, self._schema = node, worker.memory, delta_schema(node.schema)
         self._held = RowStore(node.schema, (), memory=worker.memory)
         self._ends = WindowEnds(node, node.closes, worker.session)
+        self._waiting: list[pa.Table] = []
 
     def initial(self) -> pa.Table | None:
         return None
@@ -35,18 +39,35 @@ class GateOperator:
         ends = self._ends.of(rows)
         passing = self._ends.closed(ends) | (ends == NEVER)
         self._ends.note(ends[~passing])
-        self._held.apply(mask(rows, ~passing))
-        return mask(rows, passing) if passing.any() else None
+        if not passing.any():
+            self._hold(rows)
+            return None
+        self._hold(mask(rows, ~passing))
+        return mask(rows, passing)
+
+    def _hold(self, rows: pa.Table) -> None:
+        """Keeps changes back."""
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) > _MOST_WAITING:
+            self._store()
+
+    def _store(self) -> None:
+        """Stores what is left of the changes that wait."""
+        changes, self._waiting = concat(self._waiting), []
+        if changes is not None:
+            self._held.apply(changes)
 
     def advance(self, closed_us: int) -> pa.Table | None:
         if not self._ends.advance(closed_us):
             return None
+        self._store()
         held = self._held.rows()
         released = mask(held, self._ends.closed(self._ends.of(held)))
         self._held.apply(negated(released))
         return released
 
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
+        self._store()
         self._held.checkpoint(folder / "held", previous / "held" if previous else None)
 
     def restore(self, parts: Sequence[Path], share: Share | None) -> None:
@@ -57,4 +78,5 @@ class GateOperator:
         self._ends.note(self._ends.of(self._held.rows()))
 
     def keeps(self) -> str:
+        self._store()
         return f"{self._held.num_rows} rows of open windows"

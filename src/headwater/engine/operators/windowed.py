@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT
-from headwater.engine.delta import ORIGIN, absolute, as_us, has_origin, mask
+from headwater.engine.delta import ORIGIN, absolute, has_origin, mask
 from headwater.engine.evaluation import Evaluator
 from headwater.engine.operator import Stateless
+from headwater.engine.operators.closing import WindowEnds
 from headwater.engine.worker import Worker
 from headwater.index.kernels import Longs
 from headwater.sql.bind import quote
@@ -32,7 +33,8 @@ class WindowedOperator(Stateless):
     """
 
     def __init__(self, node: Windowed, worker: Worker, direct: str) -> None:
-        self._node, self._session, self._ledger, self._late = node, worker.session, worker.ledger, worker.late
+        self._node, self._ledger, self._late = node, worker.ledger, worker.late
+        self._ends = WindowEnds(node, 'epoch_us("window_end")', worker.session)
         self._direct = direct
         self._evaluator = Evaluator(worker.session, worker.ledger, node.inputs[0], direct, node.name)
         source = node.inputs[0].name
@@ -79,7 +81,7 @@ class WindowedOperator(Stateless):
 
     def _timely(self, placed: pa.Table, closed_us: int) -> pa.Table:
         """The (row, window) pairs whose window is open; what is not is counted, and rejected if so asked."""
-        ends = as_us(self._session.evaluate('epoch_us("window_end")', self._node, placed))
+        ends = self._ends.of(placed)
         if self._node.hop is not None:
             return self._timely_hop(placed, ends, closed_us, self._node.hop)
         if not (ends <= closed_us).any():

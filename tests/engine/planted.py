@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from headwater.engine import known, row_test
+from headwater.engine import known, plain_values, row_test
 from headwater.engine.accumulators import best, distinct, float_bits, ordered, sums
 from headwater.engine.accumulators.floats import FloatSum
 from headwater.engine.accumulators.mode import Mode
@@ -30,6 +30,7 @@ from headwater.engine.operators.join_threshold import ThresholdJoinOperator
 from headwater.engine.operators.top import TopOperator
 from headwater.engine.operators.top_lists import Lists
 from headwater.index.text_index import TextIndex
+from headwater.sql import row_test as sql_row_test
 from headwater.sql import times
 from headwater.sql.rules import set_operation, time_key
 
@@ -294,6 +295,34 @@ BUGS += [
         lambda patch: patch.setattr(row_test, "np", _Numpy(fmod=np.mod))),
     Bug("plain_filters", "<= is taken for <", "linear/plain_filters",
         lambda patch: patch.setitem(row_test._COMPARE, "<=", np.less)),
+]  # fmt: skip
+
+
+@_bug("plain_filters", "what a product is compared with is rounded to the wrong side", "linear/plain_filters",
+      sql_row_test, "_scaled")  # fmt: skip
+def _wrong_side(right: Broken, *args: Any) -> Any:
+    found = right(*args)
+    return found and replace(found, values=(found.values[0] + 1,))
+
+
+@_bug("plain_values", "decimal places are not made equal", "linear/plain_values", plain_values, "_scaled")
+def _not_scaled(right: Broken, values: Any, places: int) -> Any:
+    return values
+
+
+@_bug("plain_values", "NULL plus a number is a number", "linear/plain_values", plain_values, "_both")
+def _null_is_zero(right: Broken, one: Any, other: Any) -> Any:
+    return None
+
+
+@_bug("plain_values", "what is too large wraps around", "linear/plain_values", plain_values, "product")
+def _unbounded(right: Broken, *args: Any) -> Any:
+    return [(0, 0)]
+
+
+BUGS += [
+    Bug("plain_values", "bytes are counted for characters", "linear/plain_values",
+        lambda patch: patch.setitem(plain_values._LENGTHS, "length", pc.binary_length)),
 ]  # fmt: skip
 
 

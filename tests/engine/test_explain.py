@@ -34,6 +34,7 @@ SHOWN_BY = {
     "distinct_texts": "SELECT id, regexp_extract(b, 'x=([a-z]+)', 1) AS x FROM t",
     "coarse_times": "SELECT id, strftime(ts, '%H:%M') AS minute FROM t",
     "plain_filters": "SELECT id FROM t WHERE a > 3",
+    "plain_values": "SELECT id, 0.5 * a AS half FROM t",
     "set_counts": "SELECT k FROM t INTERSECT SELECT k FROM u",
     "time_keys": "SELECT strftime(ts, '%Y-%m-%d') AS day, count(*) AS n FROM t GROUP BY day",
 }

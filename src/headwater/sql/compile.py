@@ -10,6 +10,7 @@ from headwater.sql.bind import Binder, BindError
 from headwater.sql.expressions import CannotDecompose, column, has_subquery, text
 from headwater.sql.fast_paths import Options
 from headwater.sql.fuse import fused
+from headwater.sql.plain_values import valued
 from headwater.sql.plan import Node, Plan, Recompute
 from headwater.sql.planner import Planner
 from headwater.sql.prune import pruned
@@ -44,6 +45,8 @@ def compile_plan(query: exp.Query, names: Sequence[str], binder: Binder, options
     renamed_to = dict(zip(inner.names, names, strict=True))
     root = bound_ranks(root, Plan(root).nodes())
     plan = fused(pruned(Plan(root, tuple(renamed_to[name] for name in planner.keys.get(inner, ())))))
+    if planner.allows("plain_values"):
+        plan = valued(plan, binder)
     if planner.allows("distinct_texts"):
         plan = by_distinct_text(plan, binder)
     if planner.allows("coarse_times"):

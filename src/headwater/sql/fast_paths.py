@@ -27,6 +27,8 @@ FAST_PATHS: Mapping[str, str] = {
     "distinct_texts": "functions of one or two texts computed once for each, where texts repeat",
     "coarse_times": "functions of a time computed once for each second, minute, hour or day that they tell apart",
     "plain_filters": "integers and texts compared with literals without a query",
+    "plain_values": "sums and products of integers and decimals, and lengths of texts, without a query",
+    "partial_aggregates": "of several workers each adds up its rows group by group before they change workers",
     "time_keys": "GROUP BY strftime by the day, hour, minute or second that it shows, not by its text",
     "set_counts": "INTERSECT and EXCEPT by counting each row on both sides",
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from headwater.sql.plan import MOMENTS, Accumulator, Aggregate, Node, Scan, Windowed
+from headwater.sql.plan import MOMENTS, Accumulator, Aggregate, Linear, Node, Scan, Windowed
 
 _SUMS = ("sum", "avg", "fsum", "favg")
 _BY_KIND = {
@@ -27,6 +27,8 @@ def _paths(node: Node) -> Iterator[str]:
     match node:
         case Scan(append_only=True):
             yield "append_only"
+        case Linear() if node.formulas:
+            yield "plain_values"
         case Windowed() if node.even is not None:
             yield "even_windows"
         case Aggregate():

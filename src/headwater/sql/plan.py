@@ -6,14 +6,14 @@ nodes is DuckDB's and refers to inputs by relation name. `headwater.engine.graph
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import pyarrow as pa
 
-from headwater.sql.row_plan import Once, RowTest
+from headwater.sql.row_plan import Formula, Once, RowTest
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ class Linear(Node):
         multiplies: a row may give any number of rows.
         test: what `where` says, if that can be found out without SQL.
         once: its last columns, where they are computed so; all others are then passed on.
+        formulas: columns of `select` that can be computed without SQL, by name.
     """
 
     select: tuple[tuple[str, str], ...] = ()
@@ -142,6 +143,7 @@ class Linear(Node):
     multiplies: bool = False
     test: RowTest | None = None
     once: tuple[Once, ...] = ()
+    formulas: Mapping[str, Formula] = field(default_factory=dict)
 
     def carries(self, side: int) -> tuple[tuple[str, str], ...]:
         return _passed(self.inputs[side], self.select)
@@ -258,6 +260,7 @@ class Aggregate(Node):
             is always there.
         closes: SQL over the keys for a group's window end in microseconds; "" if groups are never closed.
         hop: rows stand for several windows each; None: for themselves.
+        partial: workers may add up rows before they send them to those that the groups belong to.
         cut: some keys are times in place of the texts that the query groups by, of which its reader makes them.
     """
 
@@ -266,6 +269,7 @@ class Aggregate(Node):
     closes: str = ""
     hop: Hop | None = None
     cut: bool = False
+    partial: bool = False
 
     @property
     def appends(self) -> bool:

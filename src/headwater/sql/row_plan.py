@@ -40,3 +40,25 @@ class Once:
     name: str
     columns: tuple[str, ...]
     step_us: int = 0
+
+
+@dataclass(frozen=True)
+class Formula:
+    """An expression of whole numbers that needs no SQL. A decimal is a whole number of its last places.
+
+    Attributes:
+        word: `column`, `literal`, `+`, `-`, `*`, or of a text `length`, `strlen` and `occurrences` (of a letter).
+        least: the least value of DuckDB's type of it; beyond it and `most` DuckDB is asked, which may fail.
+        parts: what is added, subtracted (the second from the first) or multiplied.
+        column: the column read.
+        value: the literal's, or the letter's code.
+        scale: decimal places.
+    """
+
+    word: str
+    least: int
+    most: int
+    parts: tuple[Formula, ...] = ()
+    column: str = ""
+    value: int = 0
+    scale: int = 0

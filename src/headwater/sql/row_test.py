@@ -40,7 +40,7 @@ class _Operand:
 
     column: str
     modulus: int = 0
-    factor: Fraction = Fraction(1)
+    factor: Fraction | None = None
 
 
 def tested(plan: Plan) -> Plan:
@@ -101,8 +101,8 @@ def _compared(
     """A comparison; texts only for equality, since that is the same for any collation."""
     if operand is None:
         return None
-    if operand.factor != 1:
-        return _scaled(word, operand, literals[0])
+    if operand.factor:
+        return _scaled(word, operand, operand.factor, literals[0])
     of_text = types[operand.column] == "VARCHAR"
     if of_text and word not in ("=", "<>", "in"):
         return None
@@ -111,13 +111,13 @@ def _compared(
     return RowTest(word, (), operand.column, operand.modulus, known) if len(known) == len(values) else None
 
 
-def _scaled(word: str, operand: _Operand, literal: exp.Expr) -> RowTest | None:
+def _scaled(word: str, operand: _Operand, factor: Fraction, literal: exp.Expr) -> RowTest | None:
     """`factor * column > literal` is `column > literal / factor`, rounded."""
     bound = _decimal(literal)
     if bound is None or word not in _ROUNDED:
         return None
-    word, rounded = _ROUNDED[word if operand.factor > 0 else _MIRRORED[word]]
-    return RowTest(word, (), operand.column, 0, (rounded(bound / operand.factor),))
+    word, rounded = _ROUNDED[word if factor > 0 else _MIRRORED[word]]
+    return RowTest(word, (), operand.column, 0, (rounded(bound / factor),))
 
 
 def _operand(side: exp.Expr, types: Mapping[str, str]) -> _Operand | None:

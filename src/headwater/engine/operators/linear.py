@@ -16,6 +16,7 @@ from headwater.engine.delta import ORIGIN, absolute, has_origin, mask, numbered,
 from headwater.engine.evaluation import Evaluator, probe_of
 from headwater.engine.lazy import Delta, Lazy
 from headwater.engine.operator import Stateless
+from headwater.engine.plain_values import computed
 from headwater.engine.row_test import passes
 from headwater.engine.worker import Worker
 from headwater.sql.bind import quote
@@ -27,6 +28,7 @@ _POSITION = "_position in the delta"
 
 
 _Work = Callable[[pa.Table], pa.Table]
+_Columns = dict[str, pa.ChunkedArray]
 
 
 class LinearOperator(Stateless):
@@ -44,6 +46,8 @@ class LinearOperator(Stateless):
         self._renames = not node.where and not node.multiplies and len(self._passed) == len(node.select)
         self._one_by_one = not any(one.multiplies for one in _path(node))
         self._sql = _sql(node, [] if node.multiplies else list(self._passed), direct)
+        self._asks = len(self._passed) + len(node.formulas) < len(node.select)
+        self._rest_sql = _sql(node, [*self._passed, *node.formulas], direct) if self._asks else ""
 
     def step(self, deltas: Sequence[Delta | None]) -> Delta | None:
         (delta,) = deltas
@@ -82,11 +86,12 @@ class LinearOperator(Stateless):
         delta = plain_table(delta, self._node.inputs[0].schema)
         found = self._evaluator.run(self._sql, numbered(delta, _POSITION))
         positions = found.column(_POSITION)
+        columns = dict(zip(found.column_names, found.columns, strict=True))
         if found.num_rows == delta.num_rows:
-            return self._assembled(delta, found, delta)
+            return self._assembled(delta, columns)
         source = with_origin(delta) if self._direct else delta
         wanted = dict.fromkeys([*self._passed.values(), *_carried(source)])
-        return self._assembled(source.select(list(wanted)).take(positions), found, source)
+        return self._assembled(source.select(list(wanted)).take(positions), columns)
 
     def _tested(self, test: RowTest, delta: pa.Table) -> pa.Table:
         """The rows that pass a test, and only then what is computed of them."""
@@ -99,21 +104,34 @@ class LinearOperator(Stateless):
 
     def _projected(self, delta: pa.Table) -> pa.Table | None:
         """Every row, as far as it does not fail."""
-        if len(self._passed) == len(self._node.select):
-            return self._assembled(delta, delta, delta)
-        found, rest = self._evaluator.apart(self._sql, plain_table(delta, self._node.inputs[0].schema))
-        return self._assembled(rest, found, rest) if rest.num_rows else None
+        made = self._plain_values(delta)
+        if made is not None and not self._asks:
+            return self._assembled(delta, made)
+        given, sql = plain_table(delta, self._node.inputs[0].schema), self._sql if made is None else self._rest_sql
+        found, rest = self._evaluator.apart(sql, given)
+        if not rest.num_rows:
+            return None
+        if made and rest.num_rows < delta.num_rows:
+            made = self._plain_values(rest)
+        return self._assembled(rest, dict(zip(found.column_names, found.columns, strict=True)) | (made or {}))
 
-    def _assembled(self, rows: pa.Table, found: pa.Table, source: pa.Table) -> pa.Table:
-        """The node's columns: those passed on from `rows`, the others as DuckDB has `found` them."""
+    def _plain_values(self, delta: pa.Table) -> _Columns | None:
+        """The columns that need no SQL; None if one of them does, for these rows."""
+        types = self._node.schema
+        found = {name: computed(f, delta, types.field(name).type) for name, f in self._node.formulas.items()}
+        made = {name: column for name, column in found.items() if column is not None}
+        return made if len(made) == len(found) else None
+
+    def _assembled(self, rows: pa.Table, found: _Columns) -> pa.Table:
+        """The node's columns: those passed on from `rows`, the others as they are `found`."""
         passed = self._passed
         columns = [
-            plain(rows.column(passed[c.name]), c.arrow) if c.name in passed else found.column(c.name)
+            plain(rows.column(passed[c.name]), c.arrow) if c.name in passed else found[c.name]
             for c in self._node.columns
         ]
         columns.append(rows.column(WEIGHT))
         made = pa.Table.from_arrays(columns, schema=self._schema)
-        return made.append_column(ORIGIN, rows.column(ORIGIN)) if has_origin(source) else made
+        return made.append_column(ORIGIN, rows.column(ORIGIN)) if has_origin(rows) else made
 
 
 def _carried(delta: Delta) -> list[str]:

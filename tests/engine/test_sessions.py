@@ -88,6 +88,35 @@ def test_restored_sessions_go_on(append_only: list[str], threads: int, tmp_path:
     again.close()
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_checkpoints_that_build_on_each_other_hold_the_sessions(threads: int, tmp_path: Path) -> None:
+    rows = [("abcd"[i % 4], float(i * 37 % 600), i) for i in range(240)]
+    view = View(SQL, {"t": SCHEMA}, append_only=["t"])
+    for number in range(6):
+        view.apply({"t": table(rows[number * 40 : number * 40 + 40])})
+        view.checkpoint(tmp_path / str(number), tmp_path / str(number - 1) if number else None)
+    view.close()
+    again = View.restore(tmp_path / "5", SQL, {"t": SCHEMA}, append_only=["t"], threads=threads)
+    assert multiset(again.result()) == expected(rows)
+    more = [("a", float(at), 1) for at in range(0, 600, 7)]
+    again.apply({"t": table(more)})
+    assert multiset(again.result()) == expected(rows + more)
+    again.close()
+
+
+def test_a_checkpoint_writes_the_sessions_that_changed(tmp_path: Path) -> None:
+    view = View(SQL, {"t": SCHEMA}, append_only=["t"], keep_result=False)
+    view.apply({"t": table([(f"k{i}", 0.0, i) for i in range(20_000)])})
+    view.checkpoint(tmp_path / "0")
+    view.apply({"t": table([("k7", 5.0, 1), ("new", 1.0, 1)])})
+    view.checkpoint(tmp_path / "1", tmp_path / "0")
+    old = {path.stat().st_ino for path in (tmp_path / "0").rglob("*") if path.is_file()}
+    files = [path.stat() for path in (tmp_path / "1").rglob("*") if path.is_file()]
+    written = sum(stat.st_size for stat in files if stat.st_ino not in old)
+    assert written < 20_000 < sum(stat.st_size for stat in files)
+    view.close()
+
+
 @pytest.mark.parametrize("append_only", [["t"], []])
 def test_final_gives_each_session_once_and_frees_it(append_only: list[str]) -> None:
     view = View(SQL, {"t": SCHEMA}, emit="final", append_only=append_only)

@@ -29,7 +29,7 @@ from headwater.errors import UserError
 
 _HINT = "headwater plan shows what changed; a changed model is rebuilt from the log"
 
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.engine.accumulators.slot_values import slot_values
 from headwater.engine.delta import expanded, settled, weighted
-from headwater.engine.group_files import GroupFiles
 from headwater.engine.operators import session_kernels as kernels
 from headwater.engine.operators.session import STRETCH, as_microseconds, as_times, beside
 from headwater.engine.share import Share
+from headwater.engine.state.slot_log import SlotLog
 from headwater.engine.worker import Worker
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import KeyIndex
@@ -28,6 +29,8 @@ _KINDS = {"count": kernels.COUNT, "sum": kernels.SUM, "min": kernels.LEAST, "max
 _NO_ROWS = np.zeros(0, np.int64)
 _ALL = np.zeros(0, np.bool_)
 _FAR = np.iinfo(np.int64).max
+_LINKS = (kernels.PARENT, kernels.BEFORE, kernels.AFTER)
+"""Words that follow from the others."""
 
 
 class SessionAggregateOperator:
@@ -44,7 +47,8 @@ class SessionAggregateOperator:
 
     def _reset(self) -> None:
         self._index = KeyIndex(self._keys)
-        self._files = GroupFiles(self._keys)
+        self._log = SlotLog(self._worker.memory)
+        self._values = {field.name: slot_values(field.type, self._worker.memory) for field in self._keys}
         self._flat, self._marks, self._seen = _NO_ROWS, _NO_ROWS, _ALL
         self._next_us = _FAR
 
@@ -66,6 +70,7 @@ class SessionAggregateOperator:
         found, found_rows = np.empty_like(stretches), np.empty_like(stretches)
         count = kernels.sessions_of(self._flat, self._width, stretches, firsts, self._marks, found, found_rows)
         new = self._records(found[:count])
+        self._log.note(np.concatenate([stretches, before, found[:count]]))
         at = np.concatenate([before_rows, found_rows[:count]])
         signs = np.repeat([-1, 1], [len(before), count])
         change = weighted(self._shown(rows, at, np.concatenate([old, new])), signs)
@@ -82,9 +87,13 @@ class SessionAggregateOperator:
         stretches = slots[firsts]
         if created.any():
             new = keyed.filter(pa.array(created))
-            self._files.add(slots[created], new)
+            self._put_keys(slots[created], new)
             self._link(new, slots[created])
         return slots, firsts, stretches
+
+    def _put_keys(self, slots: Longs, keys: pa.Table) -> None:
+        for name, values in self._values.items():
+            values.put(slots, keys.column(name).combine_chunks())
 
     def _keyed(self, rows: pa.Table, times: Longs) -> pa.Table:
         columns = [rows.column(name) for name, _ in self._node.keys]
@@ -100,6 +109,8 @@ class SessionAggregateOperator:
         self._flat = self._worker.memory.grown(self._flat, slots * self._width)
         self._marks = self._worker.memory.grown(self._marks, slots)
         self._seen = self._worker.memory.grown(self._seen, slots)
+        for values in self._values.values():
+            values.reserve(slots)
 
     def _touched(self, stretches: Longs, firsts: Longs) -> tuple[Longs, Longs]:
         """The sessions with rows that change, and a row of each one's key."""
@@ -151,6 +162,9 @@ class SessionAggregateOperator:
         gone = used[closed]
         kernels.unlink(self._flat, self._width, gone)
         self._index.remove(gone)
+        self._log.forget(gone)
+        for values in self._values.values():
+            values.clear(gone)
         self._next_us = int(last[~closed].min()) + self._node.gap_us if len(gone) < len(used) else _FAR
         return None
 
@@ -159,33 +173,48 @@ class SessionAggregateOperator:
         return np.flatnonzero(parents >= 0)
 
     def checkpoint(self, folder: Path, previous: Path | None) -> None:
-        used = self._used()
-        records = self._records(used)
-        state = {f"word{i}": pa.array(np.ascontiguousarray(records[:, i])) for i in range(self._width)}
-        self._files.save(folder, used, state)
+        self._log.save(folder, previous, self._rows_of)
+
+    def _rows_of(self, slots: Longs) -> pa.Table:
+        """Stretches as a checkpoint has them: keys, and the words that do not follow from others."""
+        records = self._records(slots)
+        words = {f"#word{i}": pa.array(np.ascontiguousarray(records[:, i])) for i in self._words()}
+        return pa.table({name: values.get(slots) for name, values in self._values.items()} | words)
+
+    def _words(self) -> list[int]:
+        return [i for i in range(self._width) if i not in _LINKS]
 
     def restore(self, parts: Sequence[Path], share: Share | None) -> None:
         self._reset()
         for folder in parts:
-            keys, state = self._files.load(folder)
-            if share is not None:
-                mine = share.mine(keys, [name for name, _ in self._node.keys])
-                keys, state = keys.filter(pa.array(mine)), state.filter(pa.array(mine))
-            if keys.num_rows:
-                self._take_back(keys, state)
+            # Stretches of one session may stand in any of the pieces, and are joined once all are there.
+            pieces = list(self._log.load(folder))
+            if not pieces:
+                continue
+            rows, ids = pa.concat_tables([rows for _, rows in pieces]), np.concatenate([ids for ids, _ in pieces])
+            if share is None:
+                self._log.adopt(ids, self._take_back(rows))
+            else:
+                mine = share.mine(rows, [name for name, _ in self._node.keys])
+                self._log.note(self._take_back(rows.filter(pa.array(mine))))
 
-    def _take_back(self, keys: pa.Table, state: pa.Table) -> None:
-        """Adds stretches that are not there; sessions are joined again."""
-        slots, created = self._index.find_or_insert(keys)
+    def _take_back(self, rows: pa.Table) -> Longs:
+        """Adds stretches that are not there, and returns them; sessions are joined again."""
+        keys = rows.select(self._keys.names).cast(self._keys).combine_chunks()
+        slots, _ = self._index.find_or_insert(keys)
+        if not len(slots):
+            return slots
         self._reserve()
-        words = [state.column(f"word{i}").to_numpy() for i in range(self._width)]
-        self._flat.reshape(-1, self._width)[slots] = np.stack(words, axis=1) if len(self._flat) else 0
+        for word in self._words():
+            self._flat[slots * self._width + word] = rows.column(f"#word{word}").to_numpy()
         for word, value in ((kernels.PARENT, slots), (kernels.BEFORE, -1), (kernels.AFTER, -1)):
             self._flat[slots * self._width + word] = value
-        self._files.add(slots[created], keys)
+        self._put_keys(slots, keys)
         self._link(keys, slots)
         kernels.join_stretches(self._flat, self._width, slots, self._node.gap_us, self._kinds)
-        self._next_us = min(self._next_us, int(words[kernels.LAST].min()) + self._node.gap_us)
+        last = rows.column(f"#word{kernels.LAST}").to_numpy()
+        self._next_us = min(self._next_us, int(last.min()) + self._node.gap_us)
+        return slots
 
     def keeps(self) -> str:
         used = self._used()

@@ -36,13 +36,14 @@ SHOWN_BY = {
     "plain_filters": "SELECT id FROM t WHERE a > 3",
     "plain_values": "SELECT id, 0.5 * a AS half FROM t",
     "set_counts": "SELECT k FROM t INTERSECT SELECT k FROM u",
+    "partial_aggregates": "SELECT k, sum(a) AS s FROM t GROUP BY k",
     "time_keys": "SELECT strftime(ts, '%Y-%m-%d') AS day, count(*) AS n FROM t GROUP BY day",
 }
 
 
 def _named(sql: str, without: str = "") -> set[str]:
     inputs = dict.fromkeys(("t", "u", "logs"), COLUMNS)
-    view = View(sql, inputs, append_only=["logs"], without=[without] if without else [])
+    view = View(sql, inputs, append_only=["logs"], without=[without] if without else [], threads=2)
     lists = re.findall(r"\[fast paths? ([a-z_, ]+)\]", view.explain())
     return {name for listed in lists for name in listed.split(", ")}
 

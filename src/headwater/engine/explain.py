@@ -21,7 +21,7 @@ def _write(node: Node, graph: Graph, depth: int, seen: set[Node], lines: list[st
     keeps = f"  [keeps {kept}]" if kept and node not in seen else ""
     again = " (as above)" if node in seen and node.inputs else ""
     detail = _detail(node)
-    paths = paths_taken(node)
+    paths = (*paths_taken(node), *(["partial_aggregates"] if graph.combines(node) else []))
     fast = f"  [fast path{'s' * (len(paths) > 1)} {', '.join(paths)}]" if paths else ""
     found = last_resort(node)
     cost = f"  [last resort: each change {found.cost}]" if found is not None else ""

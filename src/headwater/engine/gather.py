@@ -94,7 +94,7 @@ def _column(field: pa.Field, arrays: list[pa.Array], pieces: Sequence[Piece], co
         if found is None:
             return _by_arrow(field, arrays, pieces)
         data = [None, *found]
-    elif (width := _width(kind)) in (1, 2, 4, 8, 16, 32):
+    elif (width := _width(kind)) in (1, 2, 4) or (width and width % 8 == 0):
         data = [None, _fixed(arrays, pieces, count, width)]
     else:
         return _by_arrow(field, arrays, pieces)

@@ -16,6 +16,7 @@ from headwater.engine.lazy import Delta, Lazy, table
 from headwater.engine.netting import Netting
 from headwater.engine.operator import Operator, Stateless
 from headwater.engine.operators.aggregate import AggregateOperator
+from headwater.engine.operators.combine import Combiner, Thrift
 from headwater.engine.operators.gate import GateOperator
 from headwater.engine.operators.join import JoinOperator
 from headwater.engine.operators.joins import join_operator
@@ -53,12 +54,17 @@ class Travel:
         self.scanned: dict[str, _Parts] = {stream: _cut(delta, count) for stream, delta in deltas.items()}
         self.changes: list[dict[Node, Delta | None]] = [{} for _ in range(count)]
         self._sent: list[dict[Exchange, Sent]] = [{} for _ in range(count)]
+        self.combining: frozenset[Exchange] = frozenset()
+        self.combined: list[tuple[Exchange, int, int]] = []
 
-    def send(self, sender: int, exchange: Exchange) -> None:
-        """Divides what a worker has of a node among all."""
+    def send(self, sender: int, exchange: Exchange, combiner: Combiner | None = None) -> None:
+        """Divides what a worker has of a node among all, added up group by group if so asked."""
         change = self.changes[sender][exchange.source]
-        if change is not None:
+        if change is not None and change.num_rows:
             delta = table(change)
+            if combiner is not None:
+                delta = combiner.records(delta)
+                self.combined.append((exchange, change.num_rows, delta.num_rows))
             delta = delta.drop_columns([ORIGIN]) if has_origin(delta) else delta
             self._sent[sender][exchange] = split(delta, exchange.by, len(self.changes))
 
@@ -90,6 +96,9 @@ class Graph:
         inner = {source for node in self._direct for source in node.inputs}
         self._ends = {node for node in self._direct if node not in inner}
         self._operators = [self._of_worker(worker) for worker in crew.workers]
+        met = {exchange for _, exchanges in self._stages for exchange in exchanges if exchange.combined is not None}
+        self._combiners = [{exchange: _combiner(exchange, worker) for exchange in met} for worker in crew.workers]
+        self._thrift = Thrift(met)
         self._apart = len(crew) == 1 or self._places[plan.root].placed is not None
         self._settled = plan.settled
         self._schema = delta_schema(plan.root.schema)
@@ -150,10 +159,14 @@ class Graph:
         travel = Travel(len(self._crew), deltas, begins=begins)
         if also is None:
             self._busy = any(delta.num_rows >= _FEW_ROWS for delta in deltas.values())
+        if also is None and self._busy:
+            travel.combining = self._thrift.begin()
         for nodes, exchanges in self._stages:
             many = len(self._crew) > 1 and travel.waiting(nodes, self._places) >= _FEW_ROWS
             work = partial(self._work, travel, nodes, exchanges, also)
             self._crew.run(work, together=many or (also is not None and self._busy))
+        for noted in travel.combined:
+            self._thrift.note(*noted)
         parts = [changes.get(self._plan.root) for changes in travel.changes]
         return concat(parts) if self._apart or self._settled else settled(concat(parts), self._netting)
 
@@ -172,7 +185,8 @@ class Graph:
                 worker.ledger.land(self._direct[node], changes[node])
         for exchange in exchanges:
             if exchange.source in changes:
-                travel.send(worker.number, exchange)
+                combiner = self._combiners[worker.number][exchange] if exchange in travel.combining else None
+                travel.send(worker.number, exchange, combiner)
         if self._plan.root in nodes:
             changes[self._plan.root] = self._shown(changes.get(self._plan.root))
 
@@ -203,6 +217,10 @@ class Graph:
         if isinstance(reader, Windowed) and reader in self._direct:
             return with_origin(delta)
         return delta if reader in self._direct or not has_origin(delta) else delta.drop_columns([ORIGIN])
+
+    def combines(self, node: Node) -> bool:
+        """Whether workers add up rows for this node before they send them."""
+        return any(exchange is not None and exchange.combined is node for exchange in self._places[node].given)
 
     def keeps(self, node: Node) -> str:
         """What the operators of a node keep, "" for a scan."""
@@ -246,6 +264,11 @@ class Graph:
                     operator.advance(closed_us)
 
         self._crew.run(read, together=True)
+
+
+def _combiner(exchange: Exchange, worker: Worker) -> Combiner:
+    assert exchange.combined is not None
+    return Combiner(exchange.combined, worker)
 
 
 def _cut(delta: pa.Table, count: int) -> _Parts:

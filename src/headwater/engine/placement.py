@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from headwater.sql.plan import Node, Scan, Union
+from headwater.engine.accumulators.layout import mergeable
+from headwater.sql.plan import Aggregate, Node, Scan, Union
 
 Positions = tuple[frozenset[str], ...]
 """Rows are placed by the values of columns; each position names the columns that all hold the same value there."""
@@ -22,10 +23,15 @@ By = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Exchange:
-    """Rows of `source` on their way to the workers that own the values of columns `by`; () to worker 0."""
+    """Rows of `source` on their way to the workers that own the values of columns `by`; () to worker 0.
+
+    Attributes:
+        combined: an `Aggregate` for which they may be added up on the way, and that alone gets them then.
+    """
 
     source: Node
     by: By
+    combined: Aggregate | None = None
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,13 @@ def _wanted(
     """How the rows of the inputs must change workers, whether worker 0 works alone, and by which positions of its keys
     the node's rows are placed."""
     spread = node.spread
+    combined = node if isinstance(node, Aggregate) and node.partial and mergeable(node) else None
     if all(keys is None for keys in spread):
         return (None,) * len(spread), all(by == () for by in placed), None
     if any(keys == () for keys in spread) or not _same_types(node):
-        moves = [None if by == () else Exchange(source, ()) for source, by in zip(node.inputs, placed, strict=True)]
+        moves = [
+            None if by == () else Exchange(source, (), combined) for source, by in zip(node.inputs, placed, strict=True)
+        ]
         return tuple(moves), True, None
     fits = [_fit(keys, by) for keys, by in zip(spread, placed, strict=True)]
     chosen = next((fit for fit in fits if fit), None)
@@ -100,7 +109,7 @@ def _wanted(
         if keys is None or (fit and fit == chosen):
             given.append(None)
         else:
-            given.append(Exchange(source, keys if chosen is None else tuple(keys[at] for at in chosen)))
+            given.append(Exchange(source, keys if chosen is None else tuple(keys[at] for at in chosen), combined))
     return tuple(given), False, chosen
 
 

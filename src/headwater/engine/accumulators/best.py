@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numba import types
 
+from headwater.engine.accumulators.merging import keep_greatest
 from headwater.engine.accumulators.order_values import values_of
 from headwater.engine.accumulators.part import Batch, Claim, KeysOf
 from headwater.engine.accumulators.records import Records, Taken, longs_in, mask_in
@@ -129,6 +130,11 @@ class Best:
             keys = self._order.words(batch.delta) if self._order is not None else np.zeros(0, np.uint64)
             _by_words(*at, keys, self.words - 1, self._call.kind == "last")
         self._note(batch)
+
+    def merge(self, batch: Batch) -> None:
+        """As `Mergeable` has it, where all that is kept is words."""
+        words, width, places, records = batch.given
+        keep_greatest(words, width, self._offset, places, records, self.words - 1)
 
     def _wanted(self, batch: Batch) -> Mask:
         """Rows that may be best. An argument that is NULL may only be so for first and last."""

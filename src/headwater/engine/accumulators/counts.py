@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numba import types
 
+from headwater.engine.accumulators.merging import add_counts, flip
 from headwater.engine.accumulators.part import Batch, InRecord
 from headwater.engine.accumulators.records import Taken, longs_in, longs_out, mask_in
 from headwater.index.kernels import Longs, Mask, compiled
@@ -33,7 +34,16 @@ def _flip(flat: Longs, width: int, offset: int, slots: Longs, values: Longs, val
                 flat[at + 1] ^= values[row]
 
 
-class Rows(InRecord):
+class Counts(InRecord):
+    """A part whose words are counts."""
+
+    def merge(self, batch: Batch) -> None:
+        """As `Mergeable` has it."""
+        words, width, places, records = batch.given
+        add_counts(words, width, self._offset, places, records, self.words)
+
+
+class Rows(Counts):
     """count(*): the sum of the rows' weights. The first word of every record, for it tells whether a group is there."""
 
     def add(self, batch: Batch) -> None:
@@ -43,7 +53,7 @@ class Rows(InRecord):
         return _integers(taken[:, self._offset], column)
 
 
-class Count(InRecord):
+class Count(Counts):
     """count(x): rows in which the argument is not null; count(*) FILTER: those in which a condition is true, which is
     the argument then."""
 
@@ -58,7 +68,7 @@ class Count(InRecord):
         return _integers(taken[:, self._offset], column)
 
 
-class Truths(InRecord):
+class Truths(Counts):
     """bool_and and bool_or: rows in which the argument is true, and in which it is not null."""
 
     words = 2
@@ -88,6 +98,11 @@ class BitXor(InRecord):
         values = longs_of(batch.values(self._argument))
         valid = batch.valid(self._argument)
         _flip(batch.flat, self._records.width, self._offset, batch.places, values, valid, batch.weights)
+
+    def merge(self, batch: Batch) -> None:
+        """As `Mergeable` has it."""
+        words, width, places, records = batch.given
+        flip(words, width, self._offset, places, records)
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
         known, bits = taken[:, self._offset], taken[:, self._offset + 1]

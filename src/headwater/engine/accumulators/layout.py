@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import pyarrow as pa
 
@@ -14,7 +15,7 @@ from headwater.engine.accumulators.floats import FloatSum
 from headwater.engine.accumulators.mode import Mode
 from headwater.engine.accumulators.moments import Moments
 from headwater.engine.accumulators.ordered import Ordered
-from headwater.engine.accumulators.part import Part, Showing
+from headwater.engine.accumulators.part import Batch, Mergeable, Part, Showing
 from headwater.engine.accumulators.records import Records
 from headwater.engine.accumulators.sums import ExactSum
 from headwater.engine.order_key import OrderKey, field_bits
@@ -51,6 +52,30 @@ class Layout:
     records: Records
     parts: tuple[Part, ...]
     calls: tuple[Shown, ...]
+
+    def add(self, batch: Batch) -> None:
+        """Adds rows to their groups, or records of rows if the node is `mergeable`."""
+        for part in self.parts:
+            if batch.records is None:
+                part.add(batch)
+            else:
+                cast(Mergeable, part).merge(batch)
+
+
+def mergeable(node: Aggregate) -> bool:
+    """Whether all that is kept of a group is its record, and two of these can be added up."""
+    types = {column.name: column.arrow for column in node.inputs[0].columns}
+    return all(_adds_up(call, types, node.inputs[0].appends) for call in node.accumulators)
+
+
+def _adds_up(call: Accumulator, types: Mapping[str, pa.DataType], appends: bool) -> bool:
+    if call.distinct:
+        return False
+    if call.kind in ("rows", "count", "bool_and", "bool_or", "bit_xor"):
+        return True
+    if call.kind in ("sum", "avg"):
+        return not pa.types.is_floating(types[call.argument])
+    return call.kind in ("min", "max") and appends and bool(field_bits(types[call.argument]))
 
 
 def layout(node: Aggregate, worker: Worker) -> Layout:

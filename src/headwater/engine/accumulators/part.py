@@ -29,6 +29,7 @@ class Batch:
         touched: the slots of the groups, each once.
         taken: their records, which are to be changed here and are put back afterwards.
         places: each row's group, as its number in `touched`.
+        records: what the rows are, if they are not rows but records of some (`merging`).
     """
 
     delta: pa.Table
@@ -36,6 +37,7 @@ class Batch:
     touched: Longs
     taken: Taken
     places: Longs
+    records: Taken | None = None
     _masks: dict[str, Mask] = field(default_factory=dict)
     _truths: dict[str, Mask] = field(default_factory=dict)
 
@@ -80,7 +82,16 @@ class Batch:
     def of(self, rows: Longs) -> Batch:
         """Some of the rows."""
         delta = self.delta.take(pa.array(rows))
-        return Batch(delta, self.weights[rows], self.touched, self.taken, self.places[rows])
+        records = None if self.records is None else self.records[rows]
+        return Batch(delta, self.weights[rows], self.touched, self.taken, self.places[rows], records)
+
+    @property
+    def given(self) -> tuple[Words, int, Longs, Words]:
+        """For kernels that merge: words of the groups' records, their number per record, each row's group, and the
+        words of the rows' records."""
+        assert self.records is not None
+        words = np.ascontiguousarray(self.records).reshape(-1).view(np.uint64)
+        return self.words, self.records.shape[1], self.places, words
 
     def placed(self, places: Longs) -> Batch:
         """The same rows in other groups."""
@@ -126,6 +137,13 @@ class Part(Protocol):
 
     def restore(self, folder: Path, claim: Claim) -> None:
         """Takes back what `checkpoint` wrote, once the groups are there."""
+
+
+class Mergeable(Part, Protocol):
+    """A part that keeps nothing besides the records, so that records of some rows can be added to those of others."""
+
+    def merge(self, batch: Batch) -> None:
+        """Adds records to those of their groups."""
 
 
 class Showing(Part, Protocol):

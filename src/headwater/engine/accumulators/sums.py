@@ -7,6 +7,7 @@ import pyarrow as pa
 from numba import types
 
 from headwater.engine.accumulators.counts import longs_of
+from headwater.engine.accumulators.merging import add_sums
 from headwater.engine.accumulators.part import Batch, InRecord
 from headwater.engine.accumulators.records import Taken, longs_in, mask_in, words_out
 from headwater.index.kernels import Longs, Mask, Words, compiled, inlined
@@ -85,6 +86,11 @@ class ExactSum(InRecord):
             _add_pairs(*at, pairs_of(values), valid, batch.weights)
         else:
             _add_longs(*at, longs_of(values), valid, batch.weights)
+
+    def merge(self, batch: Batch) -> None:
+        """As `Mergeable` has it."""
+        words, width, places, records = batch.given
+        add_sums(words, width, self._offset, places, records)
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
         counts = taken[:, self._offset]

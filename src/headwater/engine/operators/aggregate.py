@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from headwater.change import delta_schema
 from headwater.engine.accumulators.layout import layout
+from headwater.engine.accumulators.merging import RECORD, records_in
 from headwater.engine.accumulators.part import Batch
 from headwater.engine.accumulators.records import Taken, number
 from headwater.engine.accumulators.slot_values import slot_values
@@ -73,7 +74,7 @@ class AggregateOperator:
         (delta,) = deltas
         if delta is None or not delta.num_rows:
             return None
-        delta = shaped(delta, self._source).combine_chunks()
+        delta = (delta if RECORD in delta.column_names else shaped(delta, self._source)).combine_chunks()
         if self._node.hop is not None:
             return self._step_hop(delta)
         kept = self._open(delta)
@@ -84,7 +85,7 @@ class AggregateOperator:
         slots = self._slots(delta)
         firsts, places = self._numbered(slots)
         touched = slots[firsts]
-        batch = Batch(delta, weights(delta), touched, self._records.take(touched), places)
+        batch = Batch(delta, weights(delta), touched, self._records.take(touched), places, records_in(delta))
         return self._add(batch, [batch], delta, firsts)
 
     def _numbered(self, slots: Longs) -> tuple[Longs, Longs]:
@@ -103,7 +104,8 @@ class AggregateOperator:
         slots = self._slots(keys)
         firsts, numbers = self._numbered(slots)
         touched = slots[firsts]
-        whole = Batch(delta, weights(delta), touched, self._records.take(touched), windows.numbers)
+        taken = self._records.take(touched)
+        whole = Batch(delta, weights(delta), touched, taken, windows.numbers, records_in(delta))
         placed = windows.placed(kept)
         batches = [(whole if rows is None else whole.of(rows)).placed(numbers[places]) for rows, places in placed]
         return self._add(whole, batches, keys, firsts)
@@ -113,8 +115,7 @@ class AggregateOperator:
         touched, taken = whole.touched, whole.taken
         before = self._shown(touched, taken.copy())
         for batch in batches:
-            for part in self._layout.parts:
-                part.add(batch)
+            self._layout.add(batch)
         self._records.put(touched, taken)
         self._log.note(touched)
         after = self._shown(touched, taken)

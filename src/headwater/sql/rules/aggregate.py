@@ -121,6 +121,7 @@ def aggregate_node(
         planner.name(), columns, (source,), title, windows, source.open,
         fast="accumulators" if accumulators else "",
         keys=names, accumulators=tuple(accumulators), closes=closing(windows), hop=hop, cut=cut,
+        partial=planner.allows("partial_aggregates"),
     )  # fmt: skip
     return planner.gated(planner.add(node))
 

@@ -21,9 +21,7 @@ from headwater.engine.operators.combine import Combiner, Thrift
 from headwater.errors import HeadwaterError
 
 FOLDER = Path(__file__).parent.parent / "sql"
-CASES = [
-    case for case in read_cases(FOLDER) if case.name.startswith(("aggregate/partial_aggregates", "aggregate/hop"))
-]
+CASES = [case for case in read_cases(FOLDER) if case.name.startswith(("aggregate/partial_aggregates", "aggregate/hop"))]
 SEEDS = range(3)
 OFF = {"without": "partial_aggregates"}
 

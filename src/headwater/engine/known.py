@@ -109,7 +109,9 @@ class TextNumbers:
         if self.index.nbytes > _MOST_BYTES:
             self._clear()
         before = len(self.index)
-        texts = delta.column(self.column).combine_chunks()
+        column = delta.column(self.column)
+        # One chunk would be copied too.
+        texts = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         texts = texts if texts.type == pa.string() else texts.cast(pa.string())
         numbers = self.index.numbers(texts, max(delta.num_rows // _PAYS, _JUDGED_ROWS))
         self._seen, self._new = self._seen + delta.num_rows, self._new + len(self.index) - before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from headwater.index.kernels import Mask, upper_bits
+from headwater.index.kernels import Bytes, Mask, upper_bits
 from headwater.index.key_index import roomier
 from headwater.index.memory import Arrays
 from headwater.index.text_kernels import COUNT, OVERHANG, USED_BYTES, Ints, number_texts, place_texts, write_texts
@@ -53,15 +53,25 @@ class TextIndex:
         spans = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
         data = np.frombuffer(buffer, np.uint8) if buffer is not None else np.zeros(0, np.uint8)
         valid: Mask = np.asarray(texts.is_valid().to_numpy(zero_copy_only=False)) if texts.null_count else _ALL_VALID
-        end, done = len(self) + most_new, 0
+        # Of the last texts more is read than is there.
+        last = int(np.searchsorted(spans[:-1], len(data) - OVERHANG, side="right"))
+        tail = np.concatenate([data[spans[last] :], np.zeros(OVERHANG, np.uint8)])
+        end = len(self) + most_new
+        done = self._number(data, spans[: last + 1], valid[:last], end, numbers[:last])
+        done = done and self._number(tail, spans[last:] - spans[last], valid[last:], end, numbers[last:])
+        return numbers if done else None
+
+    def _number(self, data: Bytes, spans: Ints, valid: Mask, end: int, numbers: Ints) -> bool:
+        """Whether all were numbered before there were `end`."""
+        done = 0
         while True:
             most = min(end, len(self._ends) - 1, len(self._buckets) // 2)
             arrays = (self._buckets, self._arena, self._ends, self._counters, numbers)
             done = number_texts(data, spans, valid, done, most, self._kept_bits, *arrays)
             if done == len(numbers):
-                return numbers
+                return True
             if len(self) == end:
-                return None
+                return False
             self._make_room(int(spans[done + 1] - spans[done]))
 
     def texts(self, first: int = 0) -> pa.StringArray:

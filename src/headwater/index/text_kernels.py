@@ -23,7 +23,11 @@ _ints, _mask = types.int32[::1], types.boolean[::1]
 _MIX, _LAST = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 _OTHER = np.uint64(0x9E3779B97F4A7C15)
 _EMPTY, _ONE, _HALF, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(32), np.uint64(8)
-_SLOT, _ALL, _LAST_SHIFT = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(63)
+_SLOT = np.uint64(0xFFFFFFFF)
+_FIRST = np.array([(1 << 8 * min(length, 8)) - 1 for length in range(17)], np.uint64)
+_SECOND = np.array([(1 << 8 * max(length - 8, 0)) - 1 for length in range(17)], np.uint64)
+"""Which bits of the first two words are a text's of so many bytes: a branch would often be guessed wrong."""
+
 
 _BLOCK = 512
 
@@ -31,7 +35,7 @@ COUNT, USED_BYTES = 0, 1
 """Places in an index's counters: how many texts there are, NULL's place included, and how many bytes they take."""
 
 OVERHANG = 16
-"""So many bytes behind the last text of an arena are read and written too."""
+"""So many bytes from where a text begins are read, whatever its length, and up to 8 behind it written."""
 
 
 def _read(kind: Any) -> types.Array:
@@ -68,22 +72,6 @@ _store: Any = intrinsic(_storing)
 
 
 @inlined
-def _first(data: Bytes, start: Any, length: Any) -> Any:
-    """The first 8 of `length` bytes as a word, zeros for what is missing."""
-    cut = np.uint64(64 - 8 * min(length, 8)) & _LAST_SHIFT
-    return _load(data, start) & (_ALL >> cut if length > 0 else _EMPTY)
-
-
-@inlined
-def _cautious(data: Bytes, start: Any, length: Any) -> Any:
-    """`_first` where there may be no 8 bytes to read."""
-    word = _EMPTY
-    for i in range(min(length, 8)):
-        word |= np.uint64(data[start + i]) << (np.uint64(i) * _EIGHT)
-    return word
-
-
-@inlined
 def _hash(data: Bytes, start: Any, end: Any) -> Any:
     """Two lanes of words mixed as murmur3 does. Of a text longer than 16 bytes the last ones are read twice where
     words do not come out even: that takes no branch."""
@@ -101,12 +89,9 @@ def _hash(data: Bytes, start: Any, end: Any) -> Any:
         b = (b ^ _load(data, end - 8)) * _LAST
         a ^= a >> _HALF
         b ^= b >> _HALF
-    elif start + 16 <= len(data):
-        a = (a ^ _first(data, start, length)) * _MIX
-        b = (b ^ _first(data, start + 8, length - 8)) * _LAST
     else:
-        a = (a ^ _cautious(data, start, length)) * _MIX
-        b = (b ^ _cautious(data, start + 8, length - 8)) * _LAST
+        a = (a ^ (_load(data, start) & _FIRST[length])) * _MIX
+        b = (b ^ (_load(data, start + 8) & _SECOND[length])) * _LAST
     a ^= a >> _HALF
     a = (a ^ (b << np.uint64(29) | b >> np.uint64(35))) * _MIX
     a = (a ^ (a >> _HALF)) * _LAST
@@ -115,7 +100,7 @@ def _hash(data: Bytes, start: Any, end: Any) -> Any:
 
 @inlined
 def _same(data: Bytes, start: Any, arena: Bytes, other: Any, length: Any) -> Any:
-    """Whether two texts of one length are equal; that in the arena may be read past its end."""
+    """Whether two texts of one length are equal."""
     differs = _EMPTY
     if length > 16:
         at = 0
@@ -125,12 +110,9 @@ def _same(data: Bytes, start: Any, arena: Bytes, other: Any, length: Any) -> Any
             at += 16
         differs |= _load(data, start + length - 16) ^ _load(arena, other + length - 16)
         differs |= _load(data, start + length - 8) ^ _load(arena, other + length - 8)
-    elif start + 16 <= len(data):
-        differs = _first(data, start, length) ^ _first(arena, other, length)
-        differs |= _first(data, start + 8, length - 8) ^ _first(arena, other + 8, length - 8)
     else:
-        differs = _cautious(data, start, length) ^ _first(arena, other, length)
-        differs |= _cautious(data, start + 8, length - 8) ^ _first(arena, other + 8, length - 8)
+        differs = (_load(data, start) ^ _load(arena, other)) & _FIRST[length]
+        differs |= (_load(data, start + 8) ^ _load(arena, other + 8)) & _SECOND[length]
     return differs == _EMPTY
 
 
@@ -163,6 +145,7 @@ def number_texts(
     numbers: Ints,
 ) -> int:
     """Numbers the texts from `first` on, text i being `data[spans[i]:spans[i + 1]]`, taking in those not met before.
+    No text begins less than `OVERHANG` bytes before the end of `data`.
 
     Args:
         valid: which are not NULL; empty if all are.

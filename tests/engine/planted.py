@@ -21,7 +21,7 @@ from headwater.engine.accumulators.moments import _Sums
 from headwater.engine.accumulators.part import ALL, Batch
 from headwater.engine.coded import coded, numbers_of
 from headwater.engine.known import KnownPairs
-from headwater.engine.operators import aggregate, session_kernels, windowed
+from headwater.engine.operators import aggregate, join_ceiling, session_kernels, windowed
 from headwater.engine.operators.join import JoinOperator
 from headwater.engine.operators.join_counts import MatchCounts
 from headwater.engine.operators.join_order import SideOrder
@@ -238,6 +238,16 @@ def _narrow_reach(right: Broken, self: Any, *args: Any) -> None:
 @_bug("join_ranges", "a threshold does not move back", "join/range: SELECT e.s", ThresholdJoinOperator, "_moved")
 def _stuck_threshold(right: Broken, self: Any, values: Any, come: Any) -> Any:
     return right(self, values, come) if (come > 0).any() else []
+
+
+@_bug("join_extremes", "of equals only the first is kept", "join/best_of_window", join_ceiling, "_may_match")
+def _beaten_by_equals(right: Broken, times: Any, values: Any, *args: Any) -> None:
+    right(times, values - 1, *args)
+
+
+@_bug("join_extremes", "only the last window is looked at", "join/best_of_window", join_ceiling, "_may_match")
+def _last_window(right: Broken, times: Any, values: Any, low: Any, high: Any, step: Any, *args: Any) -> None:
+    right(times, values, low, min(high, low + step - 1), step, *args)
 
 
 @_bug("join_pairs", "a match that goes is still counted", "join/pairs", MatchCounts, "add")

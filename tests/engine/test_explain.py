@@ -27,6 +27,9 @@ SHOWN_BY = {
     "append_only": "SELECT k, max(a) AS m FROM logs GROUP BY k",
     "top_n": "SELECT id, a FROM t ORDER BY a, id LIMIT 3",
     "join_ranges": "SELECT t.id, u.id AS other FROM t JOIN u ON t.a BETWEEN u.a AND u.k",
+    "join_extremes": "SELECT a.id FROM logs AS a JOIN (SELECT max(a) AS best, window_end FROM TUMBLE(logs, ts, "
+    "INTERVAL 1 MINUTE) GROUP BY window_end) AS w ON a.a = w.best "
+    "WHERE a.ts BETWEEN w.window_end - INTERVAL 1 MINUTE AND w.window_end",
     "join_pairs": "SELECT t.id, u.id AS other FROM t JOIN u ON t.k = u.k",
     "session_entries": "SELECT k, window_end, count(*) AS n FROM SESSION(logs, k, ts, INTERVAL 1 MINUTE) "
     "GROUP BY k, window_end",

@@ -21,6 +21,7 @@ FAST_PATHS: Mapping[str, str] = {
     "append_only": "nothing is kept for retractions of inputs that are declared to have none",
     "top_n": "only the first rows of each key in an order are looked at, and kept where none is ever taken back",
     "join_ranges": "find the matches of an inequality in an order instead of meeting every row",
+    "join_extremes": "rows that are joined back to the max or min of their time window are kept only if they may be it",
     "join_pairs": "join by enumerating the pairs of the rows of each key",
     "session_entries": "SESSION and its GROUP BY over rows that only come, with one entry per session and no rows",
     "even_windows": "TUMBLE by arithmetic on the column of time, other columns passed on as they are",

@@ -63,6 +63,34 @@ class Ranged:
         return self.bounds[1].other if side != self.side and len(self.bounds) > 1 else ""
 
 
+@dataclass(frozen=True)
+class Ceiling:
+    """Tells of rows of one side that they match no group of the other, whose greatest values never fall.
+
+    Attributes:
+        side: the input, 0 or 1, that has the rows; the other has the groups, one for each time window.
+        value: key column of the rows.
+        best: the key column of the groups that it is compared with: the greatest value of each.
+        least: it is the least value, which never rises.
+        time: time of the rows.
+        bound: time of the groups.
+        plus_us: how far that is from the start of the group's window, in microseconds.
+        least_us, most_us: how far the time of a row is from the start of the window of a group that it matches.
+        step_us: windows start at multiples of this.
+    """
+
+    side: int
+    value: str
+    best: str
+    least: bool
+    time: str
+    bound: str
+    plus_us: int
+    least_us: int
+    most_us: int
+    step_us: int
+
+
 _NO_PAIRS = Node("", (), (), "pairs")
 
 JoinWord = Literal["INNER", "LEFT", "RIGHT", "FULL", "SEMI", "ANTI", "MARK"]
@@ -87,6 +115,7 @@ class Join(Node):
         ranged: by what inequalities rows are found, where there are no keys; None: every row is met.
         closes: for each input, SQL over its columns for the time (microseconds since 1970) from which the watermark
             lets its rows be forgotten; "" if they are kept.
+        ceiling: which rows of an input need not be kept, for they match nothing; None: all may.
         ttl: rows are forgotten then even if late ones may come, which no longer meet them; without it only if the
             operator is not to expect late rows.
     """
@@ -104,6 +133,7 @@ class Join(Node):
     ranged: Ranged | None = None
     closes: tuple[str, str] = ("", "")
     ttl: bool = False
+    ceiling: Ceiling | None = None
 
     @property
     def appends(self) -> bool:

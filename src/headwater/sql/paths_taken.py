@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from headwater.sql.join_plan import Join
 from headwater.sql.plan import MOMENTS, Accumulator, Aggregate, Linear, Node, Scan, Windowed
 
 _SUMS = ("sum", "avg", "fsum", "favg")
@@ -31,6 +32,8 @@ def _paths(node: Node) -> Iterator[str]:
             yield "plain_values"
         case Windowed() if node.even is not None:
             yield "even_windows"
+        case Join() if node.ceiling is not None:
+            yield "join_extremes"
         case Aggregate():
             floats = {c.name for c in node.inputs[0].columns if pa.types.is_floating(c.arrow)}
             for call in node.accumulators:

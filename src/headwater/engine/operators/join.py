@@ -17,6 +17,7 @@ import pyarrow as pa
 from headwater.change import delta_schema
 from headwater.engine.delta import concat, mask, rows_at, settled, weights
 from headwater.engine.lazy import Delta, lazily, lined_up, table
+from headwater.engine.operators.join_ceiling import Ceilings
 from headwater.engine.operators.join_condition import PairCondition
 from headwater.engine.operators.join_side import JoinSide
 from headwater.engine.share import Share
@@ -39,6 +40,7 @@ class JoinOperator:
         self._preserved = _PRESERVED[node.word]
         self._shows_pairs = node.word in ("INNER", "LEFT", "RIGHT", "FULL")
         self._sides = self._empty_sides()
+        self._ceilings = Ceilings(node.ceiling, worker.memory) if node.ceiling is not None else None
         self._condition = PairCondition(node, worker) if node.residual else None
         self._columns = [[name for side, name in node.shown if side == number] for number in (0, 1)]
         self._schema = delta_schema(node.schema)
@@ -55,10 +57,20 @@ class JoinOperator:
 
     def step(self, deltas: Sequence[Delta | None]) -> Delta | None:
         found: list[Delta | None] = []
-        for own, delta in enumerate(deltas):
+        for own, delta in enumerate(deltas if self._ceilings is None else self._limited(self._ceilings, deltas)):
             if delta is not None and delta.num_rows:
                 found += self._arrive(own, self._sides[own].conformed(delta))
         return concat(found)
+
+    def _limited(self, ceilings: Ceilings, deltas: Sequence[Delta | None]) -> list[Delta | None]:
+        """The deltas without the rows that match nothing, now or later."""
+        given = list(deltas)
+        rows, groups = given[ceilings.side], given[1 - ceilings.side]
+        if groups is not None and groups.num_rows:
+            ceilings.note(groups)
+        if rows is not None and rows.num_rows:
+            given[ceilings.side] = ceilings.passed(rows)
+        return given
 
     def _arrive(self, own: int, delta: Delta) -> list[Delta | None]:
         """The result's changes from changes of one input, which are then added to its rows."""
@@ -178,6 +190,9 @@ class JoinOperator:
             side.restore([part / name for part in parts], share)
         for number in filter(self._counted, (0, 1)):
             self._count_again(number)
+        if self._ceilings is not None:
+            for _, rows in self._sides[1 - self._ceilings.side].scan(self._ceilings.columns):
+                self._ceilings.note(rows)
 
     def _count_again(self, own: int) -> None:
         """Counts the matches of every row: they are not in the checkpoint, for they follow from the rows."""

@@ -26,6 +26,7 @@ from headwater.sql.join_plan import Join, JoinWord, Ranged
 from headwater.sql.plan import Aggregate, Column, Node
 from headwater.sql.planner import Planner, closing, named
 from headwater.sql.rules.aggregate import distinct_node
+from headwater.sql.rules.join_ceiling import ceiling_of
 from headwater.sql.rules.join_condition import comparison_of
 from headwater.sql.rules.join_keys import Keyed, Pair, keyed_sides, refs_of
 from headwater.sql.rules.join_range import with_operands, with_range
@@ -145,8 +146,7 @@ def pair_join(planner: Planner, parts: JoinParts) -> Node | None:
     if word == "MARK":
         outputs = (*outputs, Column(parts.mark, "BOOLEAN", pa.bool_()))
     windows = {**({} if parts.kind.left_only else right.windows), **left.windows}
-    return planner.add(
-        Join(
+    made = Join(
             planner.name(), outputs, (left, right), _title(parts.kind, keyed, ranged),
             {name: window for name, window in windows.items() if name in {c.name for c in outputs}},
             left.open or right.open, "join_ranges" if ranged else "join_pairs", word=word, ranged=ranged,
@@ -154,8 +154,8 @@ def pair_join(planner: Planner, parts: JoinParts) -> Node | None:
             residual=conjunction(residual), needed=tuple(dict.fromkeys(c.name for c in columns(residual))),
             comparison=comparison_of(residual, described), shown=shown, condition=keyed.condition,
             closes=_closes(keyed), begins=planner.begins,
-        )
-    )  # fmt: skip
+        )  # fmt: skip
+    return planner.add(replace(made, ceiling=ceiling_of(planner, made)))
 
 
 def _closes(keyed: Keyed) -> tuple[str, str]:

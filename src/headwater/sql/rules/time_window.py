@@ -131,10 +131,15 @@ def even_windows(planner: Planner, stream: Node, time: str, step: str, length: s
     type_ = next(c.type for c in stream.columns if c.name == time)
     if not planner.allows("even_windows") or type_ not in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
         return None
-    months = " + ".join(f"abs(datepart('year', {i})) + abs(datepart('month', {i}))" for i in (step, length))
-    if planner.binder.value(months):
+    if months_in(planner, step, length):
         return None
     return Even(time, length_us(planner, step), length_us(planner, length))
+
+
+def months_in(planner: Planner, *intervals: str) -> bool:
+    """Whether constant intervals have months or years in them."""
+    months = " + ".join(f"abs(datepart('year', {i})) + abs(datepart('month', {i}))" for i in intervals)
+    return bool(planner.binder.value(months))
 
 
 def _column(stream: Node, argument: exp.Expr, what: str) -> str:

@@ -65,7 +65,7 @@ class Generator:
         """The first `events` events in order, cut into batches of `batch_events` (the last may be shorter).
 
         Yields:
-            The batch's rows of each stream.
+            The batch's rows of each stream, in one piece.
         """
         block, number = self.block(0), 0
         for start in range(0, events, batch_events):
@@ -77,7 +77,7 @@ class Generator:
                 stop = min(end, (number + 1) * BLOCK_EVENTS)
                 pieces.append(_cut(block, number * BLOCK_EVENTS, start, stop))
                 start = stop
-            yield {name: pa.concat_tables([piece[name] for piece in pieces]) for name in SCHEMAS}
+            yield {name: pa.concat_tables(piece[name] for piece in pieces).combine_chunks() for name in SCHEMAS}
 
     def block(self, number: int) -> Batch:
         """The events of one block, counted from 0."""

@@ -45,6 +45,8 @@ more than to look into a few chunks more."""
 _MOST_SHARERS = 8
 """Rows stay in a batch that is other workers' too where they are at least one in so many of it."""
 
+_WIDE_BYTES = 64
+
 _FAN = 4
 """So many chunks of a size become one. More would copy rows less often, and scatter them over more chunks."""
 
@@ -348,9 +350,10 @@ class Chunks:
 
 
 def _shared_well(piece: Piece) -> bool:
-    """Whether rows are worth keeping whole the batch that they are of, and what that is cut from."""
+    """Whether rows are worth keeping whole the batch that they are of, and what that is cut from; narrow ones are
+    sooner copied."""
     batch, rows, _ = piece
-    fair = len(rows) * _MOST_SHARERS >= len(batch)
+    fair = len(rows) * _MOST_SHARERS >= len(batch) and batch.nbytes >= _WIDE_BYTES * len(batch)
     return fair and len(batch) <= _MOST_ROWS and batch.get_total_buffer_size() <= 2 * _MOST_SHARERS * batch.nbytes
 
 

@@ -18,6 +18,7 @@ from headwater.engine.accumulators.ordered import Ordered
 from headwater.engine.accumulators.part import Batch, Mergeable, Part, Showing
 from headwater.engine.accumulators.records import Records
 from headwater.engine.accumulators.sums import ExactSum
+from headwater.engine.accumulators.wide_sums import WideSum, may_overflow
 from headwater.engine.order_key import OrderKey, field_bits
 from headwater.engine.state.memory import Memory
 from headwater.engine.worker import Worker
@@ -147,7 +148,9 @@ class _Parts:
         call = calls[0]
         if call.kind in _SUMS:
             floats = pa.types.is_floating(self._types[call.argument])
-            return FloatSum(call.argument, self._memory) if floats else ExactSum(call.argument)
+            wide = may_overflow(self._types[call.argument])
+            whole = WideSum(call.argument) if wide else ExactSum(call.argument)
+            return FloatSum(call.argument, self._memory) if floats else whole
         if call.kind in MOMENTS:
             return Moments(self._columns(call), self._memory)
         if call.kind in _ORDERED:

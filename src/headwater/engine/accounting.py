@@ -68,9 +68,13 @@ class Ledger:
             return 0
         if not has_origin(delta):
             return absolute(delta)
+        origins = delta.column(ORIGIN).to_numpy()
+        if (origins[1:] > origins[:-1]).all():
+            # Each of another row, whose weight it has.
+            return absolute(delta)
         given = self._inputs[stream]
         alive = np.zeros(given.num_rows, np.bool_)
-        alive[delta.column(ORIGIN).to_numpy()] = True
+        alive[origins] = True
         return int(np.abs(weights(given))[alive].sum())
 
     def originals(self, stream: str, origins: Longs) -> pa.Table:

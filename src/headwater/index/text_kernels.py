@@ -144,10 +144,10 @@ def number_texts(
     counters: Longs,
     numbers: Ints,
 ) -> int:
-    """Numbers the texts from `first` on, text i being `data[spans[i]:spans[i + 1]]`, taking in those not met before.
-    No text begins less than `OVERHANG` bytes before the end of `data`.
+    """Numbers the texts from `first` on, taking in those not met before.
 
     Args:
+        data: text i is `data[spans[i]:spans[i + 1]]` and begins `OVERHANG` bytes before the end at least.
         valid: which are not NULL; empty if all are.
         most: so many texts may be in the index.
 
@@ -158,9 +158,8 @@ def number_texts(
     for block in range(first, len(numbers), _BLOCK):
         until = min(block + _BLOCK, len(numbers))
         for i in range(block, until):
-            tags[i - block] = (_hash(data, np.int64(spans[i]), np.int64(spans[i + 1])) & kept_bits) >> _HALF
-        for i in range(until - block):
-            homes[i] = buckets[(tags[i] * size) >> _HALF]
+            tag = (_hash(data, np.int64(spans[i]), np.int64(spans[i + 1])) & kept_bits) >> _HALF
+            tags[i - block], homes[i - block] = tag, buckets[(tag * size) >> _HALF]
         for i in range(block, until):
             if len(valid) and not valid[i]:
                 numbers[i] = 0

@@ -48,6 +48,14 @@ def test_no_commands_module_is_imported_for_help() -> None:
     assert ours == {"headwater.cli", "headwater.cli.app", "headwater.cli.output", "headwater.errors"}
 
 
+@pytest.mark.parametrize("reader", ["runtime.status", "serve.query", "serve.tail"])
+def test_the_engine_is_not_loaded_to_look_at_a_run(reader: str) -> None:
+    program = f"import sys, headwater.{reader}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert f"headwater.{reader}" in done.stdout.split()
+    assert [name for name in done.stdout.split() if name.startswith("headwater.engine")] == []
+
+
 @pytest.mark.parametrize("command", [command.name for command in app.COMMANDS])
 def test_every_command_has_help(command: str, run: Callable[..., object]) -> None:
     done = run(command, "--help")

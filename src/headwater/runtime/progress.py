@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from headwater.quality.accounting import Account
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.intake import boundary_after
-from headwater.runtime.pipeline import Pipeline
+
+if TYPE_CHECKING:  # the picture is read by those who run no pipeline
+    from headwater.runtime.pipeline import Pipeline
 
 
 @dataclass(frozen=True)

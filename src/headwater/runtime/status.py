@@ -12,14 +12,17 @@ import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headwater.clock import Clock
 from headwater.errors import UserError
 from headwater.quality.rejects import Ledger
-from headwater.runtime.capture_job import CaptureJob
-from headwater.runtime.epoch_job import EpochJob
 from headwater.runtime.progress import Progress
 from headwater.runtime.state_store import BUSY_TIMEOUT_S
+
+if TYPE_CHECKING:  # what only asks how a run stands, as `headwater status` and `query` do, is not to load the engine
+    from headwater.runtime.capture_job import CaptureJob
+    from headwater.runtime.epoch_job import EpochJob
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 Status = dict[str, JsonValue]

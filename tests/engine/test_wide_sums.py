@@ -55,6 +55,16 @@ def test_what_is_taken_back_leaves_nothing(rows: list[tuple[int, int]], left: in
     view.close()
 
 
+def test_sums_of_several_workers_are_exact_or_out_of_range() -> None:
+    view = View("SELECT sum(x) AS s FROM t", {"t": SCHEMA}, threads=3)
+    given = [(MOST if i % 2 else -MOST, 1) for i in range(20_000)]
+    view.apply({"t": _delta(*given, (MOST, 1), (5, 1))})
+    assert _sum(view) == MOST + 5
+    with pytest.raises(SqlError, match="out of range"):
+        view.apply({"t": _delta(*given, (MOST, 1))})
+    view.close()
+
+
 def test_a_restored_sum_is_out_of_range_all_the_same(tmp_path: Path) -> None:
     view = View(SQL, {"t": SCHEMA})
     view.apply({"t": _delta((MOST, 1))})

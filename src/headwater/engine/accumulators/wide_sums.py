@@ -10,7 +10,7 @@ from headwater.engine.accumulators.part import Batch
 from headwater.engine.accumulators.records import Taken, longs_in, mask_in, words_out
 from headwater.engine.accumulators.sums import ExactSum, high_product, pairs_of
 from headwater.errors import SqlError
-from headwater.index.kernels import Longs, Mask, Words, compiled
+from headwater.index.kernels import Longs, Mask, Words, compiled, inlined
 from headwater.sql.plan import Accumulator, Column
 
 _ONE = np.uint64(1)
@@ -22,6 +22,19 @@ _MOST_SURE_DIGITS = 19
 def may_overflow(kind: pa.DataType) -> bool:
     """Whether the sum of a column of this type may not fit in 128 bits."""
     return bool(pa.types.is_decimal128(kind) and kind.precision > _MOST_SURE_DIGITS)
+
+
+@inlined
+def _add_wide(words: Words, at: int, first: np.uint64, second: np.uint64, third: np.uint64) -> None:
+    """Adds a number of 192 bits, low word first."""
+    total = words[at] + first
+    carry = np.uint64(total < first)
+    words[at] = total
+    total = words[at + 1] + second
+    more = np.uint64(total < second)
+    words[at + 1] = total + carry
+    more += np.uint64(words[at + 1] < total)
+    words[at + 2] += third + more
 
 
 @compiled(types.void(words_out, types.int64, types.int64, longs_in, _words_in, mask_in, longs_in))
@@ -42,14 +55,16 @@ def _add_pairs(words: Words, width: int, offset: int, slots: Longs, values: Word
                 second = ~second + np.uint64(first == 0)
                 third = ~third + np.uint64(first == 0 and second == 0)
             words[at] += np.uint64(weight)
-            total = words[at + 1] + first
-            carry = np.uint64(total < first)
-            words[at + 1] = total
-            total = words[at + 2] + second
-            more = np.uint64(total < second)
-            words[at + 2] = total + carry
-            more += np.uint64(words[at + 2] < total)
-            words[at + 3] += third + more
+            _add_wide(words, at + 1, first, second, third)
+
+
+@compiled(types.void(words_out, types.int64, types.int64, longs_in, _words_in))
+def _add_records(words: Words, width: int, offset: int, places: Longs, records: Words) -> None:
+    """Adds counts, and behind them sums of 192 bits."""
+    for row in range(len(places)):
+        at, given = places[row] * width + offset, row * width + offset
+        words[at] += records[given]
+        _add_wide(words, at + 1, records[given + 1], records[given + 2], records[given + 3])
 
 
 class WideSum(ExactSum):
@@ -61,6 +76,10 @@ class WideSum(ExactSum):
         values, valid = batch.values(self._argument), batch.valid(self._argument)
         at = (batch.words, self._records.width, self._offset, batch.places)
         _add_pairs(*at, pairs_of(values), valid, batch.weights)
+
+    def merge(self, batch: Batch) -> None:
+        words, width, places, records = batch.given
+        _add_records(words, width, self._offset, places, records)
 
     def shown(self, call: Accumulator, column: Column, taken: Taken, slots: Longs) -> pa.Array:
         high, top = taken[:, self._offset + 2], taken[:, self._offset + 3]

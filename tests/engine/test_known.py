@@ -6,7 +6,6 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,6 +16,7 @@ from oracle import multiset
 from headwater.engine import known
 from headwater.engine.session import Session
 from headwater.engine.view import View
+from headwater.sql.prelude import shared
 
 TEXTS_SQL = """
 SELECT id, upper(b) AS u, coalesce(lower(c), 'none') AS l, split_part(b, '/', 2) || c AS s,
@@ -41,7 +41,7 @@ def _same(sql: str, t: pa.Table, parts: int) -> None:
     size = -(-t.num_rows // parts) or 1
     for start in range(0, t.num_rows, size):
         view.apply({"t": t.slice(start, size)})
-    with duckdb.connect() as oracle:
+    with shared("oracle") as oracle:
         oracle.register("t", t)
         assert multiset(view.result()) == multiset(oracle.sql(sql).to_arrow_table())
     view.close()
@@ -84,7 +84,7 @@ def test_answers_of_any_texts_are_duckdbs(pairs: list[tuple[str | None, str | No
 def test_answers_of_times_are_duckdbs(marks: list[int | None], unit: int) -> None:
     us = [mark if mark is None or abs(mark) > 3 else mark * unit for mark in marks]
     t = pa.table([pa.array(range(len(us))), pa.array(us, pa.int64()).cast(pa.timestamp("us"))], schema=TIMES)
-    with duckdb.connect() as oracle:
+    with shared("oracle") as oracle:
         oracle.register("t", t)
         listed = ", ".join(f"CAST({call} AS VARCHAR) AS c{i}" for i, call in enumerate(FUNCTIONS))
         view = View(f"SELECT id, {listed} FROM t", {"t": TIMES})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from headwater.engine.order_key import OrderKey
 from headwater.engine.session import Session
 from headwater.sql.plan import Column, Node, Ordering
+from headwater.sql.prelude import shared
 
 ENUM = "ENUM('z', 'a')"
 VALUES = {
@@ -61,13 +61,13 @@ def check(types: list[str], seed: int) -> None:
     orderings = [Ordering(f"c{i}", rng.random() < 0.5, rng.random() < 0.5) for i in range(len(types))]
     listed = ", ".join(f"c{i} {kind}" for i, kind in enumerate(types))
     wanted = ", ".join(f"c{i} {o.sql}" for i, o in enumerate(orderings))
-    connection = duckdb.connect()
-    connection.execute(f"CREATE TABLE t ({listed})")
+    connection = shared("oracle")
+    connection.execute(f"CREATE TEMP TABLE t ({listed})")
+    values = []
     for _ in range(60):
         row = [rng.choice((*VALUES[kind], "NULL")) for kind in types]
-        connection.execute(
-            f"INSERT INTO t VALUES ({', '.join(f'CAST({v} AS {k})' for v, k in zip(row, types, strict=True))})"
-        )
+        values.append(f"({', '.join(f'CAST({v} AS {k})' for v, k in zip(row, types, strict=True))})")
+    connection.execute(f"INSERT INTO t VALUES {', '.join(values)}")
     rows = connection.sql(f"SELECT *, dense_rank() OVER (ORDER BY {wanted}) AS place FROM t").to_arrow_table()
     columns = tuple(
         Column(f"c{i}", kind, rows.schema.field(i).type, kind not in ("HUGEINT", ENUM)) for i, kind in enumerate(types)

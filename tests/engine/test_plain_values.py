@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from oracle import multiset
 
 from headwater.engine.view import View
+from headwater.sql.prelude import shared
 
 _TYPES = {
     "i8": pa.int8(), "i16": pa.int16(), "i32": pa.int32(), "i64": pa.int64(), "u8": pa.uint8(), "u16": pa.uint16(),
@@ -65,7 +66,7 @@ def _table(rows: list[tuple[object, ...]]) -> pa.Table:
 
 def _oracle(t: pa.Table, expression: str, condition: str = "true") -> list[tuple[object, ...]]:
     """DuckDB's answer row by row, without those that fail."""
-    with duckdb.connect() as oracle:
+    with shared("oracle") as oracle:
         oracle.register("t", t)
         asked = f"FROM (SELECT id, TRY([{expression}]) AS x FROM t WHERE {condition}) WHERE x IS NOT NULL"
         return multiset(oracle.sql(f"SELECT id, x[1] AS x {asked}").to_arrow_table())

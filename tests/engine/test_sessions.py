@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oracle import multiset
 
 from headwater.engine.view import View
-from headwater.sql.prelude import connect
+from headwater.sql.prelude import shared
 
 SCHEMA = pa.schema([("k", pa.string()), ("ts", pa.timestamp("us")), ("v", pa.int32())])
 SQL = """SELECT k, window_start, window_end, count(*) AS n, count(v) AS c, sum(v) AS s, min(v) AS lo, max(ts) AS hi
@@ -29,7 +29,7 @@ def table(rows: list[Row], weight: int | None = None) -> pa.Table:
 
 
 def expected(rows: list[Row], sql: str = SQL) -> object:
-    with connect() as connection:
+    with shared("oracle") as connection:
         connection.register("given", table(rows))
         connection.execute("CREATE TEMP TABLE t AS FROM given")
         return multiset(connection.sql(sql).to_arrow_table())
@@ -54,8 +54,9 @@ def test_fast_path_equals_duckdb_in_any_order_and_cut(rows: list[Row], cut: int)
     total = multiset(view.result())
     for start in range(0, len(rows), cut):
         total.update(multiset(view.apply({"t": table(rows[start : start + cut])})))
-        assert multiset(view.result()) == expected(rows[: start + cut])
-        assert {row: n for row, n in total.items() if n} == expected(rows[: start + cut])
+        wanted = expected(rows[: start + cut])
+        assert multiset(view.result()) == wanted
+        assert {row: n for row, n in total.items() if n} == wanted
     view.close()
 
 

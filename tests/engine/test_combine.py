@@ -16,6 +16,7 @@ from oracle import Case, compare, read_cases
 from headwater import View
 from headwater.engine import graph
 from headwater.engine.accumulators import best, counts, sums
+from headwater.engine.delta import consolidate, weighted, weights
 from headwater.engine.operators import combine
 from headwater.engine.operators.combine import Combiner, Thrift
 from headwater.errors import HeadwaterError
@@ -47,7 +48,12 @@ def _without_carry(words: Any, width: int, offset: int, places: Any, records: An
         words[place * width + offset : place * width + offset + 3] += records[row * width + offset :][:3]
 
 
+def _once(delta: pa.Table) -> pa.Table:
+    return weighted(consolidate(delta), np.sign(weights(consolidate(delta))))
+
+
 BUGS = [
+    ("equal rows weigh as one", combine, "consolidate", _once),
     ("counts are not added", counts, "add_counts", _nothing),
     ("bits are not flipped", counts, "flip", _nothing),
     ("sums are not added", sums, "add_sums", _nothing),
@@ -58,7 +64,7 @@ BUGS = [
 
 @pytest.mark.parametrize(("owner", "name", "broken"), [bug[1:] for bug in BUGS], ids=[bug[0] for bug in BUGS])
 def test_planted_bug_is_found(
-    owner: object, name: str, broken: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    owner: object, name: str, broken: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, name, broken)
     assert any(_fails(case, tmp_path / f"with{i}") for i, case in enumerate(CASES))
@@ -77,13 +83,13 @@ def _fails(case: Case, folder: Path) -> bool:
 
 def test_rows_are_added_up_until_it_does_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    right = Combiner.records
+    right = Combiner.combined
 
     def noted(self: Combiner, delta: pa.Table) -> pa.Table:
         made.append(delta.num_rows)
         return right(self, delta)
 
-    monkeypatch.setattr(Combiner, "records", noted)
+    monkeypatch.setattr(Combiner, "combined", noted)
     view = View("SELECT k, sum(v) AS s FROM t GROUP BY k", {"t": pa.schema([("k", pa.int64()), ("v", pa.int64())])},
                 threads=2)  # fmt: skip
     few = pa.table({"k": np.arange(1000) % 7, "v": np.arange(1000)})

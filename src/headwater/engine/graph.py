@@ -63,7 +63,7 @@ class Travel:
         if change is not None and change.num_rows:
             delta = table(change)
             if combiner is not None:
-                delta = combiner.records(delta)
+                delta = combiner.combined(delta)
                 self.combined.append((exchange, change.num_rows, delta.num_rows))
             delta = delta.drop_columns([ORIGIN]) if has_origin(delta) else delta
             self._sent[sender][exchange] = split(delta, exchange.by, len(self.changes))

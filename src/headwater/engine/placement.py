@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from headwater.engine.accumulators.layout import mergeable
+from headwater.engine.accumulators.layout import nettable
 from headwater.sql.plan import Aggregate, Node, Scan, Union
 
 Positions = tuple[frozenset[str], ...]
@@ -94,7 +94,7 @@ def _wanted(
     """How the rows of the inputs must change workers, whether worker 0 works alone, and by which positions of its keys
     the node's rows are placed."""
     spread = node.spread
-    combined = node if isinstance(node, Aggregate) and node.partial and mergeable(node) else None
+    combined = node if isinstance(node, Aggregate) and node.partial and nettable(node) else None
     if all(keys is None for keys in spread):
         return (None,) * len(spread), all(by == () for by in placed), None
     if any(keys == () for keys in spread) or not _same_types(node):

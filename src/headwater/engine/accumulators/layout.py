@@ -69,6 +69,11 @@ def mergeable(node: Aggregate) -> bool:
     return all(_adds_up(call, types, node.inputs[0].appends) for call in node.accumulators)
 
 
+def nettable(node: Aggregate) -> bool:
+    """Whether equal rows may come as one of their weights' sum: nothing hangs on the order in which rows come."""
+    return all(call.kind not in ("first", "last", "any_value") for call in node.accumulators)
+
+
 def _adds_up(call: Accumulator, types: Mapping[str, pa.DataType], appends: bool) -> bool:
     if call.distinct:
         return False

@@ -9,16 +9,16 @@ from typing import Generic, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from headwater.engine.accumulators.layout import layout
+from headwater.engine.accumulators.layout import layout, mergeable
 from headwater.engine.accumulators.merging import with_records
 from headwater.engine.accumulators.part import Batch
-from headwater.engine.delta import conform, weights
+from headwater.engine.delta import conform, consolidate, weights
 from headwater.engine.worker import Worker
 from headwater.index.key_index import group
 from headwater.sql.plan import Aggregate
 
 _PAYS = 2
-"""It pays if there are so many rows to a group."""
+"""It pays if there are so many rows to a group, or to a distinct row."""
 
 _PAUSE = 15
 """So many batches pass after one in which it did not pay before it is tried again."""
@@ -27,16 +27,21 @@ What = TypeVar("What", bound=Hashable)
 
 
 class Combiner:
-    """Makes records of one worker's rows for an `Aggregate` node for which `layout.mergeable` is true."""
+    """Makes less of one worker's rows for an `Aggregate` node for which `layout.nettable` is true."""
 
     def __init__(self, node: Aggregate, worker: Worker) -> None:
+        self._adds_up = mergeable(node)
         self._source = node.inputs[0].schema
         self._keys = pa.schema([self._source.field(name) for name in node.keys])
         self._layout = layout(node, worker)
 
-    def records(self, delta: pa.Table) -> pa.Table:
-        """One row for each group: its key columns and its record (`accumulators.merging`)."""
+    def combined(self, delta: pa.Table) -> pa.Table:
+        """One row for each group, its key columns and its record (`accumulators.merging`), if records can be added up;
+        else each distinct row once."""
         rows = conform(delta, self._source).combine_chunks()
+        return self._records(rows) if self._adds_up else consolidate(rows)
+
+    def _records(self, rows: pa.Table) -> pa.Table:
         numbers, firsts = np.zeros(rows.num_rows, np.int64), np.zeros(1, np.int64)
         if self._keys:
             numbers, firsts = group(rows, self._keys)
@@ -58,6 +63,6 @@ class Thrift(Generic[What]):
         return found
 
     def note(self, place: What, rows: int, records: int) -> None:
-        """So many rows have become so many records."""
+        """So many rows have become so many records or distinct rows."""
         if records * _PAYS > rows:
             self._pauses[place] = _PAUSE

@@ -172,8 +172,15 @@ def find(
         out[i] = np.int64(buckets[bucket_of(buckets, hashes[i] >> _HALF)] & _SLOT) - 1
     if width == 1:
         for i in range(len(out)):
-            if out[i] >= 0 and arena[out[i]] != words[i]:
+            if out[i] >= 0 and arena[np.uint64(out[i])] != words[i]:
                 out[i] = _slot_of(buckets, arena, starts, 1, words, i, i + 1, hashes[i])
+        return
+    if width == 2:
+        for i in range(len(out)):
+            if out[i] >= 0:
+                at = np.uint64(2 * out[i])
+                if arena[at] != words[2 * i] or arena[at + _ONE] != words[2 * i + 1]:
+                    out[i] = _slot_of(buckets, arena, starts, 2, words, 2 * i, 2 * i + 2, hashes[i])
         return
     for i in range(len(out)):
         slot = out[i]

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from headwater.engine.accumulators.entry_log import EntryLog
 from headwater.engine.accumulators.part import Batch, Claim, KeysOf
-from headwater.engine.accumulators.records import Records, Taken
+from headwater.engine.accumulators.records import Records, Taken, number
 from headwater.engine.accumulators.slot_values import slot_values
 from headwater.engine.order_key import OrderKey
 from headwater.engine.session import Session
@@ -94,6 +94,7 @@ class Ordered:
         self._rows = self._empty_rows()
         self._held: Longs = np.zeros(0, np.int64)
         self._group_of: Longs = np.zeros(0, np.int64)
+        self._numbers = np.zeros(0, np.int32)
         self._log = EntryLog(memory)
         self._places = tuple(dict.fromkeys(place for call in calls for place in _places(call)))
         self.words = 1 + len(self._places)
@@ -115,7 +116,9 @@ class Ordered:
             rows = pa.Table.from_arrays([batch.values(name) for name in self._columns], names=list(self._columns))
             self._weigh(batch.slots, rows, batch.weights)
             np.add.at(batch.taken[:, self._offset], batch.places, batch.weights)
-            groups = np.unique(batch.places)
+            touched = np.zeros(len(batch.touched), np.bool_)
+            touched[batch.places] = True
+            groups = np.flatnonzero(touched)
             self._look_up(batch.taken, groups, batch.touched[groups])
 
     def _look_up(self, taken: Taken, at: Longs, slots: Longs) -> None:
@@ -123,8 +126,8 @@ class Ordered:
         counts = taken[at, self._offset]
         known = np.flatnonzero(counts > 0)
         at, slots, counts = at[known], slots[known], counts[known]
-        for number, place in enumerate(self._places):
-            taken[at, self._offset + 1 + number] = self._rows.select(slots, place.ranks(counts))
+        for i, place in enumerate(self._places):
+            taken[at, self._offset + 1 + i] = self._rows.select(slots, place.ranks(counts))
 
     def _weigh(self, groups: Longs, rows: pa.Table, weights: Longs) -> Longs:
         """Adds rows to the weights of their entries, which are returned."""
@@ -135,7 +138,9 @@ class Ordered:
             self._group_of[found[new]] = groups[new]
             for name, values in self._values.items():
                 values.put(found[new], rows.column(name).take(pa.array(new)).combine_chunks())
-        entries, firsts, numbers = np.unique(found, return_index=True, return_inverse=True)
+        firsts, numbers = np.empty(len(found), np.int64), np.empty(len(found), np.int64)
+        firsts = firsts[: number(found, self._numbers, firsts, numbers)]
+        entries = found[firsts]
         net = np.zeros(len(entries), np.int64)
         np.add.at(net, numbers, weights)
         before = self._held[entries]
@@ -164,6 +169,7 @@ class Ordered:
         capacity = self._index.capacity
         self._held = self._memory.grown(self._held, capacity)
         self._group_of = self._memory.grown(self._group_of, capacity)
+        self._numbers = self._memory.grown(self._numbers, capacity)
         self._rows.reserve(0, capacity)
         for values in self._values.values():
             values.reserve(capacity)

@@ -58,34 +58,32 @@ class FixedValues:
 
     def __init__(self, kind: pa.DataType, memory: Memory) -> None:
         self._kind, self._memory, self._width = kind, memory, _width(kind)
-        self._bytes: Bytes = np.zeros(0, np.uint8)
+        # Whole numbers are copied several times as fast as rows of bytes.
+        self._dtype = np.dtype(f"u{self._width}" if self._width in (1, 2, 4, 8) else (np.void, self._width))
+        self._values: NDArray[np.generic] = np.zeros(0, self._dtype)
         self._valid: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
     def reserve(self, slots: int) -> None:
-        self._bytes = self._memory.grown(self._bytes, slots * self._width)
+        self._values = self._memory.grown(self._values, slots)
         self._valid = self._memory.grown(self._valid, slots)
 
     def put(self, slots: Longs, values: pa.Array) -> None:
         self._valid[slots] = values.is_valid().to_numpy(zero_copy_only=False) if values.null_count else True
         if pa.types.is_boolean(self._kind):
-            self._rows()[slots, 0] = values.fill_null(False).to_numpy(zero_copy_only=False)
+            self._values[slots] = values.fill_null(False).to_numpy(zero_copy_only=False)
         elif len(values):
-            given = np.frombuffer(values.buffers()[1], np.uint8).reshape(-1)
             start = values.offset * self._width
-            self._rows()[slots] = given[start : start + len(values) * self._width].reshape(-1, self._width)
+            self._values[slots] = np.frombuffer(values.buffers()[1], self._dtype, len(values), start)
 
     def get(self, slots: Longs) -> pa.Array:
-        rows, valid = self._rows()[slots], self._valid[slots]
+        values, valid = self._values[slots], self._valid[slots]
         if pa.types.is_boolean(self._kind):
-            return pa.array(rows[:, 0] != 0, mask=~valid)
+            return pa.array(values != 0, mask=~valid)
         bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
-        return pa.Array.from_buffers(self._kind, len(slots), [bits, pa.py_buffer(rows)])
+        return pa.Array.from_buffers(self._kind, len(slots), [bits, pa.py_buffer(values.view(np.uint8))])
 
     def clear(self, slots: Longs) -> None:
         self._valid[slots] = False
-
-    def _rows(self) -> NDArray[np.uint8]:
-        return self._bytes[: len(self._bytes) // self._width * self._width].reshape(-1, self._width)
 
 
 @compiled(

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.engine.operators import top_kernels as kernels
+from headwater.engine.state.ascending import ascending
 from headwater.engine.state.ordered import OrderedRows
 from headwater.engine.state.row_store import RowStore
 from headwater.index.kernels import Bytes, Longs, Words
@@ -73,12 +74,12 @@ class Gone:
 
     def note(self, slots: Longs, taken: Longs) -> None:
         """Rows are about to lose weight: takes them out of the tree, and keeps those that were shown."""
-        self.groups = np.unique(self._tree.rank_of(slots)[1])
+        self.groups = ascending(self._tree.rank_of(slots)[1])
         self._before = self._window(self.groups)
         dead = self._store.weights_of(slots) == taken
         self._tree.reweigh(slots[~dead], -taken[~dead])
         self._tree.remove(slots[dead])
-        self._entries = np.intersect1d(slots[dead], self._before.entries)
+        self._entries = np.intersect1d(slots[dead], self._before.entries, assume_unique=True)
         self._rows = self._store.take(self._entries, self._shown)
 
     def lists(self, others: Lists, base: int) -> Lists:

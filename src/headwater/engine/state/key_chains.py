@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numba import types
 
+from headwater.engine.state.ascending import ascending
 from headwater.engine.state.memory import Memory
 from headwater.index.kernels import Links, Longs, Mask, compiled
 from headwater.index.key_index import KeyIndex
@@ -152,7 +153,7 @@ class KeyChains:
     def rows_of(self, keys: pa.Table) -> Longs:
         """Row slots of the keys, each slot once however often its key is named."""
         slots = self._keys.find(keys)
-        return self._walked(_distinct(slots[slots >= 0]))[1]
+        return self._walked(ascending(slots[slots >= 0]))[1]
 
     def pairs(self, keys: pa.Table) -> tuple[Longs, Longs]:
         """Each key with each row slot of its: positions in `keys`, in order, and row slots."""
@@ -182,11 +183,3 @@ class KeyChains:
             if count <= room:
                 return positions[:count], rows[:count]
             room = count
-
-
-def _distinct(slots: Longs) -> Longs:
-    """Each slot once, ascending; a sort is several times as fast as np.unique, which hashes."""
-    ascending = np.sort(slots)
-    first = np.ones(len(slots), np.bool_)
-    np.not_equal(ascending[1:], ascending[:-1], out=first[1:])
-    return ascending[first]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from headwater.engine.state import ordered_kernels as kernels
+from headwater.engine.state.ascending import ascending
 from headwater.engine.state.memory import Memory
 from headwater.engine.state.ordered_kernels import Ints
 from headwater.engine.state.tails import Tails
@@ -24,6 +25,10 @@ TailsOf = Callable[[Longs], EncodedRows]
 
 _NO_WORDS = np.zeros(0, np.uint64)
 _MANY, _SAMPLE, _LARGE = 1024, 256, 64
+
+
+_MOST_LIKELY = 16
+"""So many entries of a group are made room for before it is known how many there are."""
 
 
 class OrderedRows:
@@ -106,7 +111,7 @@ class OrderedRows:
         """
         low, high = (np.broadcast_to(np.asarray(bound, np.int64), len(groups)).copy() for bound in (low, high))
         offsets = np.empty(len(groups) + 1, np.int64)
-        room, count = 2 * len(groups), -1
+        room, count = int(np.minimum(high - low, _MOST_LIKELY).clip(0).sum()), -1
         while count < 0 or count > room:
             room = max(room, count)
             out, copies = np.empty(room, np.int64), np.empty(room, np.int64)
@@ -157,7 +162,7 @@ class OrderedRows:
         count = len(groups)
         if count >= _MANY and self.width:
             sample = np.ascontiguousarray(groups[:: count // _SAMPLE])
-            repeated = len(sample) - len(np.unique(sample))
+            repeated = len(sample) - len(ascending(sample))
             if self.counts(sample).mean() > _LARGE or count * 2 * repeated > _LARGE * len(sample) ** 2:
                 return np.lexsort((np.asarray(words).reshape(count, self.width)[:, 0], groups)).astype(np.int64)
         return np.arange(count, dtype=np.int64)

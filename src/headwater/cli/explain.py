@@ -35,7 +35,7 @@ def explain(model: str, folder: Path = Path(), /, *, connect: bool = True) -> in
     if found is None:
         hint = did_you_mean(model, [one.name for one in project.models])
         raise UserError(f"there is no model {model!r}", hint=hint or "the project has no models")
-    output.print_data(_explained(found, *_inputs(project, connect)))
+    output.print_data(_explained(project, found, *_inputs(project, connect)))
     return output.OK
 
 
@@ -59,11 +59,14 @@ def _inputs(project: Project, connect: bool) -> tuple[Mapping[str, pa.Schema], s
     return {stream.name: stream.columns for stream in streams} | check(project, streams), appending
 
 
-def _explained(model: Model, schemas: Mapping[str, pa.Schema], appending: set[str]) -> str:
+def _explained(project: Project, model: Model, schemas: Mapping[str, pa.Schema], appending: set[str]) -> str:
+    from headwater.project.models import times_to_live
     from headwater.runtime.dataflow import view_of
 
     only = appending.intersection(model.inputs)
-    view = view_of(model, {name: schemas[name] for name in model.inputs}, append_only=only)
+    marks = {name: stream.watermark for source in project.sources for name, stream in source.streams.items()}
+    ttl = times_to_live(model, marks)
+    view = view_of(model, {name: schemas[name] for name in model.inputs}, append_only=only, ttl=ttl)
     key = f"key: {', '.join(view.key)}" if view.key else "no key: equal rows are kept as often as they occur"
     text = f"{key}\n{view.explain()}"
     view.close()

@@ -91,6 +91,13 @@ class Ledger:
                 "position": "", "key": "", "record": _record(rows.slice(i, 1)), "weight": weight,
             })  # fmt: skip
 
+    def expire(self, stream: str, rows: pa.Table, messages: Sequence[str] | None) -> None:
+        """Counts rows that have landed as late instead, and rejects them if there are messages."""
+        self.counts.landed -= absolute(rows)
+        self.counts.late += absolute(rows)
+        if messages is not None:
+            self.reject(stream, rows, "late", ["late"] * rows.num_rows, messages)
+
     def take(self) -> pa.RecordBatch | None:
         """The rejects since the last call, `REJECT_SCHEMA`; None if there are none."""
         taken, self.rejects = self.rejects, []

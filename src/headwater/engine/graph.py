@@ -17,6 +17,7 @@ from headwater.engine.netting import Netting
 from headwater.engine.operator import Operator, Stateless
 from headwater.engine.operators.aggregate import AggregateOperator
 from headwater.engine.operators.combine import Combiner, Thrift
+from headwater.engine.operators.expiring import ExpiringOperator
 from headwater.engine.operators.gate import GateOperator
 from headwater.engine.operators.join import JoinOperator
 from headwater.engine.operators.joins import join_operator
@@ -34,7 +35,7 @@ from headwater.engine.share import Sent, Share, received, sliced, split
 from headwater.engine.worker import Worker
 from headwater.sql.join_plan import Join
 from headwater.sql.plan import Aggregate, Gate, Linear, Node, Plan, Recompute, Scan, Top, Union, Windowed
-from headwater.sql.window_plan import Session, SessionAggregate, Stamped
+from headwater.sql.window_plan import Expiring, Session, SessionAggregate, Stamped
 
 _FEW_ROWS = 4096
 """So many rows are worth waking other threads for."""
@@ -121,6 +122,8 @@ class Graph:
                 return SessionOperator(node, worker)
             case SessionAggregate():
                 return SessionAggregateOperator(node, worker)
+            case Expiring():
+                return ExpiringOperator(node, worker)
             case Stamped():
                 return StampedOperator(node, worker)
             case Union():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -25,6 +26,7 @@ class Arguments(TypedDict, total=False):
     lateness: timedelta
     late: Late | None
     append_only: Collection[str]
+    ttl: Mapping[str, tuple[str, timedelta]]
     without: Collection[str]
     recompute: Recompute
     functions: Collection[Function]
@@ -48,6 +50,8 @@ class Settings:
         late: what becomes of rows whose windows are all closed: `update` the result (default of `changes`; state is
             kept for ever), `reject` into the ledger (default of `final`), or `drop`, counted.
         append_only: inputs that never have retractions; nothing is kept for those then.
+        ttl: by input, a column of event time and how long rows stay. Once the watermark less `lateness` is so far past a
+            row's time, the row leaves the view, with all that is kept of it; what comes of it later is late.
         without: fast paths (`headwater.sql.fast_paths.FAST_PATHS`) that are not to be used.
         recompute: `refused` raises for SQL of which a part must be computed again over all rows at every change.
         functions: functions that the SQL may call, made by `headwater.udf`.
@@ -65,6 +69,7 @@ class Settings:
     lateness: timedelta = timedelta(0)
     late: Late | None = None
     append_only: Collection[str] = ()
+    ttl: Mapping[str, tuple[str, timedelta]] = field(default_factory=dict)
     without: Collection[str] = ()
     recompute: Recompute = "allowed"
     functions: Collection[Function] = ()
@@ -79,7 +84,8 @@ class Settings:
     @property
     def options(self) -> Options:
         """What the planner may do."""
-        return Options(self.emit, frozenset(self.append_only), frozenset(self.without), self.recompute)
+        ttl = tuple(sorted((name, column, time // _MICROSECOND) for name, (column, time) in self.ttl.items()))
+        return Options(self.emit, frozenset(self.append_only), frozenset(self.without), self.recompute, ttl)
 
     @property
     def policy(self) -> Late:
@@ -100,6 +106,7 @@ class Settings:
             "lateness_us": self.lateness // _MICROSECOND,
             "late": self.late or "",
             "append_only": sorted(self.append_only),
+            "ttl": [json.dumps(one) for one in self.options.ttl],
             "without": sorted(self.without),
             "threads": self.threads,
             "keep_result": int(self.keep_result),
@@ -121,6 +128,7 @@ def read_settings(stored: Mapping[str, object]) -> Arguments:
         lateness=int(str(stored["lateness_us"])) * _MICROSECOND,
         late=lates.get(stored["late"]),
         append_only=_texts(stored["append_only"]),
+        ttl={name: (time, us * _MICROSECOND) for name, time, us in map(json.loads, _texts(stored["ttl"]))},
         without=_texts(stored["without"]),
         threads=int(str(stored["threads"])),
         keep_result=bool(stored["keep_result"]),

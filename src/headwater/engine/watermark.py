@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
 from headwater.sql.plan import Node, Plan, Scan, Windowed
+from headwater.sql.window_plan import Expiring
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -29,14 +30,15 @@ class Watermarks:
     """The watermark of each input.
 
     Args:
-        plan: says which inputs TUMBLE and HOP read; only those hold event time back. Without them all do.
+        plan: says which inputs TUMBLE and HOP read or have a time to live; only those hold event time back. Without
+            them all do.
         inputs: names of all inputs.
         lateness: how long windows stay open past their end.
     """
 
     def __init__(self, plan: Plan, inputs: Iterable[str], lateness: timedelta) -> None:
-        windowed = [node for node in plan.nodes() if isinstance(node, Windowed) and not node.clock]
-        self._needed = {stream for node in windowed for stream in _streams(node)} or set(inputs)
+        timed = [n for n in plan.nodes() if isinstance(n, Expiring) or (isinstance(n, Windowed) and not n.clock)]
+        self._needed = {stream for node in timed for stream in _streams(node)} or set(inputs)
         self._lateness_us = lateness // timedelta(microseconds=1)
         self.by_stream: dict[str, int] = {}
         self.idle: set[str] = set()

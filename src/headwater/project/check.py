@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import pyarrow as pa
 
 from headwater.errors import Place
 from headwater.project.definition import Model, Project, SourceDefinition
 from headwater.project.mistakes import Mistakes, did_you_mean
-from headwater.project.models import model_files, place_of_name
+from headwater.project.models import model_files, place_of_name, times_to_live
 from headwater.schema import StreamSchema
 from headwater.sql import check as sql_check
-from headwater.sql.fast_paths import Options
+from headwater.sql.fast_paths import Options, TimeToLive
 from headwater.sql.last_resort import last_resorts
 
 
@@ -45,7 +46,8 @@ def check(
     schemas: dict[str, pa.Schema] = {}
     for model in project.models:
         if _check_inputs(model, names, mistakes):
-            _check_sql(model, {**known, **schemas}, schemas, mistakes, [] if notes is None else notes)
+            ttl = _times_to_live(project, model, mistakes)
+            _check_sql(model, {**known, **schemas}, schemas, mistakes, [] if notes is None else notes, ttl)
     _check_final(project, left_out, mistakes)
     mistakes.raise_any()
     return schemas
@@ -108,8 +110,28 @@ def _check_inputs(model: Model, names: set[str], mistakes: Mistakes) -> bool:
     return not unknown
 
 
+def _times_to_live(project: Project, model: Model, mistakes: Mistakes) -> tuple[TimeToLive, ...]:
+    """The model's times to live."""
+    marks = {name: one.watermark for source in project.sources for name, one in source.streams.items()}
+    found = times_to_live(model, marks)
+    for name in model.settings.ttl:
+        place = model.setting_places.get(("ttl", name)) or model.setting_places.get(("ttl",), Place(model.file))
+        if name not in model.inputs:
+            hint = did_you_mean(name, model.inputs)
+            mistakes.add(f"the model does not read {name!r}, for which it has a ttl", place=place, hint=hint)
+        elif name not in found:
+            hint = "in headwater.yml, under its source: streams: {NAME: {watermark: {column: ..., delay: 5 s}}}"
+            mistakes.add(f"{name!r} has a ttl, but no watermark to go by", place=place, hint=hint)
+    return tuple((name, column, time // timedelta(microseconds=1)) for name, (column, time) in found.items())
+
+
 def _check_sql(
-    model: Model, known: Mapping[str, pa.Schema], schemas: dict[str, pa.Schema], mistakes: Mistakes, notes: list[str]
+    model: Model,
+    known: Mapping[str, pa.Schema],
+    schemas: dict[str, pa.Schema],
+    mistakes: Mistakes,
+    notes: list[str],
+    ttl: tuple[TimeToLive, ...],
 ) -> None:
     """Compiles the model, and notes its columns for those that read it. One that reads a broken model is skipped."""
     if any(name not in known for name in model.inputs):
@@ -117,7 +139,7 @@ def _check_sql(
     analysis = sql_check.check(
         model.sql,
         {name: known[name] for name in model.inputs},
-        options=Options(model.settings.emit, recompute=model.settings.recompute),
+        options=Options(model.settings.emit, recompute=model.settings.recompute, ttl=ttl),
         functions=model.functions,
         file=model.file,
         first_line=model.first_line,

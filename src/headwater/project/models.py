@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from headwater.errors import Place, SqlError
@@ -136,6 +137,12 @@ def _watermarked(model: Model, marks: Mapping[str, Watermark]) -> Model:
         return model
     text = json.dumps([model.fingerprint, {name: str(mark) for name, mark in marks.items()}], sort_keys=True)
     return replace(model, fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def times_to_live(model: Model, watermarks: Mapping[str, Watermark | None]) -> dict[str, tuple[str, timedelta]]:
+    """The times to live of a model's inputs, with the columns that they go by: those of the streams' watermarks."""
+    marked = {name: (watermarks.get(name), time) for name, time in model.settings.ttl.items() if name in model.inputs}
+    return {name: (mark.column, time) for name, (mark, time) in marked.items() if mark is not None}
 
 
 def in_order(models: Iterable[Model], mistakes: Mistakes) -> tuple[Model, ...]:

@@ -164,6 +164,12 @@ class ModelSettings(Settings):
         description="What happens to rows that are later still. update: correct the result (the default where emit is "
         "changes). reject: into the rejects (the default where it is final). drop: only counted.",
     )
+    ttl: dict[Name, PositiveDuration] = Field(
+        default_factory=dict,
+        description="How long rows of streams stay in the model, by stream: a row leaves it, and what is kept of it, "
+        "when the watermark is so far past its time.",
+        examples=[{"payments": "7 days"}],
+    )
     recompute: Literal["allowed", "refused"] = Field(
         default="refused",
         description="Whether the model may compute a query again over all rows at every change, where there is no key "

@@ -18,6 +18,7 @@ from headwater.engine.delta import expanded, settled
 from headwater.engine.normalise import Normaliser
 from headwater.engine.view import View
 from headwater.project.definition import Model, Watermark
+from headwater.project.models import times_to_live
 from headwater.runtime.intake import Intake
 from headwater.runtime.state_store import EpochPlan, Replay
 from headwater.schema import StreamSchema
@@ -126,7 +127,8 @@ class Dataflow:
         inputs = {name: self.input_schema(name) for name in model.inputs}
         only = [name for name in model.inputs if self._appends(name)]
         keep = model.name in self._read
-        return view_of(model, inputs, state, append_only=only, threads=self._threads, keep_result=keep)
+        ttl = times_to_live(model, {name: node.watermark for name, node in self.streams.items()})
+        return view_of(model, inputs, state, append_only=only, ttl=ttl, threads=self._threads, keep_result=keep)
 
     def input_schema(self, name: str) -> pa.Schema:
         """Columns of a stream or model."""
@@ -238,6 +240,7 @@ def view_of(
     state: Path | None = None,
     *,
     append_only: Collection[str] = (),
+    ttl: Mapping[str, tuple[str, timedelta]] | None = None,
     threads: int = 1,
     keep_result: bool = True,
 ) -> View:
@@ -245,7 +248,7 @@ def view_of(
 
     Args:
         append_only: inputs of which no row ever goes.
-        threads: see `headwater.engine.settings.Settings`.
+        ttl: see `headwater.engine.settings.Settings`; so is `threads`.
         keep_result: as well; other models that are built anew read the result.
     """
     settings = model.settings
@@ -258,6 +261,7 @@ def view_of(
         lateness=settings.lateness,
         late=settings.late,
         append_only=append_only,
+        ttl=ttl or {},
         functions=model.functions,
         name=model.name,
         file=model.file,

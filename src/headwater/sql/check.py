@@ -23,6 +23,7 @@ from headwater.sql.last_resort import last_resorts
 from headwater.sql.parse import parse, stream_name, without_end, without_places
 from headwater.sql.plan import Gate, Plan, Windowed
 from headwater.sql.refuse import Refusal, refusals
+from headwater.sql.window_plan import Expiring
 
 RESERVED = frozenset({"_weight", "_origin"})
 
@@ -148,7 +149,7 @@ def _planned(
     query: exp.Query, names: Sequence[str], binder: Binder, source: SourceText, key: Sequence[str], options: Options
 ) -> Analysis:
     """The analysis of a SELECT that DuckDB has bound, with these column names."""
-    found = [*_repeated(names, source), *_missing_key(key, names, source)]
+    found = [*_repeated(names, source), *_missing_key(key, names, source), *_no_time(binder, source, options)]
     if found:
         return Analysis(tuple(found))
     without_places(query)
@@ -161,6 +162,7 @@ def _planned(
         message = f"a column has a type that cannot be kept: {why}"
         return Analysis((SqlError(message, hint=hint, place=source.place()),))
     found = list(_not_final(plan, source)) if options.emit == "final" else []
+    found += _never_expire(plan, source)
     found += _last_resorts(plan, source) if options.recompute == "refused" else []
     return Analysis(tuple(found), None if found else plan, plan.root.schema, tuple(key) or plan.key)
 
@@ -273,6 +275,24 @@ def _missing_key(key: Sequence[str], names: Sequence[str], source: SourceText) -
         if column not in names:
             message = f"the key names {column!r}, which is not a column of the result"
             yield SqlError(message, hint=did_you_mean(column, names), place=source.place())
+
+
+def _no_time(binder: Binder, source: SourceText, options: Options) -> Iterator[SqlError]:
+    """A mistake for each time to live that names no column of times."""
+    for stream, name, _ in options.ttl:
+        types = {column.name: column.type for column in binder.columns.get(stream, ())}
+        if types and types.get(name) not in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
+            message = f"the ttl of {stream} goes by {name!r}, which is no TIMESTAMP column of it"
+            yield SqlError(message, hint=did_you_mean(name, types), place=source.place())
+
+
+def _never_expire(plan: Plan, source: SourceText) -> Iterator[SqlError]:
+    """A mistake for each time window over a stream with a time to live: closed windows stay, and their state goes."""
+    for node in plan.nodes():
+        for below in Plan(node).nodes() if isinstance(node, Windowed) else ():
+            if isinstance(below, Expiring):
+                message = f"{below.stream} has a ttl, and a time window reads it, which lets its rows go by itself"
+                yield SqlError(message, hint="leave out the ttl, or the window", place=source.place())
 
 
 def _last_resorts(plan: Plan, source: SourceText) -> Iterator[SqlError]:

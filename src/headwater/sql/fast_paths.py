@@ -8,6 +8,8 @@ from typing import Literal
 
 Emit = Literal["changes", "final"]
 Recompute = Literal["allowed", "refused"]
+TimeToLive = tuple[str, str, int]
+"""An input, its column of event time, and how many microseconds rows stay after that."""
 
 FAST_PATHS: Mapping[str, str] = {
     "accumulators": "GROUP BY with accumulators per group in place of recomputing the group",
@@ -46,17 +48,19 @@ class Options:
         append_only: inputs without retractions.
         without: fast paths that are switched off.
         recompute: whether a node may compute everything again at every change.
+        ttl: how long rows of inputs stay.
     """
 
     emit: Emit = "changes"
     append_only: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
     recompute: Recompute = "allowed"
+    ttl: tuple[TimeToLive, ...] = ()
 
     @property
     def text(self) -> str:
         """The same for equal options, in every process."""
-        return f"{self.emit} {sorted(self.append_only)} {sorted(self.without)}"
+        return f"{self.emit} {sorted(self.append_only)} {sorted(self.without)} {sorted(self.ttl)}"
 
 
 DEFAULT = Options()

@@ -27,7 +27,7 @@ from headwater.sql.expressions import (
 from headwater.sql.fast_paths import FAST_PATHS, Options
 from headwater.sql.parse import offset_of
 from headwater.sql.plan import Aggregate, Column, Columns, Gate, Linear, Node, Recompute, Scan, Top, WindowColumn
-from headwater.sql.window_plan import SessionAggregate
+from headwater.sql.window_plan import Expiring, SessionAggregate
 
 Selected = Sequence[tuple[exp.Expr, str]]
 _READ_FROM_TEXT = re.compile(
@@ -53,12 +53,13 @@ class Planner:
         self.emit = options.emit
         self.without = options.without
         self.append_only = options.append_only if self.allows("append_only") else frozenset()
+        self._ttl = {stream: (time, ttl_us) for stream, time, ttl_us in options.ttl}
         self.aggregates = AggregateFinder(binder.functions("aggregate"))
         self.keys: dict[Node, tuple[str, ...]] = {}
         self._count = 0
         self._offset = 0
         self._added: dict[tuple[object, ...], Node] = {}
-        self._scans: dict[str, Scan] = {}
+        self._scans: dict[str, Node] = {}
 
     @contextmanager
     def within(self, query: exp.Query) -> Iterator[None]:
@@ -106,13 +107,18 @@ class Planner:
         except BindError as error:
             raise CannotDecompose(f"DuckDB does not bind a part of it: {str(error).splitlines()[0]}") from error
 
-    def scan(self, stream: str) -> Scan:
+    def scan(self, stream: str) -> Node:
         """The one node that reads an input, however often it is named."""
         if stream not in self._scans:
             columns = self.binder.columns[stream]
-            self._scans[stream] = self.add(
+            scan: Node = self.add(
                 Scan(self.name(), columns, (), f"scan {stream}", stream=stream, append_only=stream in self.append_only)
             )
+            if stream in self._ttl:
+                time, ttl_us = self._ttl[stream]
+                title = f"until {time} is {ttl_us / 1e6:g} s behind the watermark"
+                scan = self.add(Expiring(self.name(), columns, (scan,), title, stream=stream, time=time, ttl_us=ttl_us))
+            self._scans[stream] = scan
         return self._scans[stream]
 
     def linear(self, node: Node, selected: Selected, where: Sequence[exp.Expr] = (), lateral: str = "") -> Node:

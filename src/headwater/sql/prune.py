@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from headwater.sql.bind import quote
 from headwater.sql.plan import Column, Linear, Node, Plan, Scan, Windowed
+from headwater.sql.window_plan import Expiring
 
 _NAME = r'"((?:[^"]|"")+)"'
 
@@ -37,6 +38,8 @@ def _read(node: Node, source: Node, wanted: set[str]) -> set[str]:
         return _named([*texts, node.where, node.lateral], source.name, source)
     if isinstance(node, Windowed):
         return (wanted & set(source.names)) | _named([node.function], "s", source)
+    if isinstance(node, Expiring):
+        return wanted | {node.time}
     return set(source.names)
 
 
@@ -65,6 +68,8 @@ def _narrowed(node: Node, wanted: set[str], inputs: tuple[Node, ...], filters: d
             # A reject shows the row's time.
             kept = wanted | _named([node.function], "s", inputs[0]) | set(node.names[-2:])
             return replace(node, inputs=inputs, columns=_of(node, kept))
+        case Expiring():
+            return replace(node, inputs=inputs, columns=_of(node, wanted | {node.time}))
     return node if inputs == node.inputs else replace(node, inputs=inputs)
 
 

@@ -105,3 +105,29 @@ class Stamped(Node):
 
     def carries(self, side: int) -> tuple[tuple[str, str], ...]:
         return tuple((name, name) for name in self.inputs[side].names)
+
+
+@dataclass(frozen=True, eq=False)
+class Expiring(Node):
+    """Takes rows of a stream back when the watermark is `ttl_us` past their time. Keeps those that have one.
+
+    Attributes:
+        stream: the input whose rows these are.
+        time: the column of event time.
+        ttl_us: microseconds.
+    """
+
+    stream: str = ""
+    time: str = ""
+    ttl_us: int = 0
+
+    @property
+    def appends(self) -> bool:
+        return False
+
+    @property
+    def spread(self) -> tuple[tuple[str, ...] | None, ...]:
+        return (tuple(self.names),)
+
+    def carries(self, side: int) -> tuple[tuple[str, str], ...]:
+        return tuple((name, name) for name in self.names)

@@ -113,15 +113,24 @@ def _far_forgotten(right: Broken, self: Any, slots: Any, columns: Any) -> None:
 
 
 @_bug("distinct", "the second occurrence of a value counts again", "aggregate/distinct", distinct, "_count")
-def _second_counts(right: Broken, flat: Any, width: int, pairs: Any, masks: Any, weights: Any, steps: Any) -> None:
-    right(flat, width, pairs, masks, weights, steps)
-    steps[:] = np.where(masks, weights, 0)
+def _second_counts(
+    right: Broken, flat: Any, width: int, pairs: Any, masks: Any, weights: Any, rows: Any, steps: Any
+) -> int:
+    right(flat, width, pairs, masks, weights, rows, steps)
+    rows[:], steps[:] = np.arange(len(rows)), np.where(masks, weights, 0)
+    return len(rows)
 
 
 @_bug("distinct", "a value is gone with the first of its rows", "aggregate/distinct", distinct, "_count")
-def _gone_too_soon(right: Broken, flat: Any, width: int, pairs: Any, masks: Any, weights: Any, steps: Any) -> None:
-    right(flat, width, pairs, masks, weights, steps)
-    steps[masks & (weights < 0)] = -1
+def _gone_too_soon(
+    right: Broken, flat: Any, width: int, pairs: Any, masks: Any, weights: Any, rows: Any, steps: Any
+) -> int:
+    found = right(flat, width, pairs, masks, weights, rows, steps)
+    wrong = np.zeros_like(steps)
+    wrong[:, rows[:found]] = steps[:, :found]
+    wrong[masks & (weights < 0)] = -1
+    rows[:], steps[:] = np.arange(len(rows)), wrong
+    return len(rows)
 
 
 @_bug("distinct", "FILTER is not asked", "aggregate/distinct", Batch, "true")

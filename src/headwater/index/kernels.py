@@ -178,8 +178,8 @@ def find(
     if width == 2:
         for i in range(len(out)):
             if out[i] >= 0:
-                at = np.uint64(2 * out[i])
-                if arena[at] != words[2 * i] or arena[at + _ONE] != words[2 * i + 1]:
+                first = np.uint64(2 * out[i])
+                if arena[first] != words[2 * i] or arena[first + _ONE] != words[2 * i + 1]:
                     out[i] = _slot_of(buckets, arena, starts, 2, words, 2 * i, 2 * i + 2, hashes[i])
         return
     for i in range(len(out)):

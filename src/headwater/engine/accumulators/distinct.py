@@ -30,30 +30,45 @@ MOST_BITS = 63
 """So many FILTERs a word has bits for."""
 
 
-@compiled(types.void(longs_out, types.int64, longs_in, _masks, longs_in, _steps))
-def _count(flat: Longs, width: int, pairs: Longs, masks: NDArray[np.bool_], weights: Longs, steps: Taken) -> None:
+@compiled(types.int64(longs_out, types.int64, longs_in, _masks, longs_in, longs_out, _steps))
+def _count(
+    flat: Longs, width: int, pairs: Longs, masks: NDArray[np.bool_], weights: Longs, rows: Longs, steps: Taken
+) -> int:
     """Counts values: in word 0 of a pair all rows, in the next those of each mask. Step +1: it is there now, -1: it is
-    not any more."""
+    not any more. Writes down the rows with a step, and returns how many there are."""
+    found = 0
     for row in range(len(pairs)):
-        at, weight = pairs[row] * width, weights[row]
+        at, weight, moved = pairs[row] * width, weights[row], False
         flat[at] += weight
         for i in range(len(masks)):
+            steps[i, found] = 0
             if masks[i, row]:
                 before = flat[at + 1 + i] > 0
                 flat[at + 1 + i] += weight
-                steps[i, row] = np.int64(flat[at + 1 + i] > 0) - np.int64(before)
+                steps[i, found] = np.int64(flat[at + 1 + i] > 0) - np.int64(before)
+                moved = moved or steps[i, found] != 0
+        if moved:
+            rows[found] = row
+            found += 1
+    return found
 
 
-@compiled(types.void(longs_out, longs_in, _masks, _steps))
-def _mark(bits: Longs, pairs: Longs, masks: NDArray[np.bool_], steps: Taken) -> None:
+@compiled(types.int64(longs_out, longs_in, _masks, longs_out, _steps))
+def _mark(bits: Longs, pairs: Longs, masks: NDArray[np.bool_], rows: Longs, steps: Taken) -> int:
     """As `_count` for rows that only come: a bit for each mask."""
+    found = 0
     for row in range(len(pairs)):
-        known = bits[pairs[row]]
+        known, fresh = bits[np.uint64(pairs[row])], np.int64(0)
         for i in range(len(masks)):
             if masks[i, row] and not (known >> i) & 1:
-                known |= np.int64(1) << i
-                steps[i, row] = 1
-        bits[pairs[row]] = known
+                fresh |= np.int64(1) << i
+        if fresh:
+            bits[np.uint64(pairs[row])] = known | fresh
+            for i in range(len(masks)):
+                steps[i, found] = (fresh >> i) & 1
+            rows[found] = row
+            found += 1
+    return found
 
 
 @dataclass(frozen=True)
@@ -107,14 +122,16 @@ class Distinct:
         pairs = self._find(batch.slots, batch.values(self._column))
         self._log.note(pairs)
         masks = self._masks(batch)
-        steps = np.zeros(masks.shape, np.int64)
+        rows, steps = np.empty(len(pairs), np.int64), np.empty(masks.shape, np.int64)
         if self._appends:
-            _mark(self._pairs.flat, pairs, masks, steps)
+            found = _mark(self._pairs.flat, pairs, masks, rows, steps)
         else:
-            _count(self._pairs.flat, self._pairs.width, pairs, masks, batch.weights, steps)
+            found = _count(self._pairs.flat, self._pairs.width, pairs, masks, batch.weights, rows, steps)
             self._drop(pairs)
-        for member in self._members:
-            member.part.add(batch.weighing(steps[self.wheres.index(member.where)]))
+        if found:
+            moved = batch.narrowed([self._column]).of(rows[:found])
+            for member in self._members:
+                member.part.add(moved.weighing(steps[self.wheres.index(member.where), :found]))
 
     def _find(self, slots: Longs, values: pa.Array) -> Longs:
         """The pair of each row, new ones included."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -78,6 +78,10 @@ class Batch:
     def weighing(self, weights: Longs) -> Batch:
         """The same rows with other weights."""
         return replace(self, weights=weights)
+
+    def narrowed(self, names: Sequence[str]) -> Batch:
+        """The same rows with fewer columns."""
+        return Batch(self.delta.select(names), self.weights, self.touched, self.taken, self.places)
 
     def of(self, rows: Longs) -> Batch:
         """Some of the rows."""

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.engine.gather import Piece, gathered, rows_of
+from headwater.engine.gather import Block, gathered, pieces_of
+from headwater.index.kernels import Longs
 
 VALUES: dict[pa.DataType, list[object]] = {
     pa.int8(): [1, -2, None, 127],
@@ -47,27 +48,25 @@ def _batch(draw: st.DrawFn, size: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
+Rows = tuple[list[pa.RecordBatch], Longs, Longs]
+
+
 @st.composite
-def _pieces(draw: st.DrawFn) -> list[Piece]:
+def _rows(draw: st.DrawFn) -> Rows:
     sizes = draw(st.lists(st.integers(1, 12), min_size=1, max_size=4))
     batches = [_batch(draw, size) for size in sizes]
-    chosen = draw(st.lists(st.integers(0, len(batches) - 1), max_size=30))
-    rows = [draw(st.integers(0, sizes[at] - 1)) for at in chosen]
-    owner, number = np.array(chosen, np.int64), np.array(rows, np.int64)
-    return [Piece(batch, number[owner == at], np.flatnonzero(owner == at)) for at, batch in enumerate(batches)]
+    which = draw(st.lists(st.integers(0, len(batches) - 1), max_size=30))
+    rows = [draw(st.integers(0, sizes[at] - 1)) for at in which]
+    return batches, np.array(rows, np.int64), np.array(which, np.int64)
 
 
-@given(_pieces(), st.booleans())
-def test_rows_of_several_batches_are_as_arrow_takes_them(pieces: list[Piece], several: bool) -> None:
-    pieces = pieces if several else [Piece(pieces[0].batch, pieces[0].rows, np.arange(len(pieces[0].rows)))]
-    count = sum(len(piece.rows) for piece in pieces)
-    made = gathered(SCHEMA, pieces, count)
+@given(_rows())
+def test_rows_of_several_batches_are_as_arrow_takes_them(given_: Rows) -> None:
+    batches, rows, which = given_
+    made = gathered(SCHEMA, [Block(batch) for batch in batches], rows, which)
     made.validate(full=True)
-    rows: list[dict[str, object]] = [{}] * count
-    for piece in pieces:
-        for row, at in zip(piece.rows.tolist(), piece.at.tolist(), strict=True):
-            rows[at] = piece.batch.slice(row, 1).to_pylist()[0]
-    assert made.to_pylist() == rows
+    expected = [batches[at].slice(row, 1).to_pylist()[0] for row, at in zip(rows, which, strict=True)]
+    assert made.to_pylist() == expected
     assert made.schema == SCHEMA
 
 
@@ -75,16 +74,13 @@ def test_rows_of_several_batches_are_as_arrow_takes_them(pieces: list[Piece], se
 def test_many_rows_of_one_batch_in_any_order(count: int) -> None:
     generator = np.random.default_rng(count)
     batch = pa.record_batch({"n": np.arange(1_000), "t": [f"text {n}" if n % 7 else None for n in range(1_000)]})
-    rows, at = generator.integers(0, 1_000, count), generator.permutation(count)
-    made = gathered(batch.schema, [Piece(batch, rows, at)], count)
-    assert made.equals(batch.take(pa.array(rows[np.argsort(at)])))
+    rows = generator.integers(0, 1_000, count)
+    assert gathered(batch.schema, [Block(batch)], rows).equals(batch.take(pa.array(rows)))
 
 
-def test_rows_of_a_table_in_chunks() -> None:
-    parts = [
-        pa.record_batch({"n": pa.array(range(start, start + size), pa.int64())})
-        for start, size in ((0, 3), (3, 0), (3, 5))
+def test_pieces_of_rows_block_by_block() -> None:
+    found = pieces_of(np.array([5, 6, 7, 8]), np.array([2, 0, 2, 0]), 3)
+    assert [(number, rows.tolist(), at.tolist()) for number, rows, at in found] == [
+        (0, [6, 8], [1, 3]),
+        (2, [5, 7], [0, 2]),
     ]
-    table, rows = pa.Table.from_batches(parts), np.array([0, 2, 3, 7])
-    made = gathered(table.schema, [*rows_of(table, rows), *rows_of(table, rows, first=4)], 8)
-    assert made.column("n").to_pylist() == [0, 2, 3, 7, 0, 2, 3, 7]

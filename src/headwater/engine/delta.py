@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT, delta_schema
-from headwater.engine.gather import gathered, rows_of
-from headwater.engine.lazy import Delta, Lazy, chained, lazily
+from headwater.engine.gather import gathered
+from headwater.engine.lazy import Delta, Lazy, all_of, chained, lazily
 from headwater.engine.netting import Netting
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import group
@@ -155,7 +155,8 @@ def rows_at(delta: AnyDelta, positions: Longs) -> AnyDelta:
         return delta.at(positions)
     if len(positions) <= _FEW_ROWS or not delta.num_columns:
         return delta.take(pa.array(positions))
-    made = gathered(delta.schema, rows_of(delta, positions), len(positions))
+    picked = all_of(delta).at(positions)
+    made = gathered(delta.schema, picked.blocks, picked.rows, picked.which)
     return pa.Table.from_batches([made], delta.schema)
 
 

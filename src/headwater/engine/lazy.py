@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from headwater.engine.gather import Piece, gathered
+from headwater.engine.gather import Block, gathered
 from headwater.index.kernels import Longs
 
 
@@ -24,12 +23,12 @@ class Picked:
     """Rows of batches, by number.
 
     Attributes:
-        batches: where they stand.
+        blocks: where they stand.
         rows: their numbers there.
-        which: the batch of each, None: all are the first's.
+        which: the block of each, None: all are the first's.
     """
 
-    batches: Sequence[pa.RecordBatch]
+    blocks: Sequence[Block]
     rows: Longs
     which: Longs | None = None
 
@@ -38,43 +37,31 @@ class Picked:
 
     def at(self, positions: Longs) -> Picked:
         """Those at the positions given."""
-        return Picked(self.batches, self.rows[positions], None if self.which is None else self.which[positions])
-
-    @cached_property
-    def pieces(self) -> list[Piece]:
-        """The same, batch by batch."""
-        if self.which is None:
-            return [Piece(self.batches[0], self.rows, np.arange(len(self.rows)))] if len(self.rows) else []
-        order = np.argsort(self.which.astype(np.uint16), kind="stable")
-        bounds = np.searchsorted(self.which[order], np.arange(len(self.batches) + 1)).tolist()
-        return [
-            Piece(batch, self.rows[order[begin:end]], order[begin:end])
-            for batch, begin, end in zip(self.batches, bounds, bounds[1:], strict=False)
-            if begin < end
-        ]
+        return Picked(self.blocks, self.rows[positions], None if self.which is None else self.which[positions])
 
 
 def all_of(table: pa.Table) -> Picked:
     """The rows of a table."""
     batches = table.to_batches()
     sizes = [batch.num_rows for batch in batches]
+    blocks = [Block(batch) for batch in batches]
     if len(batches) == 1:
-        return Picked(batches, np.arange(sizes[0]))
+        return Picked(blocks, np.arange(sizes[0]))
     rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(size) for size in sizes)])
-    return Picked(batches, rows, np.repeat(np.arange(len(sizes)), sizes))
+    return Picked(blocks, rows, np.repeat(np.arange(len(sizes)), sizes))
 
 
 def joined(parts: Sequence[Picked]) -> Picked:
     """One after the other."""
     if len(parts) == 1:
         return parts[0]
-    starts = np.cumsum([0, *(len(part.batches) for part in parts)]).tolist()
+    starts = np.cumsum([0, *(len(part.blocks) for part in parts)]).tolist()
     which = [
         np.full(len(part), start) if part.which is None else part.which + start
         for part, start in zip(parts, starts, strict=False)
     ]
-    batches = [batch for part in parts for batch in part.batches]
-    return Picked(batches, np.concatenate([part.rows for part in parts]), np.concatenate(which))
+    blocks = [block for part in parts for block in part.blocks]
+    return Picked(blocks, np.concatenate([part.rows for part in parts]), np.concatenate(which))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +134,7 @@ class Lazy:
         for group in wanted.values():
             picked = self.sources[group[0]][0]
             fields = [self.schema.field(name).with_name(self.sources[name][1]) for name in group]
-            batch = gathered(pa.schema(fields), picked.pieces, self.num_rows)
+            batch = gathered(pa.schema(fields), picked.blocks, picked.rows, picked.which)
             self.made.update({name: pa.chunked_array([batch.column(at)]) for at, name in enumerate(group)})
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from headwater.engine.gather import Piece, gathered
+from headwater.engine.gather import Block, gathered, pieces_of
 from headwater.engine.lazy import Delta, Lazy, Picked
 from headwater.engine.state.memory import Memory
 from headwater.errors import InvariantBroken
@@ -86,6 +86,11 @@ class Chunk:
         return sum(array.nbytes for array in (self.slots, self.changed) if array is not None)
 
     @cached_property
+    def block(self) -> Block:
+        """The rows, by their address."""
+        return Block(self.rows)
+
+    @cached_property
     def row_bytes(self) -> int:
         """What its rows take, other stores' rows left out, in bytes."""
         return int(self.rows.nbytes) * self.began // max(len(self), 1)
@@ -105,7 +110,7 @@ class Chunk:
         if self.slots is None or self.living == len(self):
             return self
         at = np.flatnonzero(self.slots != DEAD)
-        rows = gathered(self.rows.schema, [Piece(self.rows, at, np.arange(len(at)))], len(at))
+        rows = gathered(self.rows.schema, [self.block], at)
         return Chunk(rows, 0, self.slots[at], self.living, self.living)
 
 
@@ -152,7 +157,7 @@ class Chunks:
         other workers, where they take up enough of it; of no use with a budget, which would count them all."""
         if isinstance(rows, Lazy):
             origin = rows.origin
-            if origin is not None and self._memory.budget_bytes is None and all(map(_shared_well, origin.pieces)):
+            if origin is not None and self._memory.budget_bytes is None and _shared_well(origin):
                 return self._stay(origin)
             rows = rows.table()
         slots, start = self._take_slots(rows.num_rows), 0
@@ -170,10 +175,11 @@ class Chunks:
         """Stores rows as those of whole batches that are not dead."""
         self._move_freely()
         slots = self._take_slots(len(origin))
-        for batch, rows, at in origin.pieces:
+        for number, rows, at in pieces_of(origin.rows, origin.which, len(origin.blocks)):
+            batch = origin.blocks[number].batch.select(self.columns.names)
             named = self._own(np.full(len(batch), DEAD))
             named[rows] = slots[at]
-            self._place(Chunk(batch.select(self.columns.names), 0, named, len(rows), len(rows)))
+            self._place(Chunk(batch, 0, named, len(rows), len(rows)))
         return slots
 
     def part(self) -> None:
@@ -196,7 +202,7 @@ class Chunks:
 
     def touch(self, slots: Longs) -> None:
         """Notes that the weights of these rows have changed."""
-        for chunk, rows, _ in self._located(slots):
+        for chunk, rows in self._located(slots):
             chunk.note(rows)
 
     def discard(self, slots: Longs) -> None:
@@ -204,7 +210,7 @@ class Chunks:
         if not len(slots):
             return
         self._move_freely()
-        for chunk, rows, _ in self._located(slots):
+        for chunk, rows in self._located(slots):
             chunk.note(rows)
             if chunk.slots is not None:
                 chunk.slots[rows] = DEAD
@@ -214,14 +220,14 @@ class Chunks:
     def take(self, slots: Longs, columns: Sequence[str] | None = None) -> pa.Table:
         """The named columns (None: all) of the rows of slots that hold one, in the order of the slots."""
         wanted = self.columns if columns is None else pa.schema([self.columns.field(name) for name in columns])
-        pieces = [Piece(chunk.rows, rows, at) for chunk, rows, at in self._located(slots)]
-        return pa.Table.from_batches([gathered(wanted, pieces, len(slots))], wanted)
+        blocks, numbers, rows = self._found(slots)
+        return pa.Table.from_batches([gathered(wanted, blocks, rows, numbers)], wanted)
 
     def pick(self, slots: Longs, columns: Sequence[str]) -> Lazy:
         """As `take`, but nothing is copied yet."""
         wanted = pa.schema([self.columns.field(name) for name in columns])
-        chunks, numbers, rows = self._found(slots)
-        picked = Picked([chunk.rows for chunk in chunks], rows, numbers)
+        blocks, numbers, rows = self._found(slots)
+        picked = Picked(blocks, rows, numbers)
         return Lazy(wanted, {name: (picked, name) for name in columns}, {}, len(slots))
 
     def living(self) -> tuple[pa.Table, Longs]:
@@ -323,38 +329,37 @@ class Chunks:
             self._place(chunk)
         self._list()
 
-    def _found(self, slots: Longs) -> tuple[list[Chunk], Longs, Longs]:
-        """All chunks, oldest first, and of each slot the chunk's number and the row there."""
-        chunks = list(self._numbered.values())
+    def _found(self, slots: Longs) -> tuple[list[Block], Longs, Longs]:
+        """The blocks of all chunks, oldest first, and of each slot the number of the chunk and the row there."""
+        blocks = [chunk.block for chunk in self._numbered.values()]
         if self._places is None:
             numbers = np.searchsorted(self._firsts, slots, "right") - 1
-            return chunks, numbers, slots - self._firsts[numbers]
+            return blocks, numbers, slots - self._firsts[numbers]
         places = self._places[slots]
         rank = np.empty(_MOST_CHUNKS, np.int64)
-        rank[list(self._numbered)] = np.arange(len(chunks))
-        return chunks, rank[places >> np.uint32(_ROW_BITS)], (places & np.uint32(_MOST_ROWS - 1)).astype(np.int64)
+        rank[list(self._numbered)] = np.arange(len(blocks))
+        return blocks, rank[places >> np.uint32(_ROW_BITS)], (places & np.uint32(_MOST_ROWS - 1)).astype(np.int64)
 
-    def _located(self, slots: Longs) -> Iterator[tuple[Chunk, Longs, Longs]]:
-        """The chunks that hold these slots, oldest first, each with the rows concerned, and which of the slots."""
-        if not len(slots):
-            return
-        chunks, numbers, rows = self._found(slots)
-        if len(chunks) == 1:
-            yield chunks[0], rows, np.arange(len(slots))
-            return
-        order = np.argsort(numbers.astype(np.uint16), kind="stable")
-        bounds = np.searchsorted(numbers[order], np.arange(len(chunks) + 1))
-        for number in np.flatnonzero(np.diff(bounds)).tolist():
-            at = order[bounds[number] : bounds[number + 1]]
-            yield chunks[number], rows[at], at
+    def _located(self, slots: Longs) -> Iterator[tuple[Chunk, Longs]]:
+        """The chunks that hold these slots, oldest first, each with the rows concerned."""
+        _, numbers, rows = self._found(slots)
+        chunks = list(self._numbered.values())
+        for number, found, _ in pieces_of(rows, numbers, len(chunks)):
+            yield chunks[number], found
 
 
-def _shared_well(piece: Piece) -> bool:
-    """Whether rows are worth keeping whole the batch that they are of, and what that is cut from; narrow ones are
+def _shared_well(origin: Picked) -> bool:
+    """Whether rows are worth keeping whole the batches that they are of, and what these are cut from; narrow ones are
     sooner copied."""
-    batch, rows, _ = piece
-    fair = len(rows) * _MOST_SHARERS >= len(batch) and batch.nbytes >= _WIDE_BYTES * len(batch)
-    return fair and len(batch) <= _MOST_ROWS and batch.get_total_buffer_size() <= 2 * _MOST_SHARERS * batch.nbytes
+    numbers = np.zeros(len(origin), np.int64) if origin.which is None else origin.which
+    counts = np.bincount(numbers, minlength=len(origin.blocks)).tolist()
+    return all(
+        count * _MOST_SHARERS >= len(block) <= _MOST_ROWS
+        and block.batch.nbytes >= _WIDE_BYTES * len(block)
+        and block.batch.get_total_buffer_size() <= 2 * _MOST_SHARERS * block.batch.nbytes
+        for count, block in zip(counts, origin.blocks, strict=True)
+        if count
+    )
 
 
 def _joined(parts: Iterable[Slots]) -> Slots:

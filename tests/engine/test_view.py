@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from headwater.change import REJECT_SCHEMA
 from headwater.engine.view import View
 from headwater.errors import InvariantBroken, UserError
+from headwater.sql.prelude import connect
 
 T = pa.schema([("k", pa.string()), ("n", pa.int64())])
 EVENTS = pa.schema([("id", pa.int64()), ("at_", pa.timestamp("us", "UTC"))])
@@ -344,3 +345,13 @@ def test_integer_sums_are_exact_and_come_back(given_rows: list[tuple[int, int]])
 def test_explain_names_the_last_resort() -> None:
     plan = View("SELECT string_agg(k) AS m FROM t", {"t": T}).explain()
     assert "recompute the whole" in plan and "last resort" in plan
+
+
+def test_asof_joins_of_streams_are_no_nested_loops() -> None:
+    connection = connect()
+    sides = {name: pa.table({"k": range(100), "t": range(100)}) for name in ("l", "r")}
+    for name, rows in sides.items():
+        connection.register(name, pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches()))
+    plan = connection.execute("EXPLAIN SELECT * FROM l ASOF JOIN r ON l.k = r.k AND l.t >= r.t").fetchall()
+    connection.close()
+    assert "ASOF_JOIN" in plan[0][1] and "NESTED_LOOP" not in plan[0][1], plan[0][1]

@@ -50,8 +50,8 @@ class Settings:
         late: what becomes of rows whose windows are all closed: `update` the result (default of `changes`; state is
             kept for ever), `reject` into the ledger (default of `final`), or `drop`, counted.
         append_only: inputs that never have retractions; nothing is kept for those then.
-        ttl: by input, a column of event time and how long rows stay. Once the watermark less `lateness` is so far past a
-            row's time, the row leaves the view, with all that is kept of it; what comes of it later is late.
+        ttl: by input, a column of event time and how long rows stay. Once the watermark less `lateness` is so far
+            past a row, the row leaves the view, with all that is kept of it; what comes of it after that is late.
         without: fast paths (`headwater.sql.fast_paths.FAST_PATHS`) that are not to be used.
         recompute: `refused` raises for SQL of which a part must be computed again over all rows at every change.
         functions: functions that the SQL may call, made by `headwater.udf`.

@@ -77,11 +77,18 @@ MACROS = (
     + SESSION.format(stream="query_table(stream_)", key="key_", time="time_", gap="gap_"),
 )
 
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "python_enable_replacements": False,
+    "asof_loop_join_threshold": 0,
+}
+"""DuckDB does not know how many rows an Arrow stream has, takes it for few, and would have ASOF JOIN meet each row with
+each."""
+
 
 def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with the prelude, in UTC, that sees no Python variables and keeps no order it was not asked
     for."""
-    config: dict[str, str | bool | int | float | list[str]] = {"threads": threads, "python_enable_replacements": False}
+    config = {**_SETTINGS, "threads": threads}
     connection = duckdb.connect(":memory:", config=config)
     install(connection)
     return connection
@@ -100,8 +107,7 @@ def shared(use: str) -> duckdb.DuckDBPyConnection:
 @cache
 def _database(use: str) -> duckdb.DuckDBPyConnection:
     """An empty database with the prelude for all connections to it."""
-    config: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "python_enable_replacements": False}
-    connection = duckdb.connect(":memory:", config=config)
+    connection = duckdb.connect(":memory:", config={**_SETTINGS, "threads": 1})
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     for macro in MACROS:
         connection.execute(f"CREATE MACRO {macro}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT
+from headwater.sql.prelude import shared
 
 TOLERANCE = 1e-9
 """By how much, relatively, two floating point values may differ and be held equal."""
@@ -19,10 +19,10 @@ def differences(changes: Iterable[pa.RecordBatch], result: pa.Table) -> str:
 
     Strings are compared by their MD5, floating point numbers to `TOLERANCE`, everything else as it is.
     """
-    connection = duckdb.connect(":memory:", config={"threads": 1})
+    connection = shared("comparison")
     columns = ", ".join(_compared(field) for field in result.schema)
     connection.register("given", result)
-    connection.execute(f"CREATE TABLE found AS SELECT {columns}, -1::BIGINT AS {WEIGHT} FROM given")
+    connection.execute(f"CREATE TEMP TABLE found AS SELECT {columns}, -1::BIGINT AS {WEIGHT} FROM given")
     for batch in changes:
         connection.register("given", batch)
         connection.execute(f"INSERT INTO found SELECT {columns}, {WEIGHT} FROM given")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import duckdb
 import pyarrow as pa
 
 from headwater.change import WEIGHT
+from headwater.sql.prelude import shared
 
 _MODULUS = 1 << 64
 
@@ -18,7 +18,7 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self._connection = duckdb.connect(":memory:", config={"threads": 1})
+        self._connection = shared("tally")
         self.changes = 0
         self.rows = 0
         self._checksum = 0

@@ -77,41 +77,38 @@ MACROS = (
     + SESSION.format(stream="query_table(stream_)", key="key_", time="time_", gap="gap_"),
 )
 
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    "python_enable_replacements": False,
-    "asof_loop_join_threshold": 0,
-}
-"""DuckDB does not know how many rows an Arrow stream has, takes it for few, and would have ASOF JOIN meet each row with
-each."""
-
 
 def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with the prelude, in UTC, that sees no Python variables and keeps no order it was not asked
     for."""
-    config = {**_SETTINGS, "threads": threads}
-    connection = duckdb.connect(":memory:", config=config)
+    connection = _opened(threads)
     install(connection)
     return connection
 
 
-def shared(use: str) -> duckdb.DuckDBPyConnection:
+def shared(use: str, threads: int = 1) -> duckdb.DuckDBPyConnection:
     """A connection of its own to the database that this process keeps for a use, set up as that of `connect`.
 
     To open a database takes twenty milliseconds, to connect to one ten microseconds. It is for temporary tables and
     views, which each connection has for itself, and not for functions, which all would see. Connections that work at
     the same time do so best on databases of their own: they share the locks of one.
     """
-    return _database(use).cursor()
+    return _database(use, threads).cursor()
 
 
 @cache
-def _database(use: str) -> duckdb.DuckDBPyConnection:
+def _database(use: str, threads: int) -> duckdb.DuckDBPyConnection:
     """An empty database with the prelude for all connections to it."""
-    connection = duckdb.connect(":memory:", config={**_SETTINGS, "threads": 1})
+    connection = _opened(threads)
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     for macro in MACROS:
         connection.execute(f"CREATE MACRO {macro}")
     return connection
+
+
+def _opened(threads: int) -> duckdb.DuckDBPyConnection:
+    config: dict[str, str | bool | int | float | list[str]] = {"threads": threads, "python_enable_replacements": False}
+    return duckdb.connect(":memory:", config=config)
 
 
 def install(connection: duckdb.DuckDBPyConnection) -> None:

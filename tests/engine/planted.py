@@ -32,6 +32,7 @@ from headwater.engine.operators.top_lists import Lists
 from headwater.index.text_index import TextIndex
 from headwater.sql import row_test as sql_row_test
 from headwater.sql import times
+from headwater.sql.row_plan import RowTest
 from headwater.sql.rules import set_operation, time_key
 
 Broken = Callable[..., Any]
@@ -340,6 +341,10 @@ def _unbounded(right: Broken, *args: Any) -> Any:
 
 
 BUGS += [
+    Bug("plain_values", "what is compared with NULL is false", "linear/plain_values",
+        lambda patch: patch.setattr(RowTest, "columns", ())),
+    Bug("plain_values", "remainders are never negative", "linear/plain_values",
+        lambda patch: patch.setitem(plain_values._APPLY, "%", np.mod)),
     Bug("plain_values", "bytes are counted for characters", "linear/plain_values",
         lambda patch: patch.setitem(plain_values._LENGTHS, "length", pc.binary_length)),
 ]  # fmt: skip

@@ -51,11 +51,28 @@ def _leaf(draw: st.DrawFn) -> str:
 def expressions(draw: st.DrawFn) -> str:
     """Sums, differences and products of columns, literals and lengths."""
     made = f"({_leaf(draw)})"
+    if draw(st.integers(0, 9)) == 0:
+        made = f"({made} % {draw(st.sampled_from(['1', '7', '65536']))})"
     for _ in range(draw(st.integers(0, 3))):
         sides = [made, f"({_leaf(draw)})"]
         left, right = sides if draw(st.booleans()) else reversed(sides)
         made = f"({left} {draw(st.sampled_from('+-*'))} {right})"
     return made
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> str:
+    """Comparisons of columns with literals, joined."""
+    names, texts = st.sampled_from(["i8", "i32", "u16", "i64 % 3"]), st.sampled_from(["''", "'a'", "'é'"])
+    made = []
+    for _ in range(draw(st.integers(1, 3))):
+        if draw(st.integers(0, 3)) == 0:
+            made.append(f"t {draw(st.sampled_from(['=', '<>']))} {draw(texts)}")
+        else:
+            made.append(
+                f"{draw(names)} {draw(st.sampled_from(['=', '<>', '<', '<=', '>', '>=']))} {draw(st.integers(-3, 3))}"
+            )
+    return f" {draw(st.sampled_from(['AND', 'OR']))} ".join(made)
 
 
 def _table(rows: list[tuple[object, ...]]) -> pa.Table:
@@ -73,7 +90,7 @@ def _oracle(t: pa.Table, expression: str, condition: str = "true") -> list[tuple
 
 
 @settings(max_examples=300, deadline=None)
-@given(ROWS, expressions(), st.integers(1, 3))
+@given(ROWS, expressions() | conditions(), st.integers(1, 3))
 def test_answers_are_duckdbs(rows: list[tuple[object, ...]], expression: str, parts: int) -> None:
     t = _table(rows)
     try:
@@ -112,27 +129,47 @@ def test_filters_by_products_are_duckdbs(
     view.close()
 
 
-@pytest.mark.parametrize(
-    "expression",
-    ["i32 * 2.5", "u32 + i32", "length(t) * 2", "-2 * i16", "0.5 * i64 + 1", "length(t) - length(replace(t, 'a', ''))"],
+_EDGES = [0, -1, 1, 2**62, -(2**62), 2**63 - 1, -(2**63 - 1), 253_402_300_799_999_999, -62_135_596_800_000_000]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.none() | st.integers(-(10**15), 10**16) | st.sampled_from(_EDGES), min_size=1, max_size=5),
+    st.sampled_from(
+        ["d + INTERVAL 10 SECOND", "d - INTERVAL '999999' DAY", "d - INTERVAL 1 MILLISECOND", "d + INTERVAL 1 MONTH"]
+    ),
 )
+def test_moved_times_are_duckdbs(us: list[int | None], expression: str) -> None:
+    t = pa.table({"id": pa.array(range(len(us)), pa.int64()), "d": pa.array(us, pa.int64()).cast(pa.timestamp("us"))})
+    view = View(f"SELECT id, {expression} AS x FROM t", {"t": t.schema})
+    assert ("plain_values" in view.explain()) == ("MONTH" not in expression)
+    view.apply({"t": t})
+    # What is past the last year has no Python value.
+    view_us, duckdb_us = view.result().column("x").cast(pa.int64()), _oracle(t, f"epoch_us({expression})")
+    finite = {(i, x) for i, x in zip(view.result().column("id").to_pylist(), view_us.to_pylist(), strict=True)}
+    assert {row[0] for row in duckdb_us} == {i for i, _ in finite}
+    known = {row[0]: row[1] for row in duckdb_us}
+    assert all(known[i] == x for i, x in finite if x is not None and abs(x) < 2**61)
+    view.close()
+
+
+TAKEN = [
+    "i32 * 2.5", "u32 + i32", "length(t) * 2", "-2 * i16", "i64 % 7", "i8 < 3", "i8 < 3 OR t = 'a'", "0.5 * i64 + 1",
+    "length(t) - length(replace(t, 'a', ''))",
+]  # fmt: skip
+LEFT = [
+    "i32 / 2", "i32 * 1e3", "i32 % 0", "i32 % i8", "i32 < i8", "NOT i32 < 3", "t || t", "length(replace(t, 'ab', ''))",
+    "i64 * 100000000000000000000", "i32 + NULL",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", TAKEN)
 def test_it_is_taken(expression: str) -> None:
     view = View(f"SELECT id, {expression} AS x FROM t", {"t": SCHEMA})
     assert "plain_values" in view.explain()
 
 
-@pytest.mark.parametrize(
-    "expression",
-    [
-        "i32 / 2",
-        "i32 * 1e3",
-        "i32 % 3",
-        "t || t",
-        "length(replace(t, 'ab', ''))",
-        "i64 * 100000000000000000000",
-        "i32 + NULL",
-    ],
-)
+@pytest.mark.parametrize("expression", LEFT)
 def test_it_is_left_to_duckdb(expression: str) -> None:
     view = View(f"SELECT id, {expression} AS x FROM t", {"t": SCHEMA})
     assert "plain_values" not in view.explain()

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.engine.coded import plain
+from headwater.engine.row_test import passes
 from headwater.index.kernels import Longs, Mask
 from headwater.index.text_kernels import count_bytes
-from headwater.sql.row_plan import Formula
+from headwater.sql.row_plan import Formula, RowTest
 
 _MOST = (1 << 63) - 1
-_APPLY: Mapping[str, Callable[..., Longs]] = {"+": np.add, "-": np.subtract, "*": np.multiply}
+_APPLY: Mapping[str, Callable[..., Longs]] = {"+": np.add, "-": np.subtract, "*": np.multiply, "%": np.fmod}
 _BOUND: Mapping[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _LENGTHS = {"length": pc.utf8_length, "strlen": pc.binary_length}
 
@@ -38,6 +39,8 @@ def computed(formula: Formula, rows: pa.Table, kind: pa.DataType) -> pa.ChunkedA
         rows: one at least.
         kind: the column's type.
     """
+    if formula.test is not None:
+        return _tested(formula.test, rows)
     found = _values(formula, rows)
     if found is None:
         return None
@@ -49,8 +52,20 @@ def computed(formula: Formula, rows: pa.Table, kind: pa.DataType) -> pa.ChunkedA
         np.right_shift(numbers, 63, out=wide[:, 1])
         data = wide
     else:
-        data = numbers.astype(kind.to_pandas_dtype(), copy=False)
+        data = numbers if pa.types.is_timestamp(kind) else numbers.astype(kind.to_pandas_dtype(), copy=False)
     return pa.chunked_array([pa.Array.from_buffers(kind, rows.num_rows, [nulls, pa.py_buffer(data)])])
+
+
+def _tested(test: RowTest, rows: pa.Table) -> pa.ChunkedArray | None:
+    if any(rows.column(name).null_count or _codes_null(rows.column(name)) for name in test.columns):
+        return None
+    bits = np.packbits(passes(test, rows), bitorder="little")
+    return pa.chunked_array([pa.Array.from_buffers(pa.bool_(), rows.num_rows, [None, pa.py_buffer(bits)])])
+
+
+def _codes_null(column: pa.ChunkedArray) -> bool:
+    """Whether a number may stand for NULL."""
+    return pa.types.is_dictionary(column.type) and any(part.dictionary.null_count for part in column.chunks)
 
 
 def _values(formula: Formula, rows: pa.Table) -> _Values | None:
@@ -60,18 +75,25 @@ def _values(formula: Formula, rows: pa.Table) -> _Values | None:
         return _of_column(formula, rows)
     sides = [_values(part, rows) for part in formula.parts]
     left, right = (
-        side and (side if formula.word == "*" else _scaled(side, formula.scale - part.scale))
+        side and (side if formula.word in "*%" else _scaled(side, formula.scale - part.scale))
         for side, part in zip(sides, formula.parts, strict=True)
     )
     if left is None or right is None:
         return None
-    bound = _BOUND[formula.word]
-    corners = [bound(a, b) for a, b in product((left.low, left.high), (right.low, right.high))]
-    low, high = min(corners), max(corners)
+    low, high = _bounds(formula.word, left, right)
     if low < formula.least or high > formula.most:
         return None
     numbers = _APPLY[formula.word](left.numbers, right.numbers)
     return _Values(numbers, _both(left.valid, right.valid), low, high)
+
+
+def _bounds(word: str, left: _Values, right: _Values) -> tuple[int, int]:
+    """The least and the greatest that may come out."""
+    if word == "%":
+        # As in SQL the remainder has the sign of what is divided.
+        return min(0, max(left.low, 1 - right.high)), max(0, min(left.high, right.high - 1))
+    corners = [_BOUND[word](a, b) for a, b in product((left.low, left.high), (right.low, right.high))]
+    return min(corners), max(corners)
 
 
 def _scaled(values: _Values, places: int) -> _Values | None:
@@ -99,6 +121,7 @@ def _of_column(formula: Formula, rows: pa.Table) -> _Values:
         numbers = np.concatenate([_occurrences(chunk, formula.value) for chunk in column.chunks])
     else:
         found = _LENGTHS[formula.word](column) if formula.word in _LENGTHS else column
+        found = found.cast(pa.int64()) if pa.types.is_timestamp(found.type) else found
         numbers = (found if valid is None else found.fill_null(0)).to_numpy().astype(np.int64, copy=False)
     return _Values(numbers, valid, int(numbers.min()), int(numbers.max()))
 

@@ -1,4 +1,5 @@
-"""Which expressions need no SQL: sums, differences and products of integers and decimals, and lengths of texts."""
+"""Which expressions need no SQL: sums, differences, products and remainders of integers and decimals, times moved by an
+interval, lengths of texts, and conditions on columns."""
 
 from __future__ import annotations
 
@@ -7,20 +8,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-import sqlglot
 from sqlglot import exp
 
 from headwater.sql.bind import Binder, quote
-from headwater.sql.expressions import function_name, text
-from headwater.sql.parse import DIALECT
+from headwater.sql.expressions import function_name, parsed, text
 from headwater.sql.plan import Column, Linear, Node, Plan
 from headwater.sql.row_plan import Formula
+from headwater.sql.row_test import condition_of
 
 _BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "UTINYINT": 8, "USMALLINT": 16, "UINTEGER": 32}
 _MOST_DIGITS = 18
 """So many digits fit 64 bits."""
 
-_WORDS: Mapping[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
+_WORDS: Mapping[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Mod: "%"}
+_UNITS = {"MICROSECOND": 1, "MILLISECOND": 10**3, "SECOND": 10**6, "MINUTE": 60 * 10**6, "HOUR": 3600 * 10**6,
+          "DAY": 86_400 * 10**6}  # fmt: skip
+"""Microseconds. A month has no length."""
+
+_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999."""
 
 _Range = tuple[int, int, int]
 """Least and most value of a type, and its decimal places."""
@@ -56,9 +62,9 @@ def _formulas(node: Linear, binder: Binder) -> dict[str, Formula]:
     )
     columns = {column.name: column for column in node.columns}
     found = {
-        name: _formula(parsed, known)
+        name: _of_condition(part, columns[name], known) or _formula(part, known)
         for expression, name in node.select
-        if not isinstance(parsed := sqlglot.parse_one(expression, read=DIALECT), exp.Column | exp.Literal)
+        if not isinstance(part := parsed(expression), exp.Column | exp.Literal)
     }
     return {name: formula for name, formula in found.items() if formula is not None and _fits(formula, columns[name])}
 
@@ -66,9 +72,14 @@ def _formulas(node: Linear, binder: Binder) -> dict[str, Formula]:
 def _fits(formula: Formula, column: Column) -> bool:
     """Whether the engine can make the column."""
     kind = column.arrow
-    return column.exact and (
-        pa.types.is_integer(kind) or (pa.types.is_decimal128(kind) and kind.scale == formula.scale)
-    )
+    if pa.types.is_decimal128(kind):
+        return column.exact and bool(kind.scale == formula.scale)
+    return column.exact and (pa.types.is_integer(kind) or kind in (pa.bool_(), pa.timestamp("us")))
+
+
+def _of_condition(part: exp.Expr, column: Column, known: _Known) -> Formula | None:
+    test = condition_of(part, known.columns) if column.type == "BOOLEAN" else None
+    return None if test is None else Formula("test", 0, 1, test=test)
 
 
 def _formula(part: exp.Expr, known: _Known) -> Formula | None:
@@ -83,6 +94,8 @@ def _formula(part: exp.Expr, known: _Known) -> Formula | None:
     word = _WORDS.get(type(part), "")
     if not word:
         return _of_text(part, known)
+    if isinstance(part.expression, exp.Interval):
+        return _moved(word, part.this, part.expression, known)
     counted = _occurrences(part, known) if word == "-" else None
     return counted or _joined(word, part, known)
 
@@ -91,11 +104,26 @@ def _joined(word: str, part: exp.Expr, known: _Known) -> Formula | None:
     left, right = (_formula(side, known) for side in (part.this, part.expression))
     if left is None or right is None:
         return None
+    if word == "%" and (right.word != "literal" or right.value <= 0 or left.scale or right.scale):
+        return None
     scale = left.scale + right.scale if word == "*" else max(left.scale, right.scale)
     found = _range(known.type_of(part))
     if found is None or found[2] != scale:
         return None
     return Formula(word, found[0], found[1], (left, right), scale=scale)
+
+
+def _moved(word: str, time: exp.Expr, interval: exp.Interval, known: _Known) -> Formula | None:
+    """A time an interval earlier or later."""
+    unit = _UNITS.get(str(interval.args.get("unit", "")).upper().removesuffix("S"), 0)
+    count = interval.this.unnest() if interval.this is not None else None
+    if not isinstance(time, exp.Column) or known.columns.get(time.name) != "TIMESTAMP" or not unit or word not in "+-":
+        return None
+    if not isinstance(count, exp.Literal) or not re.fullmatch(r"\d{1,6}", count.this):
+        return None
+    us = int(count.this) * unit
+    parts = Formula("column", _FIRST_US, _LAST_US, column=time.name), Formula("literal", us, us, value=us)
+    return Formula(word, _FIRST_US, _LAST_US, parts)
 
 
 def _range(kind: str) -> _Range | None:

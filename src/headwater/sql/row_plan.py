@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RowTest:
-    """A condition over a row that needs no SQL.
+    """A condition over a row that needs no SQL, and is not true where SQL says NULL.
 
     Attributes:
         word: `and`, `or`, `in`, `true`, or a comparison: `=`, `<>`, `<`, `<=`, `>`, `>=`.
@@ -22,6 +22,11 @@ class RowTest:
     column: str = ""
     modulus: int = 0
     values: tuple[int | str, ...] = ()
+
+    @property
+    def columns(self) -> set[str]:
+        """What it looks at."""
+        return set().union(*(part.columns for part in self.parts)) if self.parts else {self.column}
 
 
 @dataclass(frozen=True)
@@ -44,15 +49,18 @@ class Once:
 
 @dataclass(frozen=True)
 class Formula:
-    """An expression of whole numbers that needs no SQL. A decimal is a whole number of its last places.
+    """An expression of whole numbers that needs no SQL. A decimal is a whole number of its last places, a TIMESTAMP one
+    of microseconds.
 
     Attributes:
-        word: `column`, `literal`, `+`, `-`, `*`, or of a text `length`, `strlen` and `occurrences` (of a letter).
+        word: `column`, `literal`, `+`, `-`, `*`, `%` by a literal, or of a text `length`, `strlen` and `occurrences`
+            (of a letter); or `test`.
         least: the least value of DuckDB's type of it; beyond it and `most` DuckDB is asked, which may fail.
         parts: what is added, subtracted (the second from the first) or multiplied.
         column: the column read.
         value: the literal's, or the letter's code.
         scale: decimal places.
+        test: a condition, which is the value as long as nothing that it looks at is NULL.
     """
 
     word: str
@@ -62,3 +70,4 @@ class Formula:
     column: str = ""
     value: int = 0
     scale: int = 0
+    test: RowTest | None = None

@@ -60,8 +60,12 @@ def test_of(node: Linear) -> RowTest | None:
     """How a node's condition is evaluated without SQL, None if it cannot be."""
     if not node.where or node.multiplies:
         return None
-    types = {column.name: column.type for column in node.inputs[0].columns}
-    return _test(parsed(node.where), types)
+    return condition_of(parsed(node.where), {column.name: column.type for column in node.inputs[0].columns})
+
+
+def condition_of(expression: exp.Expr, types: Mapping[str, str]) -> RowTest | None:
+    """How a condition over columns of these types is evaluated without SQL, None if it cannot be."""
+    return _test(expression, types)
 
 
 def _test(part: exp.Expr, types: Mapping[str, str]) -> RowTest | None:

@@ -77,6 +77,13 @@ MACROS = (
     + SESSION.format(stream="query_table(stream_)", key="key_", time="time_", gap="gap_"),
 )
 
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "python_enable_replacements": False,
+    "asof_loop_join_threshold": 0,
+}
+"""DuckDB does not know how many rows an Arrow stream has, takes it for few, and would have ASOF JOIN meet each row with
+each."""
+
 
 def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with the prelude, in UTC, that sees no Python variables and keeps no order it was not asked
@@ -107,8 +114,7 @@ def _database(use: str, threads: int) -> duckdb.DuckDBPyConnection:
 
 
 def _opened(threads: int) -> duckdb.DuckDBPyConnection:
-    config: dict[str, str | bool | int | float | list[str]] = {"threads": threads, "python_enable_replacements": False}
-    return duckdb.connect(":memory:", config=config)
+    return duckdb.connect(":memory:", config={**_SETTINGS, "threads": threads})
 
 
 def install(connection: duckdb.DuckDBPyConnection) -> None:

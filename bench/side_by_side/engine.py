@@ -22,6 +22,7 @@ class Measured:
         rows: rows of the result, counted in a run that is not timed; None where the engine cannot say.
         mode: how the engine ran it, such as "streaming" or "batch".
         duckdb_s: seconds of DuckDB's one-shot answer; only Headwater's bench says.
+        workers: how many it shared keys out among; only Headwater says.
     """
 
     seconds: float
@@ -29,6 +30,7 @@ class Measured:
     rows: int | None
     mode: str = "streaming"
     duckdb_s: float | None = None
+    workers: int | None = None
 
     def json(self) -> dict[str, Any]:
         """As it is written to the results."""

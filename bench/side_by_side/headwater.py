@@ -13,25 +13,27 @@ from side_by_side.events import Events
 
 
 class Headwater:
-    """Runs queries with `headwater bench nexmark`, with one thread per core, each run in a process of its own.
+    """Runs queries with `headwater bench nexmark`, each run in a process of its own.
 
     Args:
         batch: how many events are applied at once.
+        workers: among how many a view shares its keys out; None for one on each core.
     """
 
     name = "headwater"
 
-    def __init__(self, batch: int = 100_000) -> None:
-        self._batch = batch
+    def __init__(self, batch: int = 100_000, workers: int | None = None) -> None:
+        self._batch, self._workers = batch, workers
 
     def prepare(self) -> dict[str, str]:
         return {"headwater": __version__, "python": sys.version.split()[0], "batch": f"{self._batch:,} events"}
 
     def measure(self, query: str, events: Events, cores: int, timeout_s: float) -> Measured:
+        workers = self._workers or cores
         asked = {
             "queries": query,
             "events": events.count,
-            "threads": cores,
+            "threads": workers,
             "batch": self._batch,
             "seed": events.seed,
             "tps": f"{events.rate:g}",
@@ -46,4 +48,6 @@ class Headwater:
         if "error" in figures:
             raise NotMeasured(figures["error"])
         seconds = figures["seconds"]
-        return Measured(seconds, seconds * figures["cores"], figures["rows"], duckdb_s=figures["duckdb_s"])
+        return Measured(
+            seconds, seconds * figures["cores"], figures["rows"], duckdb_s=figures["duckdb_s"], workers=workers
+        )

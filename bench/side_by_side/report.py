@@ -43,15 +43,16 @@ def summary(queries: Sequence[Figures], engine: str) -> dict[str, float | int | 
 
 def header(engine: str) -> list[str]:
     """Headings of the table of one engine."""
-    return ["query", "headwater ev/s", f"{engine} ev/s", "ratio", "ratio of cpu", "of duckdb", "rows", "same rows"]
+    return ["query", "headwater ev/s", "workers", f"{engine} ev/s",
+            "ratio", "ratio of cpu", "of duckdb", "rows", "same rows"]  # fmt: skip
 
 
 def line(figures: Figures, engine: str, events: int) -> list[str]:
     """One query under `header`."""
     ours, theirs = figures["headwater"], figures[engine]
     return [
-        figures["query"], _rate(ours, events), _rate(theirs, events), _times(ratio(figures, engine)),
-        _times(ratio(figures, engine, "cpu_s")), _of_duckdb(ours), f"{ours['rows']:,}" if "rows" in ours else "-",
+        figures["query"], _rate(ours, events), str(ours.get("workers", "-")), _rate(theirs, events),
+        _times(ratio(figures, engine)), _times(ratio(figures, engine, "cpu_s")), _of_duckdb(ours), f"{ours['rows']:,}" if "rows" in ours else "-",
         same_rows(figures, engine),
     ]  # fmt: skip
 
@@ -68,7 +69,7 @@ def last_line(queries: Sequence[Figures], engine: str) -> list[str]:
     """The geometric means under `header`."""
     found = summary(queries, engine)
     duckdb = mean([_duckdb(figures["headwater"]) for figures in queries])
-    return ["mean", "", "", _times(found["ratio_mean"]), _times(found["cpu_ratio_mean"]),
+    return ["mean", "", "", "", _times(found["ratio_mean"]), _times(found["cpu_ratio_mean"]),
             f"{duckdb:.2f}" if duckdb else "-", "", ""]  # fmt: skip
 
 
@@ -111,7 +112,8 @@ def _told(result: Figures, engine: str) -> list[str]:
     about = {**result["machine"], "cores used": result["pinned"], **engines["headwater"], **engines[engine]}
     return [
         f"{result['events']:,} Nexmark events (seed {result['seed']}, {result['rate']:g} to a second of event time), "
-        f"the same rows for both, on the same {len(result['pinned'])} cores, one after the other, {result['date']}.",
+        f"the same rows for both, on the same {len(result['pinned'])} cores, one after the other, {result['date']}. "
+        "Headwater runs with a worker on each core and with one; the better run counts.",
         "Ratio: seconds of the other engine over Headwater's. Of cpu: the same of processor seconds, which other load "
         "on the machine moves less. Of duckdb: Headwater's seconds over those of DuckDB's one-shot answer. "
         "Mean: geometric.",

@@ -97,7 +97,7 @@ def test_ratios_and_their_geometric_mean() -> None:
     told = report.summary(found, "flink")
     assert told == {"queries": 2, "ratio_mean": pytest.approx(8.0), "ratio_least": 4.0,
                     "cpu_ratio_mean": pytest.approx(4.0)}  # fmt: skip
-    assert report.line(found[0], "flink", 1000) == ["q0", "1,000", "250", "4.0x", "2.0x", "2.00", "5", "yes"]
+    assert report.line(found[0], "flink", 1000) == ["q0", "1,000", "-", "250", "4.0x", "2.0x", "2.00", "5", "yes"]
     assert report.line(found[1], "flink", 1000)[-1] == "no: 6"
     assert report.line(found[2], "flink", 1000) == ["q6", "1,000", "-", "-", "-", "2.00", "5", "-"]
 

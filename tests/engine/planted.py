@@ -299,14 +299,17 @@ class _Numpy:
         return getattr(np, name)
 
 
-def _mod_bug(what: str, mod: Broken) -> Bug:
+def _starts_bug(what: str, mod: Broken) -> Bug:
+    def wrong(times: Any, step: int, out: Any) -> None:
+        out[:] = times - mod(times, step)
+
     return Bug("even_windows", what, "time_window/early",
-               lambda patch: patch.setattr(windowed, "np", _Numpy(mod=mod)))  # fmt: skip
+               lambda patch: patch.setattr(windowed, "last_multiples", wrong))  # fmt: skip
 
 
 BUGS += [
-    _mod_bug("before 1970 windows begin after their rows", np.fmod),
-    _mod_bug("a row on a boundary is in the window before", lambda times, step: np.mod(times - 1, step) + 1),
+    _starts_bug("before 1970 windows begin after their rows", np.fmod),
+    _starts_bug("a row on a boundary is in the window before", lambda times, step: np.mod(times - 1, step) + 1),
 ]
 
 

@@ -7,12 +7,13 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numba import types
 
 from headwater.change import WEIGHT, delta_schema
 from headwater.engine.gather import gathered
 from headwater.engine.lazy import Delta, Lazy, all_of, chained, lazily
 from headwater.engine.netting import Netting
-from headwater.index.kernels import Longs, Mask
+from headwater.index.kernels import Longs, Mask, compiled
 from headwater.index.key_index import group
 from headwater.index.row_encoding import is_fixed, whole
 
@@ -160,9 +161,18 @@ def rows_at(delta: AnyDelta, positions: Longs) -> AnyDelta:
     return pa.Table.from_batches([made], delta.schema)
 
 
+@compiled(types.int64(types.Array(types.int64, 1, "C", readonly=True)))
+def _sizes(values: Longs) -> int:
+    """The sum of absolute values."""
+    total = 0
+    for value in values:
+        total += abs(value)
+    return total
+
+
 def absolute(delta: pa.Table) -> int:
     """Sum of the weights' absolute values: how many rows of input a delta stands for."""
-    return int(np.abs(weights(delta)).sum())
+    return _sizes(weights(delta))
 
 
 def as_us(times: pa.ChunkedArray) -> Longs:

@@ -47,9 +47,8 @@ class StampedOperator:
 
     def _stamped(self, rows: pa.Table) -> pa.Table:
         """Rows that come in now."""
-        now = pa.repeat(pa.scalar(self._worker.arrival.now_us, pa.int64()), rows.num_rows)
-        at = len(self._source.names)
-        return conform(rows.add_column(at, self._node.stamp, now.cast(pa.timestamp("us"))), self._node.schema)
+        now = pa.repeat(pa.scalar(self._worker.arrival.now_us, pa.timestamp("us")), rows.num_rows)
+        return conform(rows.add_column(len(self._source.names), self._node.stamp, now), self._node.schema)
 
     def _latest(self, gone: pa.Table, kept: RowStore) -> pa.Table:
         """Rows that go, each with the times at which the latest of its kind came."""

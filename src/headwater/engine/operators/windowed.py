@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT
-from headwater.engine.delta import ORIGIN, absolute, has_origin, mask
+from headwater.engine.delta import ORIGIN, absolute, as_us, has_origin, mask
 from headwater.engine.evaluation import Evaluator
 from headwater.engine.operator import Stateless
 from headwater.engine.operators.closing import WindowEnds
+from headwater.engine.operators.window_kernels import last_multiples
 from headwater.engine.worker import Worker
 from headwater.index.kernels import Longs
 from headwater.sql.bind import quote
@@ -54,7 +55,7 @@ class WindowedOperator(Stateless):
         placed = self._even(delta) if self._node.even is not None else None
         if placed is None:
             placed = self._evaluator.run(self._sql, delta)
-        if self._direct:
+        if self._direct and (self._node.even is None or placed.num_rows < delta.num_rows):
             before, after = (self._ledger.weigh(self._direct, rows) for rows in (delta, placed))
             self._ledger.counts.filtered += before - after - (self._ledger.counts.rejected - rejected)
         judged = self._late != "update" and not self._node.clock
@@ -68,11 +69,14 @@ class WindowedOperator(Stateless):
         assert even is not None
         if delta.column(even.time).null_count:
             delta = delta.filter(delta.column(even.time).is_valid())
-        times = delta.column(even.time).cast(pa.int64()).to_numpy()
+        times = as_us(delta.column(even.time))
         if len(times) and not -_FAR_US < times.min() <= times.max() < _FAR_US:
             return None
-        starts = times if even.step_us == 1 else times - np.mod(times, even.step_us)
-        kinds = [self._node.schema.field(name).type for name in self._node.names[-2:]]
+        starts = times
+        if even.step_us > 1:
+            starts = np.empty_like(times)
+            last_multiples(times, even.step_us, starts)
+        kinds = self._node.schema.types[-2:]
         bounds = [pa.array(us).cast(kind) for us, kind in zip((starts, starts + even.length_us), kinds, strict=True)]
         names = self._node.names[:-2]
         carried = [WEIGHT, ORIGIN] if has_origin(delta) else [WEIGHT]

@@ -11,9 +11,10 @@ from sqlglot import exp
 
 from headwater.sql.expressions import CannotDecompose, parsed, text
 from headwater.sql.join_plan import FLIPPED, Ceiling, Comparison, Join
-from headwater.sql.plan import Accumulator, Aggregate, Even, Linear, Node, Windowed
+from headwater.sql.plan import Accumulator, Aggregate, Even, Linear, Node
 from headwater.sql.planner import Planner
 from headwater.sql.rules.time_window import length_us, months_in
+from headwater.sql.window_bounds import bound_of
 
 _MOST_WINDOWS = 4
 """A row that may match groups of more windows is kept."""
@@ -107,22 +108,15 @@ def _groups(node: Node) -> _Groups | None:
     """The groups of a node whose greatest values never fall, if each is a time window of its own."""
     if not isinstance(node, Aggregate) or not node.keys or node.hop or node.cut or not node.inputs[0].appends:
         return None
-    starts, windows = {}, set()
-    for key, name in zip(node.keys, node.names, strict=False):
-        source = node.inputs[0]
-        inner = key
-        while isinstance(source, Linear) and not source.multiplies:
-            carried = {own: given for given, own in source.carries(0)}
-            if inner not in carried:
-                return None
-            source, inner = source.inputs[0], carried[inner]
-        if not isinstance(source, Windowed) or source.even is None or inner not in source.names[-2:]:
-            return None
-        windows.add(source)
-        starts[name] = source.even.length_us if inner == source.names[-1] else 0
-    (window, *others) = windows
+    bounds = {name: bound_of(node.inputs[0], key) for key, name in zip(node.keys, node.names, strict=False)}
+    windows = {found[0] for found in bounds.values() if found is not None}
+    if None in bounds.values() or len(windows) != 1:
+        return None
+    (window,) = windows
     even = window.even
-    return _Groups(node, even, starts) if even is not None and even.step_us > 1 and not others else None
+    if even is None or even.step_us == 1:
+        return None
+    return _Groups(node, even, {name: found[1] * even.length_us for name, found in bounds.items() if found is not None})
 
 
 def _call(groups: _Groups, name: str) -> Accumulator | None:

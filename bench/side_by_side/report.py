@@ -51,8 +51,9 @@ def line(figures: Figures, engine: str, events: int) -> list[str]:
     """One query under `header`."""
     ours, theirs = figures["headwater"], figures[engine]
     return [
-        figures["query"], _rate(ours, events), str(ours.get("workers", "-")), _rate(theirs, events),
-        _times(ratio(figures, engine)), _times(ratio(figures, engine, "cpu_s")), _of_duckdb(ours), f"{ours['rows']:,}" if "rows" in ours else "-",
+        figures["query"], _rate(ours, events), str(ours.get("workers") or "-"), _rate(theirs, events),
+        _times(ratio(figures, engine)), _times(ratio(figures, engine, "cpu_s")), _of_duckdb(ours),
+        f"{ours['rows']:,}" if "rows" in ours else "-",
         same_rows(figures, engine),
     ]  # fmt: skip
 

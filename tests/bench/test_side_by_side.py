@@ -99,7 +99,7 @@ def test_ratios_and_their_geometric_mean() -> None:
                     "cpu_ratio_mean": pytest.approx(4.0)}  # fmt: skip
     assert report.line(found[0], "flink", 1000) == ["q0", "1,000", "-", "250", "4.0x", "2.0x", "2.00", "5", "yes"]
     assert report.line(found[1], "flink", 1000)[-1] == "no: 6"
-    assert report.line(found[2], "flink", 1000) == ["q6", "1,000", "-", "-", "-", "2.00", "5", "-"]
+    assert report.line(found[2], "flink", 1000) == ["q6", "1,000", "-", "-", "-", "-", "2.00", "5", "-"]
 
 
 def test_the_page_says_what_has_no_figure_and_what_others_published() -> None:

@@ -18,7 +18,7 @@ from headwater.engine.accumulators.slot_values import slot_values
 from headwater.engine.delta import mask, shaped, weights
 from headwater.engine.differing import differing
 from headwater.engine.operators.closing import WindowEnds
-from headwater.engine.operators.hop import spread
+from headwater.engine.operators.hop import spread, told_apart_by
 from headwater.engine.share import Share
 from headwater.engine.state.slot_log import SlotLog
 from headwater.engine.worker import Worker
@@ -53,7 +53,8 @@ class AggregateOperator:
         self._node, self._memory = node, worker.memory
         self._keys = pa.schema([pa.field(c.name, c.arrow) for c in node.columns[: len(node.keys)]])
         self._schema, self._source = delta_schema(node.schema), delta_schema(node.inputs[0].schema)
-        self._index = KeyIndex(self._keys, memory=worker.memory)
+        self._apart = told_apart_by(node, self._keys)
+        self._index = KeyIndex(self._apart, memory=worker.memory)
         self._layout = layout(node, worker)
         self._records = self._layout.records
         self._values = {field.name: slot_values(field.type, worker.memory) for field in self._keys}
@@ -96,7 +97,7 @@ class AggregateOperator:
     def _step_hop(self, delta: pa.Table) -> pa.Table | None:
         """As `step`, where a row stands for several windows: what is looked up is each window of each distinct key."""
         assert self._node.hop is not None
-        windows = spread(delta, self._keys, self._node.hop)
+        windows = spread(delta, self._keys, self._apart, self._node.hop)
         kept = self._open(windows.keys)
         keys = windows.keys if kept is None else mask(windows.keys, kept)
         if not keys.num_rows:

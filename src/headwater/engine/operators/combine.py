@@ -13,6 +13,7 @@ from headwater.engine.accumulators.layout import layout, mergeable
 from headwater.engine.accumulators.merging import with_records
 from headwater.engine.accumulators.part import Batch
 from headwater.engine.delta import conform, consolidate, weights
+from headwater.engine.operators.hop import told_apart_by
 from headwater.engine.worker import Worker
 from headwater.index.key_index import group
 from headwater.sql.plan import Aggregate
@@ -33,6 +34,7 @@ class Combiner:
         self._adds_up = mergeable(node)
         self._source = node.inputs[0].schema
         self._keys = pa.schema([self._source.field(name) for name in node.keys])
+        self._apart = told_apart_by(node, self._keys)
         self._layout = layout(node, worker)
 
     def combined(self, delta: pa.Table) -> pa.Table:
@@ -44,7 +46,7 @@ class Combiner:
     def _records(self, rows: pa.Table) -> pa.Table:
         numbers, firsts = np.zeros(rows.num_rows, np.int64), np.zeros(1, np.int64)
         if self._keys:
-            numbers, firsts = group(rows, self._keys)
+            numbers, firsts = group(rows, self._apart)
         taken = np.zeros((len(firsts), self._layout.records.width), np.int64)
         self._layout.add(Batch(rows, weights(rows), firsts, taken, numbers))
         return with_records(rows.select(self._keys.names).take(pa.array(firsts)), taken)

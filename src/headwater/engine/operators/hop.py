@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import group
-from headwater.sql.plan import Hop
+from headwater.sql.plan import Aggregate, Hop
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,22 @@ class Windows:
                 yield rows, places[rows]
 
 
-def spread(delta: pa.Table, keys: pa.Schema, hop: Hop) -> Windows:
+def told_apart_by(node: Aggregate, keys: pa.Schema) -> pa.Schema:
+    """The key columns by which groups differ: of a window's start and end one is enough."""
+    told = node.hop.columns[1:] if node.hop is not None else ()
+    return pa.schema([field for field in keys if field.name not in told])
+
+
+def spread(delta: pa.Table, keys: pa.Schema, apart: pa.Schema, hop: Hop) -> Windows:
     """The windows of rows whose window columns are those of the last one.
 
     Args:
         delta: has the key columns.
         keys: the key columns.
+        apart: those that tell groups apart.
         hop: how windows follow each other.
     """
-    numbers, firsts = group(delta, keys)
+    numbers, firsts = group(delta, apart)
     last = delta.select(keys.names).take(pa.array(firsts))
     again = pa.array(np.tile(np.arange(len(firsts)), hop.windows))
     back = np.repeat(np.arange(hop.windows) * hop.slide_us, len(firsts))

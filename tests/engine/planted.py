@@ -16,8 +16,10 @@ import pytest
 from headwater.engine import known, plain_values, row_test
 from headwater.engine.accumulators import best, distinct, float_bits, ordered, sums
 from headwater.engine.accumulators.floats import FloatSum
+from headwater.engine.accumulators.in_order import InOrder
 from headwater.engine.accumulators.mode import Mode
 from headwater.engine.accumulators.moments import _Sums
+from headwater.engine.accumulators.ordered import Ordered
 from headwater.engine.accumulators.part import ALL, Batch
 from headwater.engine.coded import coded, numbers_of
 from headwater.engine.known import KnownPairs
@@ -165,6 +167,11 @@ def _next_rank(right: Broken, self: Any, counts: Any) -> Any:
       ordered._Place, "ranks")  # fmt: skip
 def _lower_of_two(right: Broken, self: Any, counts: Any) -> Any:
     return right(replace(self, kind="below") if self.kind == "above" else self, counts)
+
+
+@_bug("extremes", "rows without a value are left out", "aggregate/in_order", InOrder, "_counted")
+def _nulls_left_out(right: Broken, self: Any, batch: Any) -> Any:
+    return Ordered._counted(self, right(self, batch))
 
 
 @_bug("modes", "a value keeps the place that it came to", "aggregate/mode", Mode, "_set_in_order")

@@ -352,6 +352,7 @@ def test_asof_joins_of_streams_are_no_nested_loops() -> None:
     sides = {name: pa.table({"k": range(100), "t": range(100)}) for name in ("l", "r")}
     for name, rows in sides.items():
         connection.register(name, pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches()))
-    plan = connection.execute("EXPLAIN (FORMAT json) SELECT * FROM l ASOF JOIN r ON l.k = r.k AND l.t >= r.t").fetchall()
+    sql = "SELECT * FROM l ASOF JOIN r ON l.k = r.k AND l.t >= r.t"
+    plan = connection.execute(f"EXPLAIN (FORMAT json) {sql}").fetchall()
     connection.close()
     assert "ASOF_JOIN" in plan[0][1] and "NESTED_LOOP" not in plan[0][1], plan[0][1]

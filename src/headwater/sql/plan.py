@@ -211,6 +211,7 @@ class Accumulator:
         where: a column of booleans that is true where rows count; "" for all rows, of which a NULL argument may say
             that they do not count.
         fraction: of quantiles, between 0 and 1.
+        by: of first and last, the order of their rows; () for that in which they came.
     """
 
     kind: AccumulatorKind
@@ -221,6 +222,7 @@ class Accumulator:
     distinct: str = ""
     where: str = ""
     fraction: float = 0.5
+    by: tuple[Ordering, ...] = ()
 
 
 AccumulatorKind = Literal[

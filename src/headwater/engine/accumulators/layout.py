@@ -12,6 +12,7 @@ from headwater.engine.accumulators.best import Best
 from headwater.engine.accumulators.counts import BitXor, Count, Rows, Truths
 from headwater.engine.accumulators.distinct import Distinct, Member
 from headwater.engine.accumulators.floats import FloatSum
+from headwater.engine.accumulators.in_order import InOrder
 from headwater.engine.accumulators.mode import Mode
 from headwater.engine.accumulators.moments import Moments
 from headwater.engine.accumulators.ordered import Ordered
@@ -132,6 +133,8 @@ class _Parts:
             return ("sum", call.argument)
         if call.kind in ("bool_and", "bool_or"):
             return ("truths", call.argument)
+        if call.by:
+            return ("in order", call.by, call.argument, call.where)
         if call.kind in MOMENTS:
             return ("moments", self._columns(call))
         if call.kind in _ORDERED and not self._is_best(call):
@@ -158,6 +161,8 @@ class _Parts:
             return FloatSum(call.argument, self._memory) if floats else whole
         if call.kind in MOMENTS:
             return Moments(self._columns(call), self._memory)
+        if call.by:
+            return InOrder(calls, self._source, self._session, self._memory)
         if call.kind in _ORDERED:
             if self._is_best(call):
                 return self._best(call)

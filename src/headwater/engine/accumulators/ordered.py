@@ -29,7 +29,7 @@ from headwater.index.key_index import KeyIndex
 from headwater.index.row_encoding import EncodedRows
 from headwater.sql.plan import Accumulator, Column, Node, Ordering
 
-_LOWEST = ("min", "arg_min", "any_value", "mode")
+_LOWEST = ("min", "arg_min", "any_value", "mode", "first")
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,7 @@ class Ordered:
         self._rows.reserve(slots, 0)
 
     def add(self, batch: Batch) -> None:
-        masks = [mask for name in self._columns if len(mask := batch.valid(name))]
-        if masks:
-            batch = batch.of(np.flatnonzero(np.logical_and.reduce(masks)))
+        batch = self._counted(batch)
         if len(batch.places):
             rows = pa.Table.from_arrays([batch.values(name) for name in self._columns], names=list(self._columns))
             self._weigh(batch.slots, rows, batch.weights)
@@ -120,6 +118,11 @@ class Ordered:
             touched[batch.places] = True
             groups = np.flatnonzero(touched)
             self._look_up(batch.taken, groups, batch.touched[groups])
+
+    def _counted(self, batch: Batch) -> Batch:
+        """The rows that have a value."""
+        masks = [mask for name in self._columns if len(mask := batch.valid(name))]
+        return batch.of(np.flatnonzero(np.logical_and.reduce(masks))) if masks else batch
 
     def _look_up(self, taken: Taken, at: Longs, slots: Longs) -> None:
         """Notes in records, those numbered `at`, the entries that groups show."""

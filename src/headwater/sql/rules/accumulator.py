@@ -10,7 +10,7 @@ from sqlglot import exp
 from headwater.sql.bind import quote
 from headwater.sql.expressions import column, function_name, internal, text
 from headwater.sql.parse import DIALECT
-from headwater.sql.plan import MOMENTS, Accumulator, Node
+from headwater.sql.plan import MOMENTS, Accumulator, Node, Ordering
 from headwater.sql.planner import Planner
 
 NARROW = frozenset({"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
@@ -72,7 +72,7 @@ class Accumulators:
         """The accumulator of a call; None if there is none for it."""
         taken = _taken_apart(call, output)
         if taken is None:
-            return None
+            return _in_order(self, call, output)
         for rule in CALL_RULES:
             found = rule(self, taken)
             if found is not None:
@@ -162,6 +162,31 @@ def _mode(calls: Accumulators, call: Call) -> Accumulator | None:
     if type_ not in COMPARED and not type_.startswith("DECIMAL("):
         return None
     return Accumulator("mode", calls.column(call.arguments[0], call.where), call.output)
+
+
+def _in_order(calls: Accumulators, call: exp.Expr, output: str) -> Accumulator | None:
+    """first(x ORDER BY ...) and last(x ORDER BY ...)."""
+    where, inner = (call.expression.this, call.this) if isinstance(call, exp.Filter) else (None, call)
+    kind, order = _EXTREMES.get(function_name(inner) or ""), inner.this
+    if kind not in ("first", "last") or not isinstance(order, exp.Order) or not calls.allows("extremes"):
+        return None
+    items = [item for item in order.expressions if isinstance(item, exp.Ordered) and not item.args.get("with_fill")]
+    values = [order.this, *(item.this for item in items)]
+    if len(items) < len(order.expressions) or isinstance(order.this, exp.Distinct) or any(map(_collated, values)):
+        return None
+    if not all(type_ in COMPARED or type_.startswith("DECIMAL(") for type_ in map(calls.type_of, values)):
+        return None
+    by: dict[str, Ordering] = {}
+    for item in items:
+        name = calls.column(item.this, where)
+        by.setdefault(name, Ordering(name, bool(item.args.get("desc")), bool(item.args.get("nulls_first"))))
+    condition = calls.column(calls.typed(where, "BOOLEAN")) if where is not None else ""
+    argument = calls.column(order.this, where)
+    return Accumulator(kind, argument, output, where=condition, by=tuple(by.values()))  # type: ignore[arg-type]
+
+
+def _collated(value: exp.Expr) -> bool:
+    return value.find(exp.Collate) is not None
 
 
 def _count(calls: Accumulators, call: Call) -> Accumulator | None:

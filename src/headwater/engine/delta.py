@@ -72,7 +72,8 @@ def shaped(delta: AnyDelta, schema: pa.Schema) -> AnyDelta:
     if isinstance(delta, Lazy):
         rows = delta.select(schema.names)
         return rows if rows.schema.types == schema.types else lazily(shaped(rows.table(), schema))
-    return pa.Table.from_arrays([delta.column(name) for name in schema.names], schema=schema)
+    same = delta.schema.names == schema.names
+    return pa.Table.from_arrays(delta.columns if same else [delta.column(n) for n in schema.names], schema=schema)
 
 
 def concat(deltas: Iterable[AnyDelta | None]) -> AnyDelta | None:

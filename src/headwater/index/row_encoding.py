@@ -332,8 +332,7 @@ def _strings(offset_dtype: np.dtype[np.generic]) -> Varying:
         offsets = np.frombuffer(offsets_buffer, offset_dtype)[array.offset : array.offset + len(array) + 1]
         starts = offsets[:-1].astype(np.int64)
         data = np.frombuffer(data_buffer, np.uint8) if data_buffer else np.zeros(0, np.uint8)
-        lengths = _zeroed(offsets[1:] - starts, nulls).astype(np.int64)
-        return _Payload(data, starts, lengths)
+        return _Payload(data, starts, np.asarray(_zeroed(offsets[1:] - starts, nulls), np.int64))
 
     return spans
 

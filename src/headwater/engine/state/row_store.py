@@ -61,7 +61,7 @@ class RowStore:
         memory: Memory | None = None,
         hash_bits: int = 64,
     ) -> None:
-        self.columns = columns
+        self.columns, self._delta_schema = columns, delta_schema(columns)
         self.key = key
         self.append_only = append_only
         self._hash_bits = hash_bits
@@ -121,6 +121,9 @@ class RowStore:
         at, weights = self._finder.netting.netted(given, weights)
         gone, come = np.flatnonzero(weights < 0), np.flatnonzero(weights > 0)
         self._retract(self._finder, rows, given, at[gone], -weights[gone], losing)
+        if not len(come):
+            self._chunks.tidy()
+            return np.zeros(0, np.int64)
         return self._add(rows_at(rows, at[come]), weights[come], given.hashes[at[come]])
 
     def pairs(self, keys: pa.Table, *, nulls_match: bool = True) -> tuple[Longs, Longs]:
@@ -289,7 +292,7 @@ class RowStore:
     def _retract(
         self, finder: RowFinder, rows: pa.Table, given: HashedRows, at: Longs, weights: Longs, losing: Losing | None
     ) -> None:
-        """Takes the given weights off the rows at `at`, all distinct."""
+        """Takes the given weights off the rows at `at`, all distinct; the chunks are not tidied up."""
         if not len(at):
             return
         found = finder.find(given, at, weights, self._weights, self._chunks.take)
@@ -304,7 +307,6 @@ class RowStore:
             self._chunks.touch(found.slots[~dead])
         finder.unlink(found.hashes[dead], found.slots[dead])
         self._drop(found.slots[dead])
-        self._chunks.tidy()
 
     def _drop(self, slots: Longs) -> None:
         if self._chains is not None:
@@ -318,13 +320,13 @@ class RowStore:
             if rows.schema.types == self.columns.types:
                 return rows
             delta = delta.table()
-        columns = [delta.column(field.name) for field in self.columns]
-        cast = [c if c.type == f.type else c.cast(f.type) for c, f in zip(columns, self.columns, strict=True)]
-        return pa.Table.from_arrays(cast, schema=self.columns)
+        if delta.schema.equals(self._delta_schema):
+            return delta.remove_column(delta.num_columns - 1)
+        return pa.Table.from_arrays([delta.column(name) for name in self._delta_schema.names[:-1]], schema=self.columns)
 
     def _weighted(self, rows: pa.Table, slots: Longs) -> pa.Table:
         columns = [*rows.columns, pa.chunked_array([self.weights_of(slots)], pa.int64())]
-        return pa.Table.from_arrays(columns, schema=delta_schema(self.columns))
+        return pa.Table.from_arrays(columns, schema=self._delta_schema)
 
     def _chunk_weights(self, chunk: Chunk) -> Longs:
         slots = chunk.all_slots()

@@ -12,6 +12,7 @@ import pyarrow as pa
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import group
 from headwater.sql.plan import Aggregate, Hop
+from headwater.sql.window_bounds import told_by_others
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Windows:
 
 def told_apart_by(node: Aggregate, keys: pa.Schema) -> pa.Schema:
     """The key columns by which groups differ: of a window's start and end one is enough."""
-    told = node.hop.columns[1:] if node.hop is not None else ()
+    told = told_by_others(node)
     return pa.schema([field for field in keys if field.name not in told])
 
 

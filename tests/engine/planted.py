@@ -181,13 +181,13 @@ def _stays_in_place(right: Broken, self: Any, entries: Any, groups: Any, before:
 
 
 @_bug("hop_panes", "the first window of a row is left out", "aggregate/hop", aggregate, "spread")
-def _one_window_less(right: Broken, delta: Any, keys: Any, hop: Any) -> Any:
-    return right(delta, keys, replace(hop, windows=hop.windows - 1))
+def _one_window_less(right: Broken, delta: Any, keys: Any, apart: Any, hop: Any) -> Any:
+    return right(delta, keys, apart, replace(hop, windows=hop.windows - 1))
 
 
 @_bug("hop_panes", "windows are a microsecond off the slide", "aggregate/hop", aggregate, "spread")
-def _wrong_slide(right: Broken, delta: Any, keys: Any, hop: Any) -> Any:
-    return right(delta, keys, replace(hop, slide_us=hop.slide_us + 1))
+def _wrong_slide(right: Broken, delta: Any, keys: Any, apart: Any, hop: Any) -> Any:
+    return right(delta, keys, apart, replace(hop, slide_us=hop.slide_us + 1))
 
 
 @_bug(

@@ -55,6 +55,7 @@ def nexmark(
     verify: bool = False,
     without: str = "",
     profile: bool = False,
+    runs: int = 1,
     limit: float = 600,
     json: bool = False,
 ) -> int:
@@ -72,6 +73,7 @@ def nexmark(
         verify: Add up all changes and compare them with DuckDB's answer.
         without: Fast paths to switch off, such as accumulators,join_pairs.
         profile: Tell where the engine's time goes, which makes it slower.
+        runs: How often all events go through a query, each time in a new view; the quickest counts.
         limit: Seconds that one query may take.
         json: Print one JSON object.
     """
@@ -80,7 +82,7 @@ def nexmark(
     from headwater.bench.nexmark.run import Settings
 
     switched_off = tuple(name for name in without.split(",") if name)
-    settings = Settings(events, batch, threads, seed, tps, verify, switched_off, profile)
+    settings = Settings(events, batch, threads, seed, tps, verify, switched_off, profile, runs=runs)
     result = suite.suite(
         texts.chosen(queries), settings, limit, lambda one: output.note("  ".join(suite.lines([one])[0]))
     )

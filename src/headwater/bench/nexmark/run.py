@@ -31,6 +31,9 @@ from headwater.engine.view import View
 OUT_OF_ORDER = timedelta(seconds=4)
 """How far the watermark stays behind the newest event, as upstream."""
 
+_OF_FIRST = ("peak_bytes", "state_bytes")
+"""Figures that later runs in the same process do not tell."""
+
 _WARM_UP_EVENTS, _WARM_UP_BATCHES = 20_000, 2
 
 
@@ -48,6 +51,7 @@ class Settings:
         without: fast paths that are switched off.
         profile: whether it is told where the engine's time goes, which makes it slower.
         warm_up: whether other rows go through the query first.
+        runs: how often all rows go through it, each time in a new view; the quickest counts.
     """
 
     events: int
@@ -59,6 +63,7 @@ class Settings:
     without: tuple[str, ...] = ()
     profile: bool = False
     warm_up: bool = True
+    runs: int = 1
 
 
 def run(name: str, **settings: Any) -> Figures:
@@ -66,9 +71,15 @@ def run(name: str, **settings: Any) -> Figures:
     chosen = Settings(**settings)
     pa.set_cpu_count(chosen.threads)
     query, clock = queries.query(name), SystemClock()
+    if chosen.warm_up:
+        _warm_up(query, chosen)
     with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
         recording = Recording(Path(folder) / "changes.arrow") if chosen.verify else None
         figures, arrivals = _incremental(query, chosen, clock, Path(folder) / "state", recording)
+        for _ in range(1, chosen.runs):
+            again, _ = _incremental(query, chosen, clock, None, None)
+            if again["seconds"] < figures["seconds"]:
+                figures = {**again, **{name: figures[name] for name in _OF_FIRST}}
         watch = Stopwatch(clock)
         feed = _arrived(query, _feed(query, chosen), arrivals)
         batch = answer(query, feed, chosen.threads, watch)
@@ -81,11 +92,10 @@ def run(name: str, **settings: Any) -> Figures:
 
 
 def _incremental(
-    query: queries.Query, settings: Settings, clock: Clock, state: Path, recording: Recording | None
+    query: queries.Query, settings: Settings, clock: Clock, state: Path | None, recording: Recording | None
 ) -> tuple[Figures, list[datetime]]:
-    """The engine's part: only `apply` and `advance` are inside the clock. Also when each batch came in."""
-    if settings.warm_up:
-        _warm_up(query, settings)
+    """The engine's part: only `apply` and `advance` are inside the clock. Also when each batch came in. What is kept is
+    written to `state` and measured."""
     profile = Profile() if settings.profile else None
     clocked: AbstractContextManager[None] = profile or nullcontext()
     view, tally, watch = _view(query, settings), Tally(), Stopwatch(clock)
@@ -100,8 +110,9 @@ def _incremental(
             tally.add(change)
             if recording is not None:
                 recording.add(change)
+        del change, changes
     peak = memory.peak_bytes() - before
-    held = _state_bytes(view, state)
+    held = _state_bytes(view, state) if state is not None else 0
     view.close()
     seconds, laps = watch.seconds, watch.laps_s
     figures = {

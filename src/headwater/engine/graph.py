@@ -103,6 +103,7 @@ class Graph:
         self._apart = len(crew) == 1 or self._places[plan.root].placed is not None
         self._settled = plan.settled
         self._schema = delta_schema(plan.root.schema)
+        self._timed = any(map(_heeds_time, self.nodes))
         self._busy = False
 
     def _of_worker(self, worker: Worker) -> dict[Node, Operator]:
@@ -154,7 +155,7 @@ class Graph:
 
     def advance(self, closed_us: int) -> pa.Table | None:
         """The result's changes from windows closing."""
-        return self._travel({}, lambda operator: operator.advance(closed_us))
+        return self._travel({}, lambda operator: operator.advance(closed_us)) if self._timed else None
 
     def _travel(self, deltas: Mapping[str, pa.Table], also: _Also | None, *, begins: bool = False) -> pa.Table | None:
         """Takes changes through the graph; `also` asks each operator for more after its step; where all `begins`, each
@@ -284,6 +285,13 @@ def _cut(delta: pa.Table, count: int) -> _Parts:
 def _scanned(ledger: Ledger, node: Scan, delta: pa.Table | None) -> pa.Table | None:
     """An input's changes, only the columns that are read."""
     return ledger.read(node.stream, delta).select([*node.names, WEIGHT]) if delta is not None else None
+
+
+def _heeds_time(node: Node) -> bool:
+    """Whether a watermark may change what a node gives or keeps."""
+    if isinstance(node, Aggregate | Join | Recompute | Top):
+        return any(node.closes)
+    return not isinstance(node, Scan | Linear | Union)
 
 
 def _direct_paths(nodes: list[Node]) -> dict[Node, str]:

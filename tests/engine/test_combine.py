@@ -92,7 +92,7 @@ def test_rows_are_added_up_until_it_does_not_pay(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Combiner, "combined", noted)
     view = View("SELECT k, sum(v) AS s FROM t GROUP BY k", {"t": pa.schema([("k", pa.int64()), ("v", pa.int64())])},
                 threads=2)  # fmt: skip
-    few = pa.table({"k": np.arange(1000) % 7, "v": np.arange(1000)})
+    few = pa.table({"k": np.arange(1000) // 500 % 2, "v": np.arange(1000)})
     many = pa.table({"k": np.arange(1000), "v": np.arange(1000)})
     for batch in (few, few, many, few, few):
         view.apply({"t": batch})
@@ -102,6 +102,6 @@ def test_rows_are_added_up_until_it_does_not_pay(monkeypatch: pytest.MonkeyPatch
 
 def test_thrift_pauses_where_combining_does_not_pay() -> None:
     thrift = Thrift(["x", "y"])
-    thrift.note("x", 10, 6)
-    thrift.note("y", 10, 5)
+    thrift.note("x", 10, 6, 2)
+    thrift.note("y", 10, 5, 2)
     assert [sorted(thrift.begin()) for _ in range(3)] == [["y"], ["x", "y"], ["x", "y"]]

@@ -56,7 +56,7 @@ class Travel:
         self.changes: list[dict[Node, Delta | None]] = [{} for _ in range(count)]
         self._sent: list[dict[Exchange, Sent]] = [{} for _ in range(count)]
         self.combining: frozenset[Exchange] = frozenset()
-        self.combined: list[tuple[Exchange, int, int]] = []
+        self.combined: list[tuple[Exchange, int, int, int]] = []
 
     def send(self, sender: int, exchange: Exchange, combiner: Combiner | None = None) -> None:
         """Divides what a worker has of a node among all, added up group by group if so asked."""
@@ -65,7 +65,7 @@ class Travel:
             delta = table(change)
             if combiner is not None:
                 delta = combiner.combined(delta)
-                self.combined.append((exchange, change.num_rows, delta.num_rows))
+                self.combined.append((exchange, change.num_rows, delta.num_rows, combiner.pays))
             delta = delta.drop_columns([ORIGIN]) if has_origin(delta) else delta
             self._sent[sender][exchange] = split(delta, exchange.by, len(self.changes))
 

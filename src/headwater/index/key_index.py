@@ -18,6 +18,7 @@ from headwater.index.row_encoding import EncodedRows, RowEncoder
 
 _LEAST_BUCKETS = 16
 _LARGE = 1 << 20
+_FIRST = 1 << 10
 _LEAST_DEAD_WORDS = 1 << 12
 _MOST_SLOTS = 0xFFFFFFFE
 _NO_OFFSETS = np.zeros(0, np.int64)
@@ -75,13 +76,18 @@ class KeyIndex:
     def find_or_insert(self, keys: pa.Table | pa.RecordBatch) -> tuple[Longs, Mask]:
         """Slot of each row's key, inserting those absent, and which rows did so (a key's first row in `keys`)."""
         rows, hashes = self._encode(keys)
-        slots = self._find(rows, hashes)
-        created = np.zeros(len(hashes), np.bool_)
-        absent = np.flatnonzero(slots < 0)
+        slots, created = np.empty(len(hashes), np.int64), np.zeros(len(hashes), np.bool_)
+        # Into an empty index a few go first, so that keys that come again are found, and there is no room for each row.
+        known = 0 if len(self) else min(_FIRST, len(hashes))
+        self._insert_all(rows, hashes, np.arange(known), slots, created)
+        slots[known:] = self._find(rows, hashes, known)
+        self._insert_all(rows, hashes, known + np.flatnonzero(slots[known:] < 0), slots, created)
+        return slots, created
+
+    def _insert_all(self, rows: EncodedRows, hashes: Words, absent: Longs, slots: Longs, created: Mask) -> None:
         if len(absent):
             self._make_room(len(absent), 0 if self._width else int(np.sum(np.diff(rows.offsets)[absent])))
             self._insert(rows, hashes, absent, slots, created)
-        return slots, created
 
     def remove(self, slots: Longs) -> None:
         """Forgets the keys of these slots, each in use and named once; the slots are given out again later.
@@ -125,10 +131,12 @@ class KeyIndex:
         wide = self._arena[: slots * self._width].reshape(slots, self._width)
         wide[:, : self._values] = narrow[: slots * self._values].reshape(slots, self._values)
 
-    def _find(self, rows: EncodedRows, hashes: Words) -> Longs:
-        slots = np.empty(len(hashes), np.int64)
+    def _find(self, rows: EncodedRows, hashes: Words, first: int = 0) -> Longs:
+        """The slots of rows from number `first` on."""
+        slots = np.empty(len(hashes) - first, np.int64)
         arrays = (self._buckets, self._arena, self._starts, self._width)
-        kernels.find(*arrays, rows.words, rows.offsets, hashes, slots)
+        words, offsets = rows.words[first * self._width :], rows.offsets[0 if self._width else first :]
+        kernels.find(*arrays, words, offsets, hashes[first:], slots)
         return slots
 
     def _insert(self, rows: EncodedRows, hashes: Words, absent: Longs, slots: Longs, created: Mask) -> None:

@@ -18,8 +18,12 @@ from headwater.engine.worker import Worker
 from headwater.index.key_index import group
 from headwater.sql.plan import Aggregate
 
-_PAYS = 2
-"""It pays if there are so many rows to a group, or to a distinct row."""
+_NETTED, _WIDE, _NARROW = 2, 4, 500
+"""It pays if there are so many rows to a distinct row or to a group of several windows; to any other group, if rows
+have many columns; and if they have few, which soon are sent, only where there are so few groups that one worker would
+have most of the work."""
+
+_MANY_COLUMNS = 5
 
 _PAUSE = 15
 """So many batches pass after one in which it did not pay before it is tried again."""
@@ -36,6 +40,8 @@ class Combiner:
         self._keys = pa.schema([self._source.field(name) for name in node.keys])
         self._apart = told_apart_by(node, self._keys)
         self._layout = layout(node, worker)
+        narrow = len(self._source) < _MANY_COLUMNS
+        self.pays = _NETTED if node.hop is not None or not self._adds_up else _NARROW if narrow else _WIDE
 
     def combined(self, delta: pa.Table) -> pa.Table:
         """One row for each group, its key columns and its record (`accumulators.merging`), if records can be added up;
@@ -64,7 +70,7 @@ class Thrift(Generic[What]):
         self._pauses = {place: max(pause - 1, 0) for place, pause in self._pauses.items()}
         return found
 
-    def note(self, place: What, rows: int, records: int) -> None:
-        """So many rows have become so many records or distinct rows."""
-        if records * _PAYS > rows:
+    def note(self, place: What, rows: int, left: int, pays: int) -> None:
+        """So many rows were left of so many; it pays if one is left of `pays`."""
+        if left * pays > rows:
             self._pauses[place] = _PAUSE

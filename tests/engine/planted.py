@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pytest
 
 from headwater.engine import known, plain_values, row_test
-from headwater.engine.accumulators import best, distinct, float_bits, ordered, sums
+from headwater.engine.accumulators import best, bits, distinct, float_bits, ordered, sums
 from headwater.engine.accumulators.floats import FloatSum
 from headwater.engine.accumulators.in_order import InOrder
 from headwater.engine.accumulators.mode import Mode
@@ -172,6 +172,11 @@ def _lower_of_two(right: Broken, self: Any, counts: Any) -> Any:
 @_bug("extremes", "rows without a value are left out", "aggregate/in_order", InOrder, "_counted")
 def _nulls_left_out(right: Broken, self: Any, batch: Any) -> Any:
     return Ordered._counted(self, right(self, batch))
+
+
+@_bug("accumulators", "bits are set by rows that are gone", "aggregate/bits", bits, "_count_bits")
+def _bits_stay(right: Broken, *args: Any) -> None:
+    right(*args[:6], np.maximum(args[6], 0), args[7])
 
 
 @_bug("modes", "a value keeps the place that it came to", "aggregate/mode", Mode, "_set_in_order")

@@ -226,8 +226,8 @@ class Accumulator:
 
 
 AccumulatorKind = Literal[
-    "rows", "count", "sum", "avg", "fsum", "favg", "bool_and", "bool_or", "bit_xor", "min", "max", "arg_min", "arg_max",
-    "any_value", "first", "last", "quantile_cont", "quantile_disc", "mode",
+    "rows", "count", "sum", "avg", "fsum", "favg", "bool_and", "bool_or", "bit_xor", "bit_and", "bit_or",
+    "min", "max", "arg_min", "arg_max", "any_value", "first", "last", "quantile_cont", "quantile_disc", "mode",
     "var_pop", "var_samp", "stddev_pop", "stddev_samp", "sem", "covar_pop", "covar_samp", "corr", "regr_avgx",
     "regr_avgy", "regr_sxx", "regr_syy", "regr_sxy", "regr_slope", "regr_intercept", "regr_r2",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import cast
 import pyarrow as pa
 
 from headwater.engine.accumulators.best import Best
+from headwater.engine.accumulators.bits import Bits
 from headwater.engine.accumulators.counts import BitXor, Count, Rows, Truths
 from headwater.engine.accumulators.distinct import Distinct, Member
 from headwater.engine.accumulators.floats import FloatSum
@@ -133,6 +134,8 @@ class _Parts:
             return ("sum", call.argument)
         if call.kind in ("bool_and", "bool_or"):
             return ("truths", call.argument)
+        if call.kind in ("bit_and", "bit_or"):
+            return ("bits", call.argument)
         if call.by:
             return ("in order", call.by, call.argument, call.where)
         if call.kind in MOMENTS:
@@ -172,6 +175,8 @@ class _Parts:
                 return Count(call.argument, "" if call.distinct else call.where)
             case "bool_and" | "bool_or":
                 return Truths(call.argument)
+            case "bit_and" | "bit_or":
+                return Bits(call.argument, self._types[call.argument])
             case "bit_xor":
                 return BitXor(call.argument)
             case "mode":

@@ -239,6 +239,15 @@ def _truth(calls: Accumulators, call: Call) -> Accumulator | None:
     return Accumulator(call.name, calls.column(value, call.where), call.output)  # type: ignore[arg-type]
 
 
+def _bits(calls: Accumulators, call: Call) -> Accumulator | None:
+    """bit_and and bit_or of integers of up to 64 bits."""
+    if call.name not in ("bit_and", "bit_or") or len(call.arguments) != 1:
+        return None
+    if calls.type_of(call.arguments[0]) not in NARROW - {"BOOLEAN"} | {"UBIGINT"}:
+        return None
+    return Accumulator(call.name, calls.column(call.arguments[0], call.where), call.output)  # type: ignore[arg-type]
+
+
 def _bit_xor(calls: Accumulators, call: Call) -> Accumulator | None:
     """bit_xor of integers of up to 64 bits."""
     if call.name != "bit_xor" or calls.type_of(call.arguments[0]) not in NARROW - {"BOOLEAN"}:
@@ -312,5 +321,5 @@ def _fraction(arguments: tuple[exp.Expr, ...]) -> float | None:
 
 
 CALL_RULES: tuple[Callable[[Accumulators, Call], Accumulator | None], ...] = (
-    _count, _sum, _truth, _bit_xor, _extreme, _quantile, _moment, _mode,
+    _count, _sum, _truth, _bits, _bit_xor, _extreme, _quantile, _moment, _mode,
 )  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headwater.engine.state.slot_log import SlotLog
@@ -81,6 +81,7 @@ STEPS = st.lists(
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([{None: 0}, "save", [None], "save", {None: 0}, "save"])
 @given(STEPS)
 def test_the_last_state_of_every_key_comes_back(
     tmp_path_factory: pytest.TempPathFactory, steps: list[dict[str | None, int] | list[str | None] | str]

@@ -169,7 +169,8 @@ class SlotLog:
         stay."""
         slots, gone, kept = np.flatnonzero(self._state & _CHANGED), np.zeros(0, np.int64), list(patches)
         while kept and len(slots) and kept[-1].size < 2 * (len(slots) + len(gone)):
-            ids = np.concatenate([read_batch(previous, file).column(ID).to_numpy() for file in kept.pop().files])
+            files = kept.pop().files
+            ids = np.concatenate([gone[:0], *(read_batch(previous, file).column(ID).to_numpy() for file in files)])
             found = self._slots_of(ids)
             slots, gone = np.union1d(slots, found[found >= 0]), np.union1d(gone, ids[found < 0])
         return slots, gone, kept

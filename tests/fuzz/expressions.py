@@ -75,6 +75,8 @@ class Expressions:
             lambda: f"extract('second' FROM {of('time', scope, depth)})::INTEGER",
             lambda: f"greatest({of('int', scope, depth)}, 1)", lambda: f"nullif({of('int', scope, depth)}, 1)",
             lambda: f"len({of('list', scope, depth)})::INTEGER",
+            lambda: f"hour({of('time', scope, depth)})::INTEGER",
+            lambda: (lambda t: f"(length({t}) - length(replace({t}, 'x', '')))::INTEGER")(of("text", scope, 0)),
         ))()  # fmt: skip
 
     def _decimal(self, scope: list[Column], depth: int) -> str:
@@ -91,7 +93,8 @@ class Expressions:
             f"upper({self.of('text', scope, depth)})", f"({self.of('text', scope, depth)} || 'q')",
             f"CAST({self.of('int', scope, depth)} AS VARCHAR)", f"coalesce({self.of('text', scope, depth)}, 'none')",
             f"CASE WHEN {self._bool(scope, depth)} THEN {self.of('text', scope, depth)} ELSE 'else' END",
-            f"left({self.of('text', scope, depth)}, 1)",
+            f"left({self.of('text', scope, depth)}, 1)", f"strftime({self.of('time', scope, depth)}, '%H:%M')",
+            f"replace(lower({self.of('text', scope, depth)}), 'x', {self.of('text', scope, 0)})",
         ))  # fmt: skip
 
     def _date(self, scope: list[Column], depth: int) -> str:

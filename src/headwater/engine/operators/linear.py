@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from headwater.change import WEIGHT, delta_schema
 from headwater.engine.coded import plain, plain_table
-from headwater.engine.delta import ORIGIN, absolute, has_origin, mask, numbered, with_origin
+from headwater.engine.delta import ORIGIN, absolute, has_origin, mask, numbered, rows_at, with_origin
 from headwater.engine.evaluation import Evaluator, probe_of
 from headwater.engine.lazy import Delta, Lazy
 from headwater.engine.operator import Stateless
@@ -91,7 +91,7 @@ class LinearOperator(Stateless):
             return self._assembled(delta, columns)
         source = with_origin(delta) if self._direct else delta
         wanted = dict.fromkeys([*self._passed.values(), *_carried(source)])
-        return self._assembled(source.select(list(wanted)).take(positions), columns)
+        return self._assembled(rows_at(source.select(list(wanted)), positions.to_numpy()), columns)
 
     def _tested(self, test: RowTest, delta: pa.Table) -> pa.Table:
         """The rows that pass a test, and only then what is computed of them."""

@@ -160,7 +160,8 @@ class JoinOperator:
 
     def _single(self, number: int, rows: pa.Table, values: Longs, has: Mask) -> pa.Table | None:
         """Rows of one input as rows of the result."""
-        if not rows.num_rows:
+        if not len(values):
+            # Of rows of which no column is shown, Arrow does not know how many there are.
             return None
         more = [pa.array(has)] if self._node.word == "MARK" else []
         return self._result(None if number else rows, rows if number else None, values, more)

@@ -146,8 +146,8 @@ def lazily(delta: Delta) -> Lazy:
     """The delta, nothing of which is copied until it is asked for."""
     if isinstance(delta, Lazy):
         return delta
-    picked = all_of(delta)
-    return Lazy(delta.schema, {name: (picked, name) for name in delta.column_names}, {}, delta.num_rows)
+    picked, made = all_of(delta), dict(zip(delta.column_names, delta.columns, strict=True))
+    return Lazy(delta.schema, {name: (picked, name) for name in made}, made, delta.num_rows)
 
 
 def table(delta: Delta) -> pa.Table:
@@ -173,9 +173,11 @@ def chained(deltas: Sequence[Lazy]) -> Lazy:
     for name in first.column_names:
         found = [delta.sources.get(name) for delta in deltas]
         names = {source[1] for source in found if source is not None}
-        if None in found or len(names) > 1:
+        apart = None in found or len(names) > 1
+        if apart or all(name in delta.made for delta in deltas):
             chunks = [chunk for delta in deltas for chunk in delta.column(name).chunks]
             made[name] = pa.chunked_array(chunks, first.schema.field(name).type)
+        if apart:
             continue
         parts = [source[0] for source in found if source is not None]
         key = tuple(map(id, parts))

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from headwater.change import delta_schema
 from headwater.engine.delta import concat, mask, rows_at, settled, weights
-from headwater.engine.lazy import Delta, lazily, lined_up, table
+from headwater.engine.lazy import Delta, Lazy, lazily, lined_up, table
 from headwater.engine.operators.join_ceiling import Ceilings
 from headwater.engine.operators.join_condition import PairCondition
 from headwater.engine.operators.join_side import JoinSide
@@ -114,8 +114,7 @@ class JoinOperator:
         if len(rows) <= _FEW_PAIRS:
             given = rows_at(table(shown), rows), self._sides[1 - own].rows.take(slots, columns)
             return self._result(*(given if own == 0 else given[::-1]), values)
-        same = len(rows) == delta.num_rows and rows[0] == 0 and bool((np.diff(rows) == 1).all())
-        sides = lazily(shown) if same else rows_at(lazily(shown), rows), self._sides[1 - own].rows.pick(slots, columns)
+        sides = _rows_of(shown, rows), self._sides[1 - own].rows.pick(slots, columns)
         left, right = sides if own == 0 else sides[::-1]
         named = list(zip(self._node.shown, self._node.schema.names, strict=True))
         beside = [(left, [(new, old) for (side, old), new in named if side == 0])]
@@ -213,3 +212,12 @@ class JoinOperator:
     def keeps(self) -> str:
         left, right = (side.rows.num_rows for side in self._sides)
         return f"{left} + {right} rows"
+
+
+def _rows_of(delta: Delta, rows: Longs) -> Lazy:
+    """Rows of a delta; those that follow one another, as where each has one match, are not copied."""
+    first, count = int(rows[0]), len(rows)
+    follow = int(rows[-1]) - first + 1 == count and bool((np.diff(rows) == 1).all())
+    if follow and not isinstance(delta, Lazy):
+        return lazily(delta.slice(first, count))
+    return lazily(delta) if follow and count == delta.num_rows else rows_at(lazily(delta), rows)

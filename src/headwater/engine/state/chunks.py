@@ -329,10 +329,13 @@ class Chunks:
             self._place(chunk)
         self._list()
 
-    def _found(self, slots: Longs) -> tuple[list[Block], Longs, Longs]:
-        """The blocks of all chunks, oldest first, and of each slot the number of the chunk and the row there."""
+    def _found(self, slots: Longs) -> tuple[list[Block], Longs | None, Longs]:
+        """The blocks of all chunks, oldest first, and of each slot the number of the chunk (None: there is but one) and
+        the row there."""
         blocks = [chunk.block for chunk in self._numbered.values()]
         if self._places is None:
+            if len(blocks) == 1:
+                return blocks, None, slots - self._firsts[0]
             numbers = np.searchsorted(self._firsts, slots, "right") - 1
             return blocks, numbers, slots - self._firsts[numbers]
         places = self._places[slots]

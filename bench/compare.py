@@ -100,7 +100,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--runs", type=int, default=2, help="timed runs of the other engines after one that warms up; the best counts"
     )
-    parser.add_argument("--batch", type=int, default=100_000, help="events that Headwater applies at once")
+    parser.add_argument("--batch", type=int, default=500_000, help="events that Headwater applies at once")
     parser.add_argument("--heap", default="6g", help="memory of the other engines' JVM")
     parser.add_argument("--seed", type=int, default=1, help="of the generator")
     parser.add_argument("--tps", type=float, default=10_000, help="events to a second of event time")

@@ -25,7 +25,7 @@ class Headwater:
 
     name = "headwater"
 
-    def __init__(self, batch: int = 100_000, workers: int | None = None) -> None:
+    def __init__(self, batch: int, workers: int | None = None) -> None:
         self._batch, self._workers = batch, workers
 
     def prepare(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ matter.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -79,15 +79,12 @@ class Lazy:
     sources: Mapping[str, tuple[Picked, str]]
     made: dict[str, pa.ChunkedArray]
     num_rows: int
-    _names: list[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_names", self.schema.names)
 
     @property
     def column_names(self) -> list[str]:
         """The names of its columns."""
-        return self._names
+        names: list[str] = self.schema.names
+        return names
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A column's values."""
@@ -115,14 +112,15 @@ class Lazy:
 
     def table(self) -> pa.Table:
         """All of it, gathered."""
-        self._make(self._names)
-        return pa.Table.from_arrays([self.made[name] for name in self._names], schema=self.schema)
+        names = self.column_names
+        self._make(names)
+        return pa.Table.from_arrays([self.made[name] for name in names], schema=self.schema)
 
     @property
     def origin(self) -> Picked | None:
         """The rows that all its columns are of under their own names; None if there is no such."""
         picked = {id(found): found for found, own in self.sources.values()}
-        plain = len(self.sources) == len(self._names) and all(own == name for name, (_, own) in self.sources.items())
+        plain = len(self.sources) == len(self.schema) and all(own == name for name, (_, own) in self.sources.items())
         return next(iter(picked.values())) if plain and len(picked) == 1 else None
 
     def _make(self, names: Sequence[str]) -> None:

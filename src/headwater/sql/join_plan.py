@@ -114,10 +114,8 @@ class Join(Node):
         condition: the ON clause, for `explain`.
         ranged: by what inequalities rows are found, where there are no keys; None: every row is met.
         closes: for each input, SQL over its columns for the time (microseconds since 1970) from which the watermark
-            lets its rows be forgotten; "" if they are kept.
+            lets its rows be forgotten if late ones do not come; "" if they are kept.
         ceiling: which rows of an input need not be kept, for they match nothing; None: all may.
-        ttl: rows are forgotten then even if late ones may come, which no longer meet them; without it only if the
-            operator is not to expect late rows.
     """
 
     word: JoinWord = "INNER"
@@ -132,7 +130,6 @@ class Join(Node):
     condition: str = "true"
     ranged: Ranged | None = None
     closes: tuple[str, str] = ("", "")
-    ttl: bool = False
     ceiling: Ceiling | None = None
 
     @property

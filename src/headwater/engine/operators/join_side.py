@@ -46,7 +46,7 @@ class JoinSide:
             self.order = SideOrder(self._source, column, end, worker)
             self._strict = list(dict.fromkeys([column, *([end] if end else [])]))
         self.counts = MatchCounts(worker.memory) if counted else None
-        closes = node.closes[number] if worker.frees or node.ttl else ""
+        closes = node.closes[number] if worker.frees else ""
         self._ends = WindowEnds(self._source, closes, worker.session) if closes else None
         self._timed = [name for name in self._source.names if quote(name) in closes]
 

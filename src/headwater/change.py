@@ -114,12 +114,15 @@ class Group:
         batches: changes by stream, in the order to be stored.
         rejects: records that could not be decoded, `REJECT_SCHEMA`; None if there are none.
         filtered: records read and left out on purpose (not a wanted table), by stream name.
+        more: the transaction goes on in the next group: a huge one comes in parts, of which none counts until the last,
+            whose boundary ends them all. A part's own boundary says nothing.
     """
 
     boundary: Boundary
     batches: tuple[ChangeBatch, ...] = ()
     rejects: pa.RecordBatch | None = None
     filtered: dict[str, int] = field(default_factory=dict)
+    more: bool = False
 
     def __len__(self) -> int:
         """Number of records: changes and rejects."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from headwater.capture.request import Progress, Request
 from headwater.change import ChangeBatch, Group
 from headwater.position import Boundary, Resume
 from headwater.schema import StreamSchema
@@ -22,7 +23,9 @@ class Reader(Protocol):
 
         Called in a loop. Keeps the connection alive while there is nothing to read. Groups come in source order; each
         is offered once per open reading. A snapshot comes first when there is no resume point, as groups of READ
-        changes whose resume says how far the snapshot got.
+        changes whose resume says how far the snapshot got. A transaction too large for memory comes as groups with
+        `more`, which nobody may see before the last is durable; after an error in between it is read again from its
+        beginning. A stream may appear that `discover` did not name (a new table): its schema comes with its batch.
 
         Raises:
             SourceUnavailable: the system went away; the supervisor closes this reading and opens another later.
@@ -34,6 +37,17 @@ class Reader(Protocol):
 
         Called only after the fsync, with boundaries of polled groups, never out of order.
         """
+
+    def ask(self, request: Request) -> None:
+        """Takes note of what a user wants of this reading, to be done in later polls. What became of it is kept in the
+        resume point, so that it survives a crash, and shown by `progress`. Asking twice changes nothing.
+
+        Raises:
+            UserError: it cannot be done; nothing has changed.
+        """
+
+    def progress(self) -> Sequence[Progress]:
+        """Snapshots that run, wait, or ended since this reading was opened."""
 
     def lag_bytes(self) -> int | None:
         """How many bytes of the source's own log lie between its head and what was last polled; None if unknown."""

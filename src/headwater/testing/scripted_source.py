@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
+from headwater.capture.request import Progress, Request
 from headwater.change import ChangeBatch, Group, Op, log_schema
 from headwater.errors import HeadwaterError, UserError
 from headwater.position import Boundary, Position, Resume
@@ -101,6 +102,14 @@ class ScriptedReader:
     def confirm(self, boundary: Boundary) -> None:
         """Notes the boundary."""
         self._source.confirmed = max(self._source.confirmed, boundary.position.commit)
+
+    def ask(self, request: Request) -> None:
+        """See `Reader.ask`. None can be carried out yet."""
+        raise UserError(f"{request.action} cannot be asked of this source")
+
+    def progress(self) -> Sequence[Progress]:
+        """See `Reader.progress`."""
+        return ()
 
     def lag_bytes(self) -> int | None:
         """How many groups are left."""

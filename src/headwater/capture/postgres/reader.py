@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from headwater import failpoint
 from headwater.capture.postgres.resume import RUNNING, lsn_of
 from headwater.capture.postgres.snapshot import Snapshot
 from headwater.capture.postgres.stream import Stream
+from headwater.capture.request import Progress, Request
 from headwater.change import Group
-from headwater.errors import InvariantBroken
+from headwater.errors import InvariantBroken, UserError
 from headwater.position import Boundary
 
 
@@ -50,6 +51,14 @@ class PostgresReader:
             if self._stream is not None:
                 self._stream.confirm(lsn)
         failpoint.reach("capture.confirm.after")
+
+    def ask(self, request: Request) -> None:
+        """See `Reader.ask`. None can be carried out yet."""
+        raise UserError(f"{request.action} cannot be asked of this source")
+
+    def progress(self) -> Sequence[Progress]:
+        """See `Reader.progress`."""
+        return ()
 
     def lag_bytes(self) -> int | None:
         """See `Reader.lag_bytes`. Unknown while the snapshot is read."""

@@ -1,0 +1,46 @@
+"""What a user may ask of a source that is being read, and how far what was asked for has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Action = Literal["snapshot", "pause", "resume", "stop"]
+"""snapshot: read tables whole while following their changes; the others say how to go on with the snapshots asked for
+so far."""
+
+State = Literal["waiting", "running", "paused", "done", "stopped"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A wish of the user's.
+
+    Attributes:
+        id: unique; a request is carried out once, however often it is handed over.
+        action: see `Action`.
+        tables: schema.table, or database.table; of pause, resume and stop all that were asked for if empty.
+        where: SQL condition on the tables' rows, in the source's own dialect; empty for all rows.
+    """
+
+    id: str
+    action: Action
+    tables: tuple[str, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the snapshot of one table is.
+
+    Attributes:
+        table: schema.table, or database.table.
+        state: see `State`.
+        rows: rows read so far.
+        expected: how many there may be, by the source's statistics; None if unknown.
+    """
+
+    table: str
+    state: State
+    rows: int
+    expected: int | None = None

@@ -22,6 +22,7 @@ demo: setup  ## a shop's PostgreSQL becomes live models and Iceberg tables, is k
 	$(BIN)/headwater demo
 
 test: setup  ## the whole test suite, with real servers it starts and stops itself
+	$(BIN)/python -m headwater.testing.debian
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 check: setup  ## style, types and import layers

@@ -3,6 +3,7 @@
 import pytest
 from source_database import make_database
 
+from headwater.testing.mariadb import MariaDbServer
 from headwater.testing.postgres import PostgresServer
 
 
@@ -26,3 +27,10 @@ def own_server():
         database = make_database(running)
         yield database
         database.close()
+
+
+@pytest.fixture(scope="session")
+def mariadb():
+    """One MariaDB for all tests of a worker; its binary log is never reset."""
+    with MariaDbServer() as running:
+        yield running

@@ -14,6 +14,7 @@ import numpy as np
 from headwater.engine.state import ordered_kernels as kernels
 from headwater.engine.state.ascending import ascending
 from headwater.engine.state.memory import Memory
+from headwater.engine.state.ordered_fetch import fetch_down, fetch_up
 from headwater.engine.state.ordered_kernels import Ints
 from headwater.engine.state.tails import Tails
 from headwater.errors import InvariantBroken
@@ -25,6 +26,9 @@ TailsOf = Callable[[Longs], EncodedRows]
 
 _NO_WORDS = np.zeros(0, np.uint64)
 _MANY, _SAMPLE, _LARGE = 1024, 256, 64
+
+_FETCHED = 16
+"""From so many entries on, their ways are fetched together beforehand."""
 
 
 _MOST_LIKELY = 16
@@ -74,6 +78,8 @@ class OrderedRows:
         which = self._visits(groups, words)
         kernels.place_words(self._words, self._stride, np.ascontiguousarray(words).reshape(-1), entries)
         kernels.set_tails(self._links, self._stride, entries, np.full(len(entries), -1, np.int64))
+        if self.width and len(entries) >= _FETCHED:
+            fetch_down(self._links, self._words, self._roots, self._stride, groups, entries)
         tied, partners = self._insert(groups, entries, weights, which)
         if not len(tied):
             return
@@ -84,11 +90,15 @@ class OrderedRows:
 
     def remove(self, entries: Longs) -> None:
         """Takes out entries that are there, each named once."""
+        if len(entries) >= _FETCHED:
+            fetch_up(self._links, self._stride, entries)
         self._tails.remove(self._numbers_of(entries))
         kernels.remove(self._nodes, self._links, self._roots, self._stride, entries)
 
     def reweigh(self, entries: Longs, by: Longs) -> None:
         """Adds to how often entries that are there count; all must stay above 0."""
+        if len(entries) >= _FETCHED:
+            fetch_up(self._links, self._stride, entries)
         kernels.reweigh(self._nodes, self._links, self._stride, entries, by)
 
     def counts(self, groups: Longs) -> Longs:
@@ -126,6 +136,8 @@ class OrderedRows:
 
     def rank_of(self, entries: Longs) -> tuple[Longs, Longs]:
         """The weight of what stands before each entry in its group, and the group."""
+        if len(entries) >= _FETCHED:
+            fetch_up(self._links, self._stride, entries)
         out, groups = np.empty(len(entries), np.int64), np.empty(len(entries), np.int64)
         kernels.ranks(self._nodes, self._links, self._stride, entries, out, groups)
         return out, groups

@@ -14,11 +14,14 @@ import signal
 
 NAMES = (
     "log.append.before",
+    "log.append.after_part",
     "log.append.after_write",
     "log.append.after_fsync",
     "log.roll.before",
     "log.roll.after_create",
     "log.roll.after_directory_fsync",
+    "log.forget_parts.before",
+    "log.forget_parts.after",
     "log.retire.before_unlink",
     "capture.confirm.before",
     "capture.confirm.after",

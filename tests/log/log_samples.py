@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,6 +78,13 @@ def group(commit: int, *, order_rows: int = 0, click_rows: int = 0, reject_rows:
     batches += [clicks(commit, click_rows)] if click_rows else []
     rejected = rejects(commit, reject_rows) if reject_rows else None
     return Group(boundary(commit), tuple(batches), rejected, dict(filtered or {}))
+
+
+def part(commit: int, *, order_rows: int = 0, click_rows: int = 0, reject_rows: int = 0,
+         filtered: Mapping[str, int] | None = None) -> Group:  # fmt: skip
+    """A part of a group that is not its last; its own boundary says nothing."""
+    whole = group(commit, order_rows=order_rows, click_rows=click_rows, reject_rows=reject_rows, filtered=filtered)
+    return replace(whole, boundary=boundary(0), more=True)
 
 
 def flat(records: Sequence[LogRecord]) -> list[tuple[int, str, str, int]]:

@@ -18,19 +18,29 @@ from headwater.log.mark import Mark, read_mark
 from headwater.log.partition import Partition, verify
 
 HERE = Path(__file__).parent
+PATHS = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 WRITER = """
 import os, sys
 from pathlib import Path
-from log_samples import group
+from log_samples import group, part
 from headwater.errors import StorageFailed
 from headwater.log.partition import Partition
 
 partition = Partition.open(Path(sys.argv[1]), segment_bytes=3000)
 commit = partition.boundary.position.commit if partition.boundary else 0
-for _ in range(12):
+for turn in range(12):
     new = [group(commit + 1, order_rows=2), group(commit + 2, click_rows=1, filtered={"audit": 1})]
     try:
-        head = partition.append(new)
+        if turn % 3 == 0:
+            partition.append([*new, part(commit + 3, order_rows=2)])
+            partition.append([part(commit + 3, click_rows=2, filtered={"audit": 9})])
+            partition.forget_parts()
+            head = partition.head
+        elif turn % 3 == 1:
+            partition.append([part(commit + 1, filtered={"seen": 1})])
+            head = partition.append(new)
+        else:
+            head = partition.append(new)
     except StorageFailed as error:
         print("failed", error.message)
         head = partition.head
@@ -48,7 +58,7 @@ partition.close()
 
 def run_writer(folder: Path, armed: str = "", prelude: str = "") -> subprocess.CompletedProcess[str]:
     """Runs WRITER in a process of its own."""
-    environment = {**os.environ, "HEADWATER_FAILPOINT": armed, "PYTHONPATH": str(HERE)}
+    environment = {**os.environ, "HEADWATER_FAILPOINT": armed, "PYTHONPATH": PATHS}
     command = [sys.executable, "-c", prelude + WRITER, str(folder)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
@@ -116,7 +126,7 @@ WRITER_AHEAD = """
 import resource, sys
 from pathlib import Path
 import headwater.log.writer
-from log_samples import group
+from log_samples import group, part
 from headwater.errors import StorageFailed
 from headwater.log.partition import Partition
 
@@ -135,7 +145,7 @@ except StorageFailed:
 
 def test_what_was_written_ahead_of_the_fsync_is_cut_when_the_rest_fails(tmp_path: Path) -> None:
     """Much data reaches the file in pieces before the one fsync; none of it stays when a later piece fails."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    environment = {**os.environ, "PYTHONPATH": PATHS}
     command = [sys.executable, "-c", WRITER_AHEAD, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout == "cut\n", done.stderr

@@ -4,13 +4,15 @@ import errno
 import io
 
 import pytest
-from scripted_project import inserts, wait_until
+from scripted_project import ORDERS, inserts, order, wait_until
 
+from headwater.change import Op
 from headwater.clock import SystemClock
-from headwater.errors import StorageFailed
+from headwater.errors import SourceUnavailable, StorageFailed
 from headwater.log.partition import Partition
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.journal import Journal
+from headwater.testing.scripted_source import scripted_group
 
 
 def full(*arguments, **options):
@@ -50,3 +52,37 @@ def test_a_disk_that_stays_full_while_the_log_is_opened_anew_is_waited_out(shop,
         wait_until(lambda: shop.account("orders")["landed"] == 2)
     assert supervisor.error is None
     assert not shop.events("epochs.stopped")
+
+
+def part(commit, *numbers, more=True):
+    """A part of a transaction that inserts orders."""
+    rows = [(ORDERS, Op.INSERT, order(number)) for number in numbers]
+    return scripted_group(commit, rows, time_us=commit, more=more)
+
+
+def test_a_transaction_in_parts_is_confirmed_at_its_end(shop):
+    shop.source.add(inserts(1, 1), part(2, 2, 3), part(2, 4))
+    with shop.running() as supervisor:
+        wait_until(lambda: shop.source.confirmed == 1)
+        wait_until(lambda: shop.account("orders")["landed"] == 1)
+        shop.source.add(part(2, 5, more=False), inserts(3, 6))
+        wait_until(lambda: shop.account("orders")["landed"] == 6)
+    assert supervisor.error is None
+    assert shop.source.confirmed == 3
+    assert [row["id"] for row in shop.rows("orders")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_reading_that_ends_between_parts_is_begun_again_at_the_first(shop):
+    """Whatever ends it: the source goes away, the disk is full, we are stopped."""
+    gone, full_disk = SourceUnavailable("gone"), StorageFailed("the disk is full")
+    shop.source.add(inserts(1, 1), part(2, 2), gone, part(2, 3), full_disk, part(2, 4))
+    with shop.running() as supervisor:
+        wait_until(lambda: len(shop.source.opened) == 3)
+        wait_until(lambda: supervisor._captures[0].state == "running" and shop.account("orders")["landed"] == 1)
+        assert shop.source.confirmed == 1
+    shop.source.add(part(2, more=False))
+    shop.run_once()
+    assert shop.source.opened == [None, *[{"commit": 1}] * 3]
+    assert [row["id"] for row in shop.rows("orders")] == [1, 2, 3, 4]
+    assert shop.account("orders")["read"] == shop.account("orders")["landed"] == 4
+    assert shop.source.confirmed == 2

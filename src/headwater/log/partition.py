@@ -119,7 +119,9 @@ class Partition:
     def append(self, groups: Sequence[Group]) -> int:
         """Makes the groups durable, all with one fsync, and returns the new head.
 
-        A group that passes the segment size closes the segment after itself (then one fsync per segment).
+        A group that passes the segment size closes the segment after itself (then one fsync per segment). Parts of a
+        group (`Group.more`) are written and wait: nobody sees them, and nothing says that they are durable, before the
+        append that brings the last of them. Then the group is there as if it had come at once.
 
         Raises:
             InvariantBroken: a group's rows are not of its stream's schema; nothing was written.
@@ -134,8 +136,27 @@ class Partition:
             reach("log.append.before")
             for group in groups:
                 self._writer.stage(group)
-            self._writer.commit()
+            if self._writer.unfinished:
+                reach("log.append.after_part")
+            else:
+                self._writer.commit()
         return self.head
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a group that comes in parts has not come to its end."""
+        return self._writer.unfinished
+
+    def forget_parts(self) -> None:
+        """Cuts off the parts of a group that will not come to its end: the reading of it failed, and the next begins
+        again at its first part. Does nothing if there are none.
+
+        Raises:
+            StorageFailed: the file could not be cut; open the partition anew, which does it.
+        """
+        if self._writer.unfinished:
+            with self._storing():
+                self._writer.forget_parts()
 
     def close_epoch_at(self, start: int, max_records: int) -> int:
         """The largest end of a group after offset `start` with at most `max_records` records between, but at least one
@@ -191,8 +212,10 @@ class Partition:
         if self._lock is None:
             return
         lock, self._lock = self._lock, None
-        self._refusal = self._refusal or "it is closed"
+        refusal, self._refusal = self._refusal, self._refusal or "it is closed"
         try:
+            if not refusal:
+                self._writer.forget_parts()
             self._mark.sync()
         except OSError as error:
             raise storage_failed(self.folder, error) from error

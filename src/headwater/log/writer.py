@@ -21,6 +21,9 @@ from headwater.position import Boundary
 from headwater.schema import StreamSchema
 
 PENDING_BYTES = 16 << 20
+FLUSH_BYTES = 64 << 20
+"""So much of a transaction in parts is asked onto the disk at once, so that its end need not wait for all of it."""
+_MOST_RECORDS = (1 << 32) - 1
 MARK_SYNC_S = 1.0
 _PARTS_AT_ONCE = 512
 
@@ -38,6 +41,28 @@ class State:
     head: int
     boundary: Boundary | None
     counts: Counts
+
+
+@dataclass(frozen=True)
+class _Unfinished:
+    """A group of which some parts have come.
+
+    Attributes:
+        head: the offset after them.
+        filtered: theirs, by stream.
+        counts: cumulative counts with them.
+    """
+
+    head: int
+    filtered: dict[str, int]
+    counts: Counts
+
+    def with_part(self, part: Group) -> _Unfinished:
+        """The group with one more part."""
+        filtered = dict(self.filtered)
+        for stream, count in part.filtered.items():
+            filtered[stream] = filtered.get(stream, 0) + count
+        return _Unfinished(self.head + len(part), filtered, advance(self.counts, part))
 
 
 def create_segment(folder: Path, header: SegmentHeader) -> Segment:
@@ -91,11 +116,14 @@ class SegmentWriter:
         self.crc = crc
         self.end = segment.length
         self._descriptor = os.open(segment.path, os.O_RDWR)
-        self._written = segment.length
-        self._durable = segment.length
+        self._written = self._flushed = segment.length
+        self._durable = (segment.length, crc)
         self._parts: list[Bytes] = []
         self._staged: list[tuple[Frame, StreamSchema | None]] = []
-        streams = segment.index.schemas
+        self._number_streams()
+
+    def _number_streams(self) -> None:
+        streams = self.segment.index.schemas
         self._numbers = {encode_stream(stream): number for number, stream in streams.items()}
         self._next_number = max(streams, default=0) + 1
 
@@ -106,7 +134,7 @@ class SegmentWriter:
 
     def stage_commit(self, commit: Commit, records: int, head: int) -> None:
         """Stages the COMMIT frame that closes a group of `records` records before offset `head`."""
-        self._stage(Kind.COMMIT, [encode_commit(commit)], head, records=records)
+        self._stage(Kind.COMMIT, [encode_commit(commit)], head, records=min(records, _MOST_RECORDS))
 
     def number_of(self, stream: StreamSchema, offset: int) -> int:
         """The number of the stream's schema in this segment; stages a SCHEMA frame if it is new here."""
@@ -147,7 +175,18 @@ class SegmentWriter:
         self._write()
         reach("log.append.after_write")
         fsync_data(self._descriptor)
-        self._durable = self.end
+        self._durable, self._flushed = (self.end, self.crc), self.end
+
+    def flush(self) -> None:
+        """Asks what is staged onto the disk if it is much; nothing of it counts as durable before `sync`.
+
+        Raises:
+            OSError: it could not be written; `cut` the file.
+        """
+        if self.end - self._flushed >= FLUSH_BYTES:
+            self._write()
+            fsync_data(self._descriptor)
+            self._flushed = self.end
 
     def publish(self) -> None:
         """Lets readers find what is now durable."""
@@ -159,7 +198,19 @@ class SegmentWriter:
     def cut(self) -> None:
         """Cuts the file back to what is durable; pages whose fsync failed go with it."""
         with contextlib.suppress(OSError):
-            os.ftruncate(self._descriptor, self._durable)
+            os.ftruncate(self._descriptor, self._durable[0])
+
+    def rewind(self) -> None:
+        """Goes back to what is durable, as if nothing had been staged since.
+
+        Raises:
+            OSError: the file could not be cut.
+        """
+        os.ftruncate(self._descriptor, self._durable[0])
+        self.end, self.crc = self._durable
+        self._written = self._flushed = self.end
+        self._parts, self._staged = [], []
+        self._number_streams()
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -186,18 +237,40 @@ class LogWriter:
         self._segment_bytes = segment_bytes
         self._segment = SegmentWriter(chain.segments[-1], crc)
         self._staged = state
+        self._unfinished: _Unfinished | None = None
         self._mark_synced_s = clock.monotonic_s()
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a group that comes in parts has not come to its end."""
+        return self._unfinished is not None
+
     def stage(self, group: Group) -> None:
-        """Stages one group, rolling to a new segment first if the last one is full.
+        """Stages one group, or one part of one, rolling to a new segment before it if the last one is full.
+
+        What was staged before the first part of a group is made durable first, so that no group waits for a later one.
 
         Raises:
             OSError: rolling, or writing ahead, failed.
         """
-        if self._segment.end >= self._segment_bytes and self._staged.head > self._segment.segment.base:
-            self.commit()
-            self._roll()
-        offset = self._staged.head
+        if self._unfinished is None:
+            if group.more and self._staged is not self.state:
+                self.commit()
+            if self._segment.end >= self._segment_bytes and self._staged.head > self._segment.segment.base:
+                self.commit()
+                self._roll()
+        before = self._unfinished or _Unfinished(self._staged.head, {}, self._staged.counts)
+        self._stage_rows(group, before.head)
+        after = before.with_part(group)
+        if group.more:
+            self._unfinished = after
+            self._segment.flush()
+            return
+        commit = Commit(group.boundary, after.filtered, after.counts)
+        self._segment.stage_commit(commit, after.head - self._staged.head, after.head)
+        self._unfinished, self._staged = None, State(after.head, group.boundary, after.counts)
+
+    def _stage_rows(self, group: Group, offset: int) -> None:
         for batch in group.batches:
             if len(batch):
                 number = self._segment.number_of(batch.stream, offset)
@@ -205,12 +278,9 @@ class LogWriter:
                 offset += len(batch)
         if group.rejects is not None and group.rejects.num_rows:
             self._segment.stage_rows(Kind.REJECTS, encode_rows(group.rejects), 0, group.rejects.num_rows, offset)
-        head, counts = self._staged.head + len(group), advance(self._staged.counts, group)
-        self._segment.stage_commit(Commit(group.boundary, group.filtered, counts), len(group), head)
-        self._staged = State(head, group.boundary, counts)
 
     def commit(self) -> None:
-        """Makes the staged groups durable with one fsync and lets readers see them.
+        """Makes the staged groups, which are whole, durable with one fsync and lets readers see them.
 
         Raises:
             OSError: they may not be durable; the partition must be opened anew.
@@ -240,6 +310,18 @@ class LogWriter:
         self._segment = SegmentWriter(segment, segment.header.crc)
         full.close()
         self._chain.add(segment)
+
+    def forget_parts(self) -> None:
+        """Cuts off the parts of a group that did not come to its end.
+
+        Raises:
+            OSError: the file could not be cut.
+        """
+        if self._unfinished is not None:
+            reach("log.forget_parts.before")
+            self._unfinished = None
+            self._segment.rewind()
+            reach("log.forget_parts.after")
 
     def abandon(self) -> None:
         """After an error: cuts off what was written and not made durable."""

@@ -15,6 +15,7 @@ from headwater.runtime.journal import Journal
 
 POLL_S = 0.05
 GATHER_RECORDS = 20_000
+GATHER_BYTES = 16 << 20
 
 
 class Partitions:
@@ -114,6 +115,7 @@ class CaptureJob(Job):
             raise
         finally:
             self._deferred = None
+            self._forget_parts(partition)
             reader.close()
 
     def _partition(self) -> Partition:
@@ -129,9 +131,14 @@ class CaptureJob(Job):
             self.lag_bytes = reader.lag_bytes()
             if groups:
                 partition.append(groups)
-                reader.confirm(groups[-1].boundary)
                 self.taken += sum(len(group) for group in groups)
-                self.healthy("snapshotting" if groups[-1].boundary.snapshot else "running")
+                whole = [group.boundary for group in groups if not group.more]
+                if whole:
+                    reader.confirm(whole[-1])
+                snapshot = partition.boundary is None or partition.boundary.snapshot
+                self.healthy("snapshotting" if snapshot else "running")
+            elif partition.unfinished:
+                continue
             elif self._once and self.lag_bytes == 0 and partition.boundary and not partition.boundary.snapshot:
                 return
             elif partition.boundary and not partition.boundary.snapshot:
@@ -146,8 +153,8 @@ class CaptureJob(Job):
             error, self._deferred = self._deferred, None
             raise error
         groups: list[Group] = []
-        records = 0
-        while records < GATHER_RECORDS:
+        records = size = 0
+        while records < GATHER_RECORDS and size < GATHER_BYTES:
             try:
                 group = reader.poll(0.0 if groups else POLL_S)
             except HeadwaterError as error:
@@ -159,4 +166,12 @@ class CaptureJob(Job):
                 break
             groups.append(group)
             records += len(group)
+            size += sum(batch.rows.nbytes for batch in group.batches)
         return groups
+
+    def _forget_parts(self, partition: Partition) -> None:
+        """The next reading begins again with a transaction that this one did not bring to its end."""
+        try:
+            partition.forget_parts()
+        except StorageFailed:
+            self._must_reopen = True

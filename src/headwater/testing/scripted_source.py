@@ -67,19 +67,24 @@ class ScriptedSource:
             raise UserError("the record still cannot be decoded") from error
         return ChangeBatch(self.streams[0], rows.to_batches()[0])
 
-    def next_after(self, commit: int) -> Group | None:
-        """The first group beyond `commit`; an error that stands before it is raised, once.
+    def next_after(self, commit: int, parts: int = 0) -> Group | None:
+        """The first group beyond `commit`, or, if so many parts of it have been read, its next one; an error that
+        stands before it is raised, once. All parts of a group have the commit position of its end.
 
         Raises:
             HeadwaterError: as scripted.
         """
+        passed = 0
         with self._lock:
             for index, entry in enumerate(self._script):
                 if isinstance(entry, HeadwaterError):
-                    del self._script[index]
-                    raise entry
-                if entry.boundary.position.commit > commit:
-                    return entry
+                    if passed == parts:
+                        del self._script[index]
+                        raise entry
+                elif entry.boundary.position.commit > commit:
+                    if passed == parts:
+                        return entry
+                    passed += 1
         return None
 
 
@@ -89,14 +94,17 @@ class ScriptedReader:
     def __init__(self, source: ScriptedSource, commit: int) -> None:
         self._source = source
         self._commit = commit
+        self._parts = 0
 
     def poll(self, timeout_s: float) -> Group | None:
         """The next scripted group, at once."""
-        group = self._source.next_after(self._commit)
+        group = self._source.next_after(self._commit, self._parts)
         if group is None:
             threading.Event().wait(timeout_s)
             return None
-        self._commit = group.boundary.position.commit
+        self._parts += 1
+        if not group.more:
+            self._commit, self._parts = group.boundary.position.commit, 0
         return group
 
     def confirm(self, boundary: Boundary) -> None:
@@ -113,7 +121,7 @@ class ScriptedReader:
 
     def lag_bytes(self) -> int | None:
         """How many groups are left."""
-        return 0 if self._source.next_after(self._commit) is None else 1
+        return 0 if self._source.next_after(self._commit, self._parts) is None else 1
 
     def close(self) -> None:
         """Nothing to give up."""
@@ -126,8 +134,9 @@ def scripted_group(
     rejects: pa.RecordBatch | None = None,
     time_us: int | None = None,
     snapshot: bool = False,
+    more: bool = False,
 ) -> Group:
-    """One transaction as a group.
+    """One transaction as a group, or a part of one.
 
     Args:
         commit: its commit position.
@@ -135,6 +144,7 @@ def scripted_group(
         rejects: records that could not be decoded.
         time_us: commit time.
         snapshot: part of a snapshot that is not complete yet.
+        more: the transaction goes on with the next group.
     """
     by_stream: dict[str, list[tuple[int, Op, Row]]] = {}
     schemas = {stream.name: stream for stream, _, _ in changes}
@@ -142,7 +152,7 @@ def scripted_group(
         by_stream.setdefault(stream.name, []).append((ordinal, op, row))
     batches = tuple(_batch(schemas[name], commit, entries, time_us) for name, entries in by_stream.items())
     boundary = Boundary(Position(commit, len(changes)), {"commit": commit}, time_us or 0, snapshot)
-    return Group(boundary, batches, rejects)
+    return Group(boundary, batches, rejects, more=more)
 
 
 def _batch(

@@ -33,13 +33,21 @@ WEIGHT = "_weight"
 
 
 class Op(IntEnum):
-    """What happened to a row at the source."""
+    """What happened to a row at the source; a TRUNCATE happened to all.
+
+    SNAPSHOT_BEGIN and SNAPSHOT_END frame a snapshot of an `upsert` stream that is taken while its changes are followed.
+    Their rows have no values, and their weights say what is meant (`headwater.capture.incremental`). BEGIN: +1 rows are
+    missing until the end, 0 some rows are read again, -1 all are. END: -1 it is complete, and after a BEGIN with -1
+    rows that were neither read nor changed since are gone; 0 it was given up, or was of some rows only.
+    """
 
     READ = 0
     INSERT = 1
     UPDATE = 2
     DELETE = 3
     TRUNCATE = 4
+    SNAPSHOT_BEGIN = 5
+    SNAPSHOT_END = 6
 
 
 CHANGE_COLUMNS: tuple[pa.Field, ...] = (

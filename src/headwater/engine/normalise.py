@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema
+from headwater.engine.resync import CUTS, Resync
 from headwater.engine.state.checkpoint_files import Json, read_manifest, storage, write_manifest
 from headwater.engine.state.row_store import RowStore
 from headwater.errors import InvariantBroken, UserError
@@ -78,6 +79,7 @@ class Normaliser:
         self.stream = stream
         self.ignored = 0
         self._state = _empty_state(stream)
+        self._resync = Resync()
 
     def apply(self, batches: Sequence[ChangeBatch]) -> pa.Table:
         """Takes an epoch's batches of the stream in log order and returns what they change.
@@ -131,6 +133,7 @@ class Normaliser:
             "key": list(self.stream.key),
             "changelog": self.stream.changelog,
             "ignored": self.ignored,
+            "resync": self._resync.checkpoint(folder, previous),
         }
         with storage(folder):
             write_manifest(folder, body)
@@ -148,6 +151,7 @@ class Normaliser:
         restored = cls(StreamSchema(cast(str, body["name"]), columns, key, cast(Changelog, body["changelog"])))
         restored.ignored = cast(int, body["ignored"])
         restored._state = RowStore.restore(folder / "rows", append_only=restored._state.append_only)
+        restored._resync = Resync.restore(folder, cast("Json | None", body.get("resync")))
         return restored
 
     def _adopt(self, stream: StreamSchema) -> None:
@@ -164,14 +168,28 @@ class Normaliser:
         stream = batches[0].stream
         self._adopt(StreamSchema(self.stream.name, self.stream.columns, stream.key, stream.changelog))
         changes = _joined([_aligned(batch, self.stream.columns) for batch in batches])
-        for start, stop, truncated in _segments(changes.op):
-            if truncated:
-                yield _negated(self._state.clear())
+        for start, stop in _segments(changes.op):
+            if start:
+                yield self._cut(Op(int(changes.op[start - 1])), int(changes.weight[start - 1]))
             if stop > start:
+                self._resync.see(changes.rows.slice(start, stop - start))
                 yield self._segment(changes.between(start, stop))
 
+    def _cut(self, op: Op, weight: int) -> pa.Table:
+        """Applies what concerns the stream as a whole: it is emptied, or a snapshot of it begins or ends."""
+        if op == Op.TRUNCATE:
+            return _negated(self._state.clear())
+        delta = delta_schema(self.stream.columns).empty_table()
+        if op == Op.SNAPSHOT_BEGIN:
+            self._resync.begin(weight, pa.schema([self.stream.columns.field(name) for name in self.stream.key]))
+        elif self._resync.running:
+            rows = self._state.rows() if self._resync.seen is not None and weight < 0 else delta
+            delta = _negated(rows.filter(pa.array(self._resync.end(weight, rows))))
+            self._state.apply(delta)
+        return delta
+
     def _segment(self, changes: _Changes) -> pa.Table:
-        """Applies changes with no truncate among them."""
+        """Applies changes with nothing among them that concerns the stream as a whole."""
         delta = self._net_change(changes) if self.stream.changelog == "upsert" else self._as_sent(changes)
         self._state.apply(delta)
         return delta
@@ -179,7 +197,7 @@ class Normaliser:
     def _as_sent(self, changes: _Changes) -> pa.Table:
         """The rows and their weights; an update's unchanged columns are those of the old row sent right before it."""
         source = np.where(changes.second_halves(), np.arange(len(changes)) - 1, -1)
-        return _weighted(self._filled(changes, source, changes.rows.slice(0, 0)), changes.weight)
+        return _weighted(self._filled(changes, source, changes.rows.slice(0, 0))[0], changes.weight)
 
     def _net_change(self, changes: _Changes) -> pa.Table:
         """Minus the state's rows of the keys named, plus the last row of each key that is not deleted in the end."""
@@ -195,7 +213,8 @@ class Normaliser:
             in_state[index.find(old)] = len(changes) + np.arange(len(old))
             before = _before(keys, in_state, deleted)
             self.ignored += int(np.count_nonzero(deleted & (before < 0)))
-            rows = self._filled(changes, _value_sources(changes, before), old)
+            rows, unknown = self._filled(changes, _value_sources(changes, before), old)
+            deleted = deleted | unknown
         last = np.empty(len(index), np.int64)
         last[keys] = np.arange(len(keys))
         new = rows.take(pa.array(last[~deleted[last]]))
@@ -203,8 +222,8 @@ class Normaliser:
         delta = pa.concat_tables(both)
         return consolidate(delta) if len(old) and len(new) else delta
 
-    def _filled(self, changes: _Changes, source: Longs, earlier: pa.Table) -> pa.Table:
-        """The rows with every unchanged column's value put in.
+    def _filled(self, changes: _Changes, source: Longs, earlier: pa.Table) -> tuple[pa.Table, Mask]:
+        """The rows with every unchanged column's value put in, and which rows lack one that was never sent.
 
         Args:
             changes: the changes.
@@ -212,16 +231,17 @@ class Normaliser:
                 or -1 if there is none.
             earlier: rows from before the changes.
         """
-        rows = changes.rows
+        rows, unknown = changes.rows, np.zeros(len(changes), np.bool_)
         for name, unsent in changes.unchanged.items():
             unsent = unsent & (changes.weight > 0)
             at = _followed(np.where(unsent, source, np.arange(len(changes))), len(earlier))
-            if (at < 0).any():
+            unknown |= at < 0
+            if (at < 0).any() and not self._resync.lenient:
                 raise self._no_previous(changes, name, int(np.argmax(at < 0)))
             values = pa.chunked_array([*rows.column(name).chunks, *earlier.column(name).chunks], rows.column(name).type)
             place = rows.schema.get_field_index(name)
-            rows = rows.set_column(place, rows.schema.field(place), values.take(pa.array(at)))
-        return rows
+            rows = rows.set_column(place, rows.schema.field(place), values.take(pa.array(at, mask=at < 0)))
+        return rows, unknown
 
     def _no_previous(self, changes: _Changes, column: str, row: int) -> InvariantBroken:
         position = Position(int(changes.commit[row]), int(changes.ordinal[row]))
@@ -332,13 +352,14 @@ def _joined(parts: list[_Changes]) -> _Changes:
     )
 
 
-def _segments(op: NDArray[np.uint8]) -> Iterator[tuple[int, int, bool]]:
-    """Cuts at truncates: start and stop of each part without one, and whether a truncate stands right before it."""
-    start, truncated = 0, False
-    for cut in np.flatnonzero(op == Op.TRUNCATE).tolist():
-        yield start, cut, truncated
-        start, truncated = cut + 1, True
-    yield start, len(op), truncated
+def _segments(op: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
+    """Cuts at truncates and at the ends of snapshots: start and stop of each part without one. Right before the start
+    of each but the first stands such a change."""
+    start = 0
+    for cut in np.flatnonzero(np.isin(op, CUTS)).tolist():
+        yield start, cut
+        start = cut + 1
+    yield start, len(op)
 
 
 def _before(keys: Longs, in_state: Longs, deleted: Mask) -> Longs:

@@ -81,7 +81,8 @@ class Window:
     def forget(self, counts: Counts) -> None:
         """Lets go of the changes that do not count, now or later."""
         self._truncated = [kept for commits in self._truncated if len(kept := commits[counts(commits)])]
-        self._touched = [kept for touched in self._touched if len((kept := _counted(touched, counts)).commits)]
+        counted = [_counted(touched, counts) for touched in self._touched]
+        self._touched = [touched for touched in counted if len(touched.commits)]
 
     def survivors(self, chunk: ChangeBatch, counts: Counts) -> Survivors:
         """Divides a chunk's rows by whether a change that counts named their key.

@@ -7,7 +7,6 @@ whole to the rejects, and the rest goes on. A record with two rows (old and new)
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.capture.postgres import kernels, record
-from headwater.capture.postgres.pgoutput import Message
 from headwater.capture.postgres.table import Layout
 from headwater.capture.postgres.types import Column, binary_array
+from headwater.capture.postgres.wire import Frames
 from headwater.change import CHANGE_COLUMNS, REJECT_SCHEMA, WEIGHT, ChangeBatch, Op, key_text, log_schema
 from headwater.errors import InvariantBroken
 
@@ -74,23 +73,23 @@ class Fields:
         return bytes(self.buffer[start : start + int(self.lengths[field, row])]).decode(errors="replace")
 
 
-def decode_stream(layout: Layout, messages: Sequence[Message], places: Places, header: int) -> Decoded:
+def decode_stream(layout: Layout, messages: Frames, places: Places, header: int) -> Decoded:
     """Decodes row messages of pgoutput, each with `header` bytes before it.
 
     Raises:
         InvariantBroken: a message is not what the protocol says.
     """
     fields = _stream_fields(layout.width, messages, header)
-    return _assemble(layout, fields, places, lambda i: (record.STREAM, bytes(messages[i][header:])))
+    return _assemble(layout, fields, places, lambda i: (record.STREAM, messages[i][header:]))
 
 
-def decode_copy(layout: Layout, rows: Sequence[Message], places: Places) -> Decoded:
+def decode_copy(layout: Layout, rows: Frames, places: Places) -> Decoded:
     """Decodes rows in COPY's text format, each with its newline.
 
     Raises:
         InvariantBroken: a row does not have the right number of fields.
     """
-    return _assemble(layout, _copy_fields(layout.width, rows), places, lambda i: (record.COPY, bytes(rows[i])))
+    return _assemble(layout, _copy_fields(layout.width, rows), places, lambda i: (record.COPY, rows[i]))
 
 
 def as_text(data: bytes) -> list[dict[str, object]]:
@@ -107,9 +106,8 @@ def as_text(data: bytes) -> list[dict[str, object]]:
     """
     found = record.unframe(data)
     width, columns = found.layout.width, found.layout.table.columns
-    fields = (
-        _stream_fields(width, [found.data], 0) if found.form == record.STREAM else _copy_fields(width, [found.data])
-    )
+    frames = Frames.of([found.data])
+    fields = _stream_fields(width, frames, 0) if found.form == record.STREAM else _copy_fields(width, frames)
     places = [(column.name, field) for column, field in zip(columns, found.layout.wire, strict=True)]
     return [
         {**{name: fields.text(field, row) for name, field in places}, WEIGHT: int(weight)}
@@ -120,16 +118,10 @@ def as_text(data: bytes) -> list[dict[str, object]]:
 def truncation(layout: Layout, commit: int, ordinal: int) -> ChangeBatch:
     """A batch of one TRUNCATE, for a snapshot that begins again."""
     places = Places(np.array([commit], np.uint64), np.array([ordinal]), None)
-    batch = decode_stream(layout, [b"T"], places, 0).batch
+    batch = decode_stream(layout, Frames.of([b"T"]), places, 0).batch
     if batch is None:
         raise InvariantBroken("a truncation was rejected")
     return batch
-
-
-def _buffer(records: Sequence[Message]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    lengths = np.fromiter(map(len, records), np.int64, len(records))
-    ends = np.cumsum(lengths)
-    return np.frombuffer(b"".join(records), np.uint8), ends - lengths, ends
 
 
 def _room(width: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,8 +129,8 @@ def _room(width: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.uint8)
 
 
-def _stream_fields(width: int, messages: Sequence[Message], header: int) -> Fields:
-    buffer, begins, ends = _buffer(messages)
+def _stream_fields(width: int, messages: Frames, header: int) -> Fields:
+    buffer, begins, ends = messages.buffer, messages.begins, messages.ends
     room = 2 * len(messages)
     starts, lengths, kinds = _room(width, room)
     record_of, ops, weights = np.zeros(room, np.int64), np.zeros(room, np.uint8), np.zeros(room, np.int8)
@@ -149,11 +141,10 @@ def _stream_fields(width: int, messages: Sequence[Message], header: int) -> Fiel
     return Fields(buffer, starts, lengths, kinds, record_of[:rows], ops[:rows], weights[:rows])
 
 
-def _copy_fields(width: int, rows: Sequence[Message]) -> Fields:
-    buffer, begins, ends = _buffer(rows)
-    plain = np.empty_like(buffer)
+def _copy_fields(width: int, rows: Frames) -> Fields:
+    plain = np.empty_like(rows.buffer)
     starts, lengths, kinds = _room(width, len(rows))
-    done = kernels.scan_copy(buffer, begins, ends, plain, starts, lengths, kinds)
+    done = kernels.scan_copy(rows.buffer, rows.begins, rows.ends, plain, starts, lengths, kinds)
     if done < 0:
         raise InvariantBroken(f"row {-1 - done} of a COPY does not have {width} fields")
     heads = np.arange(done), np.full(done, Op.READ, np.uint8), np.ones(done, np.int8)

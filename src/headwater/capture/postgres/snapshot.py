@@ -16,10 +16,10 @@ from psycopg import sql
 from headwater import failpoint
 from headwater.capture.postgres.catalog import TableRow
 from headwater.capture.postgres.connection import Connection, failed
-from headwater.capture.postgres.pgoutput import Message
 from headwater.capture.postgres.resume import DONE, RUNNING, Standing, boundary_before
 from headwater.capture.postgres.rows import Places, decode_copy, reject_batch, truncation
 from headwater.capture.postgres.table import Layout, Table, as_read
+from headwater.capture.postgres.wire import Frames, read_copy
 from headwater.change import Group
 from headwater.errors import SourceUnavailable
 
@@ -108,19 +108,11 @@ class Snapshot:
 
     def _read(self, table: Table) -> Iterator[Group]:
         layout = as_read(table)
-        rows: list[Message] = []
-        size = 0
-        with self.connection.cursor() as cursor, cursor.copy(_query(table)) as copy:
-            for row in copy:
-                rows.append(bytes(row))
-                size += len(row)
-                if len(rows) >= CHUNK_ROWS or size >= CHUNK_BYTES:
-                    yield self._group(layout, rows)
-                    rows, size = [], 0
-        if rows:
+        query = _query(table).as_bytes(self.connection)
+        for rows in read_copy(self.connection, query, CHUNK_ROWS, CHUNK_BYTES):
             yield self._group(layout, rows)
 
-    def _group(self, layout: Layout, rows: Sequence[Message]) -> Group:
+    def _group(self, layout: Layout, rows: Frames) -> Group:
         ordinals = np.arange(self._ordinal, self._ordinal + len(rows), dtype=np.int64)
         self._ordinal += len(rows)
         places = Places(np.full(len(rows), self.lsn - 1, np.uint64), ordinals, None)

@@ -42,6 +42,7 @@ from headwater.capture.postgres.stream import Stream
 from headwater.capture.postgres.table import FULL, NOTHING, Layout, Table, require_streams
 from headwater.capture.postgres.transactions import Assembler
 from headwater.capture.postgres.types import Column
+from headwater.capture.postgres.wire import Frames
 from headwater.change import ChangeBatch
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, SourceStopped, SourceUnavailable, UserError
@@ -136,9 +137,9 @@ class PostgresSource:
         places = Places(np.array([found.commit], np.uint64), np.array([found.ordinal]), time)
         layout = self._todays(found.layout)
         if found.form == STREAM:
-            decoded = decode_stream(layout, [found.data], places, 0)
+            decoded = decode_stream(layout, Frames.of([found.data]), places, 0)
         else:
-            decoded = decode_copy(layout, [found.data], places)
+            decoded = decode_copy(layout, Frames.of([found.data]), places)
         if decoded.batch is None:
             raise UserError(str(decoded.rejects[0]["message"]), hint="add the column to the source's text_columns")
         return decoded.batch

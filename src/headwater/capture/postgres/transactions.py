@@ -18,6 +18,7 @@ from headwater.capture.postgres.relations import Relations
 from headwater.capture.postgres.resume import Standing, boundary_before
 from headwater.capture.postgres.rows import Places, decode_stream, reject_batch
 from headwater.capture.postgres.table import Layout
+from headwater.capture.postgres.wire import Frames
 from headwater.change import ChangeBatch, Group
 from headwater.errors import InvariantBroken
 from headwater.position import Boundary, Position
@@ -189,7 +190,9 @@ class Assembler:
             places = run.places()
             for part in _parts(run.messages):
                 cut = Places(places.commits[part], places.ordinals[part], _times(places)[part])
-                decoded = decode_stream(run.layout, run.messages[part], cut, HEADER)
+                decoded = decode_stream(
+                    run.layout, Frames.of([bytes(message) for message in run.messages[part]]), cut, HEADER
+                )
                 batches += [decoded.batch] if decoded.batch else []
                 rejects += decoded.rejects
         boundary = Boundary(last, self._standing.resume(self.lsn), self._last_time_us)

@@ -12,6 +12,7 @@ from headwater.change import Op
 from headwater.clock import SystemClock
 from headwater.project import load
 from headwater.runtime.journal import Journal
+from headwater.runtime.state_store import StateStore
 from headwater.runtime.supervisor import Supervisor
 from headwater.schema import StreamSchema
 from headwater.testing.scripted_source import ScriptedSource, scripted_group
@@ -139,3 +140,24 @@ def wait_until(condition, what="the condition"):
             pass
         clock.wait(never, 0.02)
     raise AssertionError(f"a minute has gone and {what} is not met")
+
+
+def lose_newest_checkpoint(shop):
+    """As if the last run had been killed before its checkpoint: its epochs are run again."""
+    store = StateStore(shop.state)
+    newest, before = store.checkpoints()[:2]
+    with store.transaction():
+        store._connection.execute("DELETE FROM checkpoints WHERE epoch = ?", (newest.epoch,))
+    store.close()
+    assert newest.epoch > before.epoch
+
+
+def ids(shop, table="orders"):
+    """The ids of a table's rows."""
+    return sorted(row["id"] for row in shop.rows(table))
+
+
+def run_with(shop, *groups):
+    """Lengthens the script and runs it to its end."""
+    shop.source.add(*groups)
+    shop.run_once()

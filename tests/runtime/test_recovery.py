@@ -4,7 +4,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from scripted_project import EVENTS, ORDERS, PROJECT, Shop, inserts, order
+from scripted_project import EVENTS, ORDERS, PROJECT, Shop, ids, inserts, lose_newest_checkpoint, order, run_with
 
 from headwater.change import Op
 from headwater.errors import ProjectError, SourceStopped
@@ -19,25 +19,6 @@ LIST = "SELECT id, status FROM orders"
 PLAIN = PROJECT.partition("    streams:")[0] + PROJECT[PROJECT.index("run:") :]
 OTHER = "  other: {type: postgres, url: postgresql://nowhere/other}\n"
 NO_MIRROR = PROJECT.replace("streams:\n", "streams:\n      orders: {mirror: false}\n")
-
-
-def lose_newest_checkpoint(shop):
-    """As if the last run had been killed before its checkpoint: its epochs are run again."""
-    store = StateStore(shop.state)
-    newest, before = store.checkpoints()[:2]
-    with store.transaction():
-        store._connection.execute("DELETE FROM checkpoints WHERE epoch = ?", (newest.epoch,))
-    store.close()
-    assert newest.epoch > before.epoch
-
-
-def ids(shop, table="orders"):
-    return sorted(row["id"] for row in shop.rows(table))
-
-
-def run_with(shop, *groups):
-    shop.source.add(*groups)
-    shop.run_once()
 
 
 @pytest.mark.parametrize("sql", [COUNT, LIST])

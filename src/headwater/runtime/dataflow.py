@@ -17,7 +17,7 @@ from headwater.change import WEIGHT, ChangeBatch
 from headwater.engine.delta import expanded, settled
 from headwater.engine.normalise import Normaliser
 from headwater.engine.view import View
-from headwater.project.definition import Model, Watermark
+from headwater.project.definition import Model, SourceDefinition, Watermark
 from headwater.project.models import times_to_live
 from headwater.runtime.intake import Intake
 from headwater.runtime.state_store import EpochPlan, Replay
@@ -56,6 +56,13 @@ class StreamNode:
     watermark: Watermark | None = None
     watermark_us: int | None = None
     landed: int = 0
+
+    @classmethod
+    def of(cls, stream: StreamSchema, source: SourceDefinition) -> StreamNode:
+        """A node without rows, as the source's settings want it."""
+        settings = source.streams.get(stream.name)
+        watermark = settings.watermark if settings else None
+        return cls(source.name, Normaliser(stream), source.mirrors(stream.name), watermark)
 
     @property
     def stream(self) -> StreamSchema:
@@ -97,6 +104,7 @@ class Dataflow:
         self.models = {model.name: model for model in models}
         self.nodes: dict[str, ModelNode] = {}
         self._idle: set[str] = set()
+        self._newcomers: set[str] = set()
 
     def step(self, plan: EpochPlan, intake: Intake) -> Step:
         """Takes an epoch in and returns its effects on every table. Deterministic in the state, `plan` and `intake`."""
@@ -113,8 +121,14 @@ class Dataflow:
                 deltas[model.name] = self._rebuild(model, plan, step)
             else:
                 deltas[model.name] = self._step_model(self.nodes[model.name], deltas, plan, step)
+        self._newcomers.clear()
         failpoint.reach("epoch.models.after")
         return step
+
+    def adopt(self, node: StreamNode) -> None:
+        """Takes in a stream that was not known before: the next step has its first rows, which make its table."""
+        self.streams[node.stream.name] = node
+        self._newcomers.add(node.stream.name)
 
     def forget(self, names: Collection[str]) -> None:
         """Leaves these models, and all that read them, to be built anew."""
@@ -169,7 +183,7 @@ class Dataflow:
         node.landed += intake.changes(name)
         node.observe(delta)
         if node.mirror:
-            rebuilt = name in plan.rebuild
+            rebuilt = name in plan.rebuild or name in self._newcomers
             step.outputs[name] = Output(node.normaliser.rows() if rebuilt else delta, rebuilt)
         return delta
 

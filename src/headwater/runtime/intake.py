@@ -22,6 +22,7 @@ class Intake:
 
     Attributes:
         batches: changes by stream, in source order.
+        sources: by stream with changes, the source that they are from.
         rejects: records rejected at decode, `REJECT_SCHEMA`.
         boundaries: by source, where it stands at the end of the epoch.
         commit_times: source commit times in microseconds since 1970 UTC of the changes that have one and are not part
@@ -29,6 +30,7 @@ class Intake:
     """
 
     batches: dict[str, list[ChangeBatch]] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     rejects: list[pa.RecordBatch] = field(default_factory=list)
     boundaries: dict[str, Boundary] = field(default_factory=dict)
     commit_times: list[NDArray[np.int64]] = field(default_factory=list)
@@ -38,8 +40,15 @@ class Intake:
         return sum(len(batch) for batch in self.batches.get(stream, ()))
 
 
-def take_in(plan: EpochPlan, partitions: Mapping[str, Partition]) -> Intake:
+def take_in(
+    plan: EpochPlan, partitions: Mapping[str, Partition], left_out: Mapping[str, int] | None = None
+) -> Intake:
     """Reads the ranges of `plan`.
+
+    Args:
+        plan: the epoch.
+        partitions: the log, by source.
+        left_out: by stream, the offset before which its changes are not wanted.
 
     Raises:
         CorruptLog: a record in a range fails its checksum.
@@ -52,9 +61,10 @@ def take_in(plan: EpochPlan, partitions: Mapping[str, Partition]) -> Intake:
         for record in partition.read(start, end):
             if record.stream is None:
                 intake.rejects.append(record.rows)
-            else:
+            elif record.offset >= (left_out or {}).get(record.stream.name, 0):
                 batch = ChangeBatch(record.stream, record.rows)
                 intake.batches.setdefault(record.stream.name, []).append(batch)
+                intake.sources[record.stream.name] = source
                 intake.commit_times.append(_commit_times(record.rows))
         boundary = boundary_after(partition, end)
         if boundary is not None:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 from headwater import failpoint
 from headwater.clock import Clock
-from headwater.errors import InvariantBroken
+from headwater.errors import InvariantBroken, UserError
 from headwater.lake.table_format import TableSpec
-from headwater.project.definition import Project
+from headwater.project.definition import Project, SourceDefinition
 from headwater.project.discovery import load_streams, save_streams
 from headwater.quality.accounting import Account
 from headwater.runtime.capture_job import Partitions
@@ -44,6 +44,7 @@ class Pipeline:
         offsets: by source, the log offset the next epoch begins at.
         rebuild: tables that the next epoch builds anew.
         checkpointed: epoch of the last checkpoint.
+        left_out: by stream, the log offset before which its changes are not wanted.
     """
 
     project: Project
@@ -58,6 +59,7 @@ class Pipeline:
     offsets: dict[str, int] | None = None
     rebuild: tuple[str, ...] = ()
     checkpointed: int | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
     silence: Silence = field(default_factory=Silence)
 
     def next_plan(self, replays: tuple[Replay, ...]) -> EpochPlan | None:
@@ -93,7 +95,8 @@ class Pipeline:
             plan: what it takes in.
             again: the epoch is run again after a crash; most of its rows have been visible before.
         """
-        intake = take_in(plan, self.partitions.as_mapping())
+        intake = take_in(plan, self.partitions.as_mapping(), self.left_out)
+        self._meet(plan, intake, again=again)
         columns = {name: node.stream.columns for name, node in self.flow.streams.items()}
         step = self.flow.step(plan, intake)
         self._follow_columns([node for name, node in self.flow.streams.items() if node.stream.columns != columns[name]])
@@ -169,6 +172,38 @@ class Pipeline:
         """Lets go of tables and state store; the log stays open."""
         self.sinks.close()
         self.store.close()
+
+    def _meet(self, plan: EpochPlan, intake: Intake, *, again: bool) -> None:
+        """Makes room for streams that are seen for the first time, and remembers them for the next start.
+
+        Raises:
+            UserError: one has a name that is taken.
+        """
+        new = [name for name in intake.batches if name not in self.flow.streams]
+        if not new:
+            return
+        for name in new:
+            source = intake.sources[name]
+            self._require_free_name(name, source)
+            node = StreamNode.of(intake.batches[name][0].stream, self._definition(source))
+            node.landed = self.partitions[source].counts_at(plan.ranges[source][1])[name].changes - intake.changes(name)
+            self.flow.adopt(node)
+            if node.mirror:
+                self.sinks.begin(mirror_spec(name, self.flow), plan.epoch, again=again)
+        known = load_streams(self.project.state)
+        save_streams(self.project.state, [*known, *(self.flow.streams[name].stream for name in new)])
+
+    def _definition(self, source: str) -> SourceDefinition:
+        return next(definition for definition in self.project.sources if definition.name == source)
+
+    def _require_free_name(self, name: str, source: str) -> None:
+        taken = {**dict.fromkeys(self.flow.streams, "a stream"), **dict.fromkeys(self.flow.models, "a model")}
+        for other, what in taken.items():
+            if other.casefold() == name.casefold():
+                raise UserError(
+                    f"source {source!r} has a new stream {name!r}, and {what} is called {other!r} already",
+                    hint=f"leave the table out (sources: {source}: tables: [..., '!...']), or rename the other",
+                )
 
     def _follow_columns(self, evolved: Sequence[StreamNode]) -> None:
         """Gives the tables of streams the columns that have come, and remembers those for the next start."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from headwater.capture.source import Source
 from headwater.clock import Clock
-from headwater.engine.normalise import Normaliser
 from headwater.errors import HeadwaterError, SourceStopped, SourceUnavailable, StorageFailed, UserError
 from headwater.lake.iceberg.lake import IcebergLake
 from headwater.lake.table_format import Lake, TableSpec
@@ -49,8 +49,10 @@ def open_pipeline(
     sinks = Sinks(lake)
     try:
         folder = CheckpointFolder(project.state / "checkpoints")
-        flow, record = _restore(project, sources, partitions, store, folder, journal)
+        streams = _find_streams(project, sources, partitions, journal)
+        flow, record = _restore(project, streams, store, folder, journal)
         pipeline = Pipeline(project, store, partitions, flow, sinks, folder, clock, freshness)
+        pipeline.left_out = streams.left_out
         _resume(pipeline, record, lake, journal)
     except BaseException:
         sinks.close()
@@ -59,18 +61,29 @@ def open_pipeline(
     return pipeline
 
 
+@dataclass(frozen=True)
+class _Streams:
+    """The streams that a run begins with.
+
+    Attributes:
+        fed: by stream, its schema and the source that feeds it.
+        left_out: streams of which the log has changes and that the settings no longer name, with the end of its log.
+    """
+
+    fed: Mapping[str, tuple[StreamSchema, SourceDefinition]]
+    left_out: Mapping[str, int]
+
+    def nodes(self) -> dict[str, StreamNode]:
+        """Fresh nodes for them."""
+        return {name: StreamNode.of(stream, source) for name, (stream, source) in self.fed.items()}
+
+
 def _restore(
-    project: Project,
-    sources: Mapping[str, Source],
-    partitions: Partitions,
-    store: StateStore,
-    folder: CheckpointFolder,
-    journal: Journal,
+    project: Project, streams: _Streams, store: StateStore, folder: CheckpointFolder, journal: Journal
 ) -> tuple[Dataflow, CheckpointRecord | None]:
-    nodes = _stream_nodes(project, sources, partitions, journal)
     damage: HeadwaterError | None = None
     for record in store.checkpoints():
-        flow = Dataflow(nodes(), project.models, project.run.threads)
+        flow = Dataflow(streams.nodes(), project.models, project.run.threads)
         try:
             folder.restore(record, flow)
             store.forget_checkpoints_after(record.epoch)
@@ -85,26 +98,31 @@ def _restore(
             f"no checkpoint can be read: {damage}",
             hint="move the state folder away and run again: the tables are then rebuilt from a new snapshot",
         )
-    return Dataflow(nodes(), project.models, project.run.threads), None
+    return Dataflow(streams.nodes(), project.models, project.run.threads), None
 
 
-def _stream_nodes(
+def _find_streams(
     project: Project, sources: Mapping[str, Source], partitions: Partitions, journal: Journal
-) -> Callable[[], dict[str, StreamNode]]:
-    """Finds out the streams, and returns what makes fresh nodes for them."""
+) -> _Streams:
+    """Asks the sources which streams there are, and holds the models against them."""
     known = load_streams(project.state)
     streams: dict[str, tuple[StreamSchema, SourceDefinition]] = {}
     found: list[StreamSchema] = []
+    left_out: dict[str, int] = {}
     for definition in project.sources:
         before = [stream for stream in known if _feeds(definition.name, stream, project, partitions)]
-        now = _discover(sources[definition.name], partitions[definition.name].boundary, before, journal)
-        for stream in merge_streams(before, now):
+        partition = partitions[definition.name]
+        head, seen = partition.head, set(partition.counts)  # before the question: what comes meanwhile is wanted
+        now = _discover(sources[definition.name], partition.boundary, before, journal)
+        if now is not None:
+            left_out |= dict.fromkeys(seen - {stream.name for stream in now}, head)
+        for stream in before if now is None else merge_streams(before, now):
             streams[stream.name] = (stream, definition)
             found.append(stream)
     if len(found) > len(streams) or load_recorded(project.state) != describe(project, found):
         check(project, found)
     save_streams(project.state, found)
-    return lambda: {name: _node(stream, definition) for name, (stream, definition) in streams.items()}
+    return _Streams(streams, left_out)
 
 
 def _feeds(source: str, stream: StreamSchema, project: Project, partitions: Partitions) -> bool:
@@ -113,8 +131,8 @@ def _feeds(source: str, stream: StreamSchema, project: Project, partitions: Part
 
 def _discover(
     source: Source, boundary: Boundary | None, before: Sequence[StreamSchema], journal: Journal
-) -> Sequence[StreamSchema]:
-    """Asks the source; one that is away may be begun without, if its streams are known from before.
+) -> Sequence[StreamSchema] | None:
+    """Asks the source; one that is away may be begun without (None), if its streams are known from before.
 
     What is new since reading began has no stream, and no empty table that looks as if it were all there is.
     """
@@ -127,13 +145,7 @@ def _discover(
     except (SourceUnavailable, SourceStopped):
         if not before:
             raise
-        return before
-
-
-def _node(stream: StreamSchema, definition: SourceDefinition) -> StreamNode:
-    settings = definition.streams.get(stream.name)
-    watermark = settings.watermark if settings else None
-    return StreamNode(definition.name, Normaliser(stream), definition.mirrors(stream.name), watermark)
+        return None
 
 
 def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, journal: Journal) -> None:

@@ -40,6 +40,16 @@ class Sinks:
         self._tables[spec.name] = table
         self.committed[spec.name] = committed.epoch if committed else 0
 
+    def begin(self, spec: TableSpec, epoch: int, *, again: bool) -> None:
+        """Opens the table of a stream that first appears in `epoch`, which is run `again` or not yet.
+
+        A table of that name that says it holds this epoch before it was ever run is of another state: it goes.
+        """
+        self.open(spec)
+        if self.committed[spec.name] >= epoch and not again:
+            self._lake.drop(spec.name)
+            self.open(spec)
+
     def evolve(self, name: str, columns: pa.Schema) -> None:
         """Adds columns that a stream has got."""
         self._tables[name].evolve(columns)

@@ -51,8 +51,14 @@ class ScriptedSource:
         return [f"reads {len(self._script)} scripted groups"]
 
     def discover(self, resume: Resume | None = None) -> Sequence[StreamSchema]:
-        """The streams given."""
-        return self.streams
+        """The streams given; with `resume`, those as well that have appeared up to there."""
+        found = {stream.name: stream for stream in self.streams}
+        with self._lock:
+            groups = [entry for entry in self._script if isinstance(entry, Group)]
+        read = [group for group in groups if resume and group.boundary.position.commit <= int(resume["commit"] or 0)]
+        for batch in (batch for group in read for batch in group.batches):
+            found.setdefault(batch.stream.name, batch.stream)
+        return list(found.values())
 
     def open(self, resume: Resume | None) -> ScriptedReader:
         """Reads on after the commit position in `resume`."""

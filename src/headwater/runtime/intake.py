@@ -40,9 +40,7 @@ class Intake:
         return sum(len(batch) for batch in self.batches.get(stream, ()))
 
 
-def take_in(
-    plan: EpochPlan, partitions: Mapping[str, Partition], left_out: Mapping[str, int] | None = None
-) -> Intake:
+def take_in(plan: EpochPlan, partitions: Mapping[str, Partition], left_out: Mapping[str, int] | None = None) -> Intake:
     """Reads the ranges of `plan`.
 
     Args:

@@ -125,3 +125,24 @@ def _jdk_version(home: Path) -> int | None:
     told = subprocess.run([javac, "-version"], capture_output=True, text=True, check=False)
     found = re.search(r"javac (\d+)", told.stdout + told.stderr)
     return int(found[1]) if found else None
+
+
+def jars_of(pom: Path, folder: Path) -> list[Path]:
+    """The jars that a Maven project depends on, copied into a folder once per content of its file.
+
+    Raises:
+        NotMeasured: there is no Maven, or it cannot get them.
+    """
+    stamp = folder / "installed.xml"
+    if not (stamp.exists() and stamp.read_bytes() == pom.read_bytes()):
+        program = shutil.which("mvn")
+        if program is None:
+            raise NotMeasured("needs Maven on the PATH; on Debian: apt-get install maven")
+        sys.stderr.write(f"Copying what {pom} names into {folder}, once.\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        command = [program, "-B", "-q", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
+        if done.returncode:
+            raise NotMeasured(f"mvn could not get what {pom} names: {last_lines(done.stdout)}")
+        shutil.copyfile(pom, stamp)
+    return sorted(folder.glob("*.jar"))

@@ -169,6 +169,30 @@ def latency(*, rows: int = 200_000, threads: int = 1, json: bool = False) -> int
     return output.OK
 
 
+@app.command
+def capture(*, rows: int = 2_000_000, shape: str = "all", limit: float = 600, json: bool = False) -> int:
+    """Drain a prepared backlog of a PostgreSQL of its own into a log, beside pg_recvlogical writing it to a file.
+
+    Args:
+        rows: How many row changes wait.
+        shape: Which: insert, update, mixed, wide, tiny-tx, separated by commas; or all.
+        limit: Seconds that one reader may take.
+        json: Print one JSON object.
+    """
+    from headwater.bench.capture import backlog, suite
+
+    def tell(found: dict[str, Any]) -> None:
+        for line in suite.lines([found]):
+            output.note("  ".join(line))
+
+    result = suite.suite(backlog.chosen(shape), rows, limit, tell)
+    if json:
+        output.print_json(result)
+    else:
+        output.print_table(suite.HEADER, suite.lines(result["shapes"]))
+    return output.OK
+
+
 def _shown(value: object) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else str(value)
 

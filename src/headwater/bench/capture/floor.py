@@ -1,0 +1,48 @@
+"""The floor: `pg_recvlogical`, PostgreSQL's own reader in C, which writes the bytes of the same stream to a file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from headwater.bench.capture.backlog import PUBLICATION, Backlog
+from headwater.bench.child import Figures
+
+
+def receive(program: Path, waiting: Backlog, slot: str, file: Path, timeout_s: float) -> Figures:
+    """Reads the backlog into a file, with an fsync a second.
+
+    Args:
+        program: `pg_recvlogical`.
+        waiting: what to read.
+        slot: from where.
+        file: to write.
+        timeout_s: when it is killed.
+
+    Returns:
+        rows, seconds, cpu_s and bytes, as `drain.drain` has them; or `error`.
+    """
+    command = [
+        str(program), "-d", waiting.url, "--slot", slot, "--start", "-f", str(file), "--endpos", waiting.end,
+        "--no-loop", "--fsync-interval", "1", "-o", "proto_version=1", "-o", f"publication_names={PUBLICATION}",
+    ]  # fmt: skip
+    began = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        _, said = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return {"error": f"took longer than {timeout_s:,.0f} s"}
+    seconds = time.monotonic() - began
+    if process.returncode:
+        return {"error": said.decode(errors="replace").strip()[-300:]}
+    return {"rows": waiting.rows, "seconds": seconds, "bytes": file.stat().st_size}
+
+
+def children_cpu_s() -> float:
+    """CPU seconds of this process's children that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system

@@ -7,7 +7,7 @@ N ?= 100000
 SEED ?= 1
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo test check bench bench-flink bench-spark docs ci crash fuzz lock clean
+.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash fuzz lock clean
 
 setup: .venv/.stamp  ## create .venv with the locked dependencies
 
@@ -44,6 +44,10 @@ bench-flink: setup  ## the Nexmark queries beside Apache Flink on the same 2 cor
 
 bench-spark: setup  ## the same beside Apache Spark
 	$(BIN)/python bench/compare.py --engines spark --events $(EVENTS)
+
+bench-capture: setup  ## a backlog drained beside pg_recvlogical and Debezium, a table read beside ConnectorX and dlt; needs a JDK and Maven
+	$(BIN)/python bench/capture.py
+	$(BIN)/python bench/snapshot.py --keep
 
 docs: setup  ## regenerate docs/reference from the code
 	$(BIN)/python -m headwater.cli.reference docs/reference

@@ -4,7 +4,6 @@ does it."""
 from __future__ import annotations
 
 import io
-import time
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -12,6 +11,7 @@ from pydantic import SecretStr
 from headwater.bench import memory
 from headwater.bench.capture.backlog import PUBLICATION, TABLE
 from headwater.bench.child import Figures
+from headwater.bench.stopwatch import Stopwatch
 from headwater.capture.postgres.settings import PostgresSettings
 from headwater.capture.postgres.source import PostgresSource
 from headwater.clock import SystemClock
@@ -44,15 +44,15 @@ def drain(url: str, folder: str, snapshot: str = "never") -> Figures:
     source = PostgresSource("bench", settings, project="bench", clock=clock)
     before = partitions.open("bench").head
     memory.forget_peak()
-    resident, began, cpu = memory.resident_bytes(), time.monotonic(), time.process_time()
+    resident, watch = memory.resident_bytes(), Stopwatch(clock)
     job = CaptureJob(source, partitions, journal, clock, once=True)
-    job.start()
-    job.join()
-    seconds, cpu_s = time.monotonic() - began, time.process_time() - cpu
+    with watch:
+        job.start()
+        job.join()
     if job.error is not None:
         raise job.error
     rows = partitions["bench"].head - before
     size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     partitions.close()
-    return {"rows": rows, "seconds": seconds, "cpu_s": cpu_s, "peak_bytes": memory.peak_bytes() - resident,
+    return {"rows": rows, "seconds": watch.seconds, "cpu_s": watch.cpu_s, "peak_bytes": memory.peak_bytes() - resident,
             "bytes": size}  # fmt: skip

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 from headwater.bench.capture.backlog import PUBLICATION, Backlog
 from headwater.bench.child import Figures
+from headwater.bench.stopwatch import Stopwatch
+from headwater.clock import SystemClock
 
 
 def receive(program: Path, waiting: Backlog, slot: str, file: Path, timeout_s: float) -> Figures:
@@ -28,18 +29,15 @@ def receive(program: Path, waiting: Backlog, slot: str, file: Path, timeout_s: f
         str(program), "-d", waiting.url, "--slot", slot, "--start", "-f", str(file), "--endpos", waiting.end,
         "--no-loop", "--fsync-interval", "1", "-o", "proto_version=1", "-o", f"publication_names={PUBLICATION}",
     ]  # fmt: skip
-    began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    watch = Stopwatch(SystemClock())
     try:
-        _, said = process.communicate(timeout=timeout_s)
+        with watch:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
         return {"error": f"took longer than {timeout_s:,.0f} s"}
-    seconds = time.monotonic() - began
-    if process.returncode:
-        return {"error": said.decode(errors="replace").strip()[-300:]}
-    return {"rows": waiting.rows, "seconds": seconds, "bytes": file.stat().st_size}
+    if done.returncode:
+        return {"error": done.stderr.strip()[-300:]}
+    return {"rows": waiting.rows, "seconds": watch.seconds, "bytes": file.stat().st_size}
 
 
 def children_cpu_s() -> float:

@@ -136,7 +136,7 @@ elements = st.lists(st.none() | st.text(st.characters(exclude_characters="\0", c
 @given(st.lists(elements, max_size=4))
 def test_array_literals(plain, lists):
     literals = [plain.execute("SELECT %s::text[]::text", (items,)).fetchone()[0].encode() for items in lists]
-    column = Column("c", 1009, -1, 1009, -1, "text[]")
+    column = Column("c", 1009, -1, 1009, -1, "text[]", element=25)
     assert column.convert(pa.array(literals, pa.binary())).to_pylist() == lists
 
 

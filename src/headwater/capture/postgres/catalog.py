@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headwater.capture.postgres.connection import Connection
 from headwater.capture.postgres.selection import is_text_column
@@ -31,14 +31,30 @@ SELECT i.indrelid, i.indisprimary AND i.indimmediate, i.indisreplident, ARRAY(
   WHERE k.place <= i.indnkeyatts ORDER BY k.place)::text[]
 FROM pg_index i WHERE i.indrelid = ANY(%s) AND (i.indisprimary OR i.indisreplident) AND i.indisvalid"""
 
-_DOMAINS = """
-WITH RECURSIVE unwrapped (oid, base, typmod, dimensions) AS (
-  SELECT t.oid, t.typbasetype, t.typtypmod, t.typndims FROM pg_type t WHERE t.oid = ANY(%s) AND t.typtype = 'd'
+_TYPES = """
+WITH RECURSIVE given (oid, typmod) AS (SELECT * FROM unnest(%s::oid[], %s::int[])),
+unwrapped (given, outer_typmod, oid, typmod, dimensions) AS (
+  SELECT g.oid, g.typmod, g.oid, g.typmod, 0 FROM given g
   UNION ALL
-  SELECT u.oid, t.typbasetype, t.typtypmod, t.typndims FROM unwrapped u JOIN pg_type t ON t.oid = u.base
-  WHERE t.typtype = 'd')
-SELECT u.oid, u.base, u.typmod, u.dimensions FROM unwrapped u JOIN pg_type t ON t.oid = u.base
-WHERE t.typtype <> 'd'"""
+  SELECT u.given, u.outer_typmod, t.typbasetype, t.typtypmod, t.typndims
+  FROM unwrapped u JOIN pg_type t ON t.oid = u.oid WHERE t.typtype = 'd'),
+bases AS (
+  SELECT u.given, u.outer_typmod, t.oid, u.typmod, u.dimensions, t.typname, t.typtype,
+         (SELECT e.oid FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid AND e.typdelim = ',') AS element
+  FROM unwrapped u JOIN pg_type t ON t.oid = u.oid WHERE t.typtype <> 'd'),
+elements (array_type, oid, typmod) AS (
+  SELECT DISTINCT b.oid, b.element, NULL::int FROM bases b WHERE b.element IS NOT NULL
+  UNION ALL
+  SELECT e.array_type, t.typbasetype, t.typtypmod FROM elements e JOIN pg_type t ON t.oid = e.oid WHERE t.typtype = 'd')
+SELECT b.given, b.outer_typmod, b.oid, b.typmod, b.dimensions, coalesce(e.oid, 0), coalesce(e.typmod, b.typmod),
+       b.typname IN ('vector', 'halfvec') AND b.typtype = 'b'
+FROM bases b LEFT JOIN (
+  SELECT e.* FROM elements e JOIN pg_type t ON t.oid = e.oid WHERE t.typtype <> 'd') e ON e.array_type = b.oid"""
+"""What a type is made of: domains unwrapped, and of a true array (not `int2vector`) its elements' type, unwrapped too; a
+modifier of the array is its elements', unless they are a domain with one of its own. Boxes' arrays are divided by
+semicolons: they stay text, as whatever is not told here."""
+
+FLOAT4 = 700
 
 
 @dataclass(frozen=True)
@@ -134,31 +150,49 @@ def as_wanted(column: Column, table: str, dimensions: int, text_columns: Sequenc
     """The column as text if the user wants it so, or if it is declared with more than one dimension."""
     if dimensions <= 1 and not is_text_column(table, column.name, text_columns):
         return column
-    return Column(
-        column.name, column.oid, column.typmod, column.base_oid, column.base_typmod, column.source_type, as_text=True
-    )
+    return replace(column, as_text=True)
 
 
 def _columns(connection: Connection, oids: Sequence[int]) -> dict[int, list[tuple[Column, int]]]:
     """Columns by table, each with its declared number of dimensions."""
     found = connection.execute(_COLUMNS, (list(oids),)).fetchall()
-    bases = _bases(connection, {int(row[2]) for row in found})
+    makings = _makings(connection, {(int(row[2]), int(row[3])) for row in found})
     columns: dict[int, list[tuple[Column, int]]] = {oid: [] for oid in oids}
     for table, name, oid, typmod, dimensions, source_type in found:
-        base, base_typmod, base_dimensions = bases.get(oid, (oid, typmod, dimensions))
-        column = Column(name, oid, typmod, base, base_typmod, source_type)
-        columns[table].append((column, base_dimensions))
+        making = makings[oid, typmod]
+        columns[table].append((making.column(name, oid, typmod, source_type), dimensions or making.dimensions))
     return columns
 
 
-def _bases(connection: Connection, oids: set[int]) -> dict[int, tuple[int, int, int]]:
-    """Of domains: the type beneath all of them, its modifier and dimensions."""
-    rows = connection.execute(_DOMAINS, (sorted(oids),)).fetchall()
-    return {row[0]: (row[1], row[2], row[3]) for row in rows}
+@dataclass(frozen=True)
+class _Making:
+    """What a type is made of; see `_TYPES`. `dimensions` are a domain's."""
+
+    base_oid: int
+    base_typmod: int
+    dimensions: int
+    element: int
+    element_typmod: int
+    vector: bool
+
+    def column(self, name: str, oid: int, typmod: int, source_type: str) -> Column:
+        """The column of that type."""
+        element, modifier = (FLOAT4, -1) if self.vector else (self.element, self.element_typmod)
+        base = self.base_oid, self.base_typmod
+        return Column(
+            name, oid, typmod, *base, source_type, element=element, element_typmod=modifier, vector=self.vector
+        )
+
+
+def _makings(connection: Connection, types: set[tuple[int, int]]) -> dict[tuple[int, int], _Making]:
+    """What types are made of, by id and modifier."""
+    ordered = sorted(types)
+    rows = connection.execute(_TYPES, ([oid for oid, _ in ordered], [typmod for _, typmod in ordered])).fetchall()
+    return {(int(row[0]), int(row[1])): _Making(*row[2:]) for row in rows}
 
 
 def describe_type(connection: Connection, name: str, oid: int, typmod: int) -> Column:
-    """A column of a type that is known by its id only."""
-    base, base_typmod, _ = _bases(connection, {oid}).get(oid, (oid, typmod, 0))
+    """A column of a type that is known by its id only. One that is gone meanwhile is read as text."""
+    making = _makings(connection, {(oid, typmod)}).get((oid, typmod), _Making(oid, typmod, 0, 0, -1, False))
     row = connection.execute("SELECT format_type(%s, %s)", (oid, typmod)).fetchone()
-    return Column(name, oid, typmod, base, base_typmod, str(row[0]) if row else "unknown")
+    return making.column(name, oid, typmod, str(row[0]) if row else "unknown")

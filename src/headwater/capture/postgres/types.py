@@ -5,8 +5,9 @@ go through `Column.convert`, so a value read in the snapshot equals the same val
 
 What has no exact Arrow type that DuckDB and Iceberg also hold stays text: an unbounded `numeric` (131,072 digits before
 the point; any fixed scale would lose some), interval, timetz, uuid, json, enums, ranges, composites, money and
-everything unknown. Casts are Arrow's, which refuse what does not fit; DuckDB's would round a decimal and read
-"infinity" as a date.
+everything unknown; an array of any of them is a list of text. Casts are Arrow's, which refuse what does not fit
+(DuckDB's would round a decimal), but for dates and times, of which Arrow reads fewer than there are
+(`temporal`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.capture.postgres import kernels
+from headwater.capture.postgres import kernels, temporal
 
 SOURCE_TYPE = b"headwater.source_type"
 MAX_PRECISION = 38
@@ -40,33 +41,6 @@ _SCALARS: dict[int, pa.DataType] = {
     1114: pa.timestamp("us"),
     1184: pa.timestamp("us", tz="UTC"),
 }
-_ELEMENTS = {
-    1000: BOOL,
-    1001: BYTEA,
-    1002: 18,
-    1003: 19,
-    1005: 21,
-    1007: 23,
-    1009: 25,
-    1014: 1042,
-    1015: 1043,
-    1016: 20,
-    1021: 700,
-    1022: 701,
-    1028: 26,
-    1115: 1114,
-    1182: 1082,
-    1183: 1083,
-    1185: 1184,
-    1187: 1186,
-    1231: NUMERIC,
-    1270: 1266,
-    199: 114,
-    2951: 2950,
-    3807: 3802,
-}
-"""Array type to element type, by OID (`pg_type.dat`); arrays of anything else stay text."""
-
 Convert = Callable[[pa.Array], pa.Array]
 
 
@@ -97,6 +71,8 @@ class Column:
         base_oid, base_typmod: the same with domains unwrapped.
         source_type: the declared type as SQL writes it, "numeric(10,2)".
         as_text: the user wants the text (`text_columns`), or it is declared with more than one dimension.
+        element, element_typmod: of an array: its elements' type with domains unwrapped; 0 for what is none.
+        vector: a vector of pgvector: an array in brackets.
     """
 
     name: str
@@ -106,15 +82,17 @@ class Column:
     base_typmod: int
     source_type: str
     as_text: bool = False
+    element: int = 0
+    element_typmod: int = -1
+    vector: bool = False
 
     @cached_property
     def arrow_type(self) -> pa.DataType:
         """The type that rows of this column have."""
         if self.as_text:
             return pa.string()
-        element = _ELEMENTS.get(self.base_oid)
-        if element is not None:
-            return pa.list_(scalar_type(element, self.base_typmod))
+        if self.element:
+            return pa.list_(scalar_type(self.element, self.element_typmod))
         return scalar_type(self.base_oid, self.base_typmod)
 
     @property
@@ -131,7 +109,7 @@ class Column:
         Raises:
             pa.ArrowInvalid: at least one of them does not fit.
         """
-        return _converter(self.arrow_type)(values)
+        return _converter(self.arrow_type)(_braced(values) if self.vector and not self.as_text else values)
 
     @property
     def misfit(self) -> str:
@@ -145,7 +123,9 @@ def _converter(to: pa.DataType) -> Convert:
     """How text becomes `to`."""
     if pa.types.is_list(to):
         return lambda values: _lists(values, to.value_type)
-    special = {pa.bool_(): _booleans, pa.binary(): _bytes, pa.time64("us"): _times}.get(to)
+    if pa.types.is_temporal(to):
+        return lambda values: _moments(values, to)
+    special = {pa.bool_(): _booleans, pa.binary(): _bytes}.get(to)
     return special or (lambda values: values.cast(pa.string()).cast(to))
 
 
@@ -156,10 +136,28 @@ def _booleans(values: pa.Array) -> pa.Array:
     return pc.equal(text, "t")
 
 
-def _times(values: pa.Array) -> pa.Array:
-    """Times of day, read as times of 1970-01-01; "24:00:00" is refused."""
-    text = pc.binary_join_element_wise("1970-01-01", values.cast(pa.string()), " ")
-    return text.cast(pa.timestamp("us")).cast(pa.time64("us"))
+def _moments(values: pa.Array, to: pa.DataType) -> pa.Array:
+    """Dates, times and timestamps."""
+    offsets, data, valid = binary_buffers(values)
+    numbers = np.zeros(len(values), np.int32 if to == pa.date32() else np.int64)
+    if pa.types.is_timestamp(to):
+        bad = temporal.parse_timestamps(data, offsets, valid, to.tz is not None, numbers)
+    else:
+        parse = temporal.parse_dates if to == pa.date32() else temporal.parse_times
+        bad = parse(data, offsets, valid, numbers)
+    if bad:
+        raise pa.ArrowInvalid(f"no {to}")
+    return pa.array(numbers, mask=~valid).view(to)
+
+
+def _braced(values: pa.Array) -> pa.Array:
+    """Vectors, `[1,2]`, as array literals."""
+    offsets, data, valid = binary_buffers(values)
+    data, begins, ends = data.copy(), offsets[:-1][valid], offsets[1:][valid] - 1
+    if (ends <= begins).any() or (data[begins] != ord("[")).any() or (data[ends] != ord("]")).any():
+        raise pa.ArrowInvalid("not a vector")
+    data[begins], data[ends] = ord("{"), ord("}")
+    return binary_array(offsets, data, valid)
 
 
 def _bytes(values: pa.Array) -> pa.Array:

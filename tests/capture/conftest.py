@@ -3,6 +3,7 @@
 import pytest
 from source_database import make_database
 
+from headwater.testing.debian import POSTGRES_15, ensure
 from headwater.testing.mariadb import MariaDbServer
 from headwater.testing.postgres import PostgresServer
 
@@ -11,6 +12,26 @@ from headwater.testing.postgres import PostgresServer
 def server():
     with PostgresServer() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def server_15():
+    with PostgresServer(programs=ensure(POSTGRES_15)) as running:
+        yield running
+
+
+@pytest.fixture(params=["server", "server_15"], ids=["18", "15"], scope="session")
+def each_server(request):
+    """The newest server, and Debian's."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def each_db(each_server):
+    """A database on each server."""
+    database = make_database(each_server)
+    yield database
+    database.drop()
 
 
 @pytest.fixture

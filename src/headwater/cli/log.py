@@ -104,7 +104,11 @@ def _partitions(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _lines(records: Iterator[LogRecord]) -> Iterator[str]:
+    import pyarrow as pa
+
+    from headwater.cli.moments import printable
+
     for record in records:
         stream = "_rejects" if record.stream is None else record.stream.name
-        for number, row in enumerate(record.rows.to_pylist()):
+        for number, row in enumerate(printable(pa.Table.from_batches([record.rows])).to_pylist()):
             yield dumps({"offset": record.offset + number, "stream": stream, **row}, default=str)

@@ -34,7 +34,10 @@ def _print(answer: object, form: Format, limit: int) -> None:
     import pyarrow as pa
     import pyarrow.csv
 
+    from headwater.cli.moments import printable
+
     assert isinstance(answer, pa.Table)
+    answer = printable(answer)
     if form == "csv":
         pyarrow.csv.write_csv(answer, sys.stdout.buffer)
     elif form == "ndjson":

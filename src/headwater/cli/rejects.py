@@ -130,7 +130,9 @@ def _rows(entry: Reject) -> list[dict[str, object]]:
         return rows_of_record(entry.record)
     import pyarrow as pa
 
-    rows = pa.ipc.open_stream(entry.record).read_all().to_pylist()
+    from headwater.cli.moments import printable
+
+    rows = printable(pa.ipc.open_stream(entry.record).read_all()).to_pylist()
     return [{name: _plain(value) for name, value in row.items()} for row in rows]
 
 

@@ -27,11 +27,12 @@ def tail(
         json: One JSON object for each changed row.
     """
     from headwater.change import WEIGHT
+    from headwater.cli.moments import printable
     from headwater.cli.opening import read_project
     from headwater.serve import tail as serve
 
     for change in serve.tail(read_project(folder), name, after_epoch=after_epoch, follow=follow):
-        for row in change.rows.to_pylist():
+        for row in printable(change.rows).to_pylist():
             weight = row.pop(WEIGHT)
             if json:
                 line = {"v": 1, "epoch": change.epoch, "weight": weight, "row": row}

@@ -42,10 +42,14 @@ class PostgresServer:
     Args:
         folder: where the data lives; None makes a temporary folder that `stop` removes.
         settings: server settings that override `SETTINGS`.
+        programs: folder of another server's programs, as `headwater.testing.debian` finds them; None: the wheel's.
     """
 
-    def __init__(self, folder: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path | None = None, settings: Mapping[str, str] | None = None, programs: Path | None = None
+    ) -> None:
         self._temporary = folder is None
+        self._programs = programs
         self.folder = folder or Path(tempfile.mkdtemp(prefix="headwater-pg-"))
         self._settings = {**SETTINGS, **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
@@ -58,14 +62,14 @@ class PostgresServer:
     @property
     def bin(self) -> Path:
         """Folder of the server's programs (psql, pgbench, pg_ctl)."""
-        return _bin()
+        return self._programs or _bin()
 
     def start(self) -> PostgresServer:
         """Initialises the cluster if need be, starts the server and waits until it answers."""
         data = self.folder / "data"
         if not (data / "PG_VERSION").exists():
             self._initialise(data)
-        arguments = [str(_bin() / "postgres"), "-D", str(data), "-p", str(self.port)]
+        arguments = [str(self.bin / "postgres"), "-D", str(data), "-p", str(self.port)]
         for name, value in self._settings.items():
             arguments += ["-c", f"{name}={value}"]
         with open(self.folder / "server.log", "ab") as log:
@@ -106,7 +110,7 @@ class PostgresServer:
         user = _server_user()
         if user:
             _let_server_user_in(self.folder)
-        command = [str(_bin() / "initdb"), "-D", str(data), "-U", "postgres", "--encoding=UTF8", "--auth=trust"]
+        command = [str(self.bin / "initdb"), "-D", str(data), "-U", "postgres", "--encoding=UTF8", "--auth=trust"]
         done = subprocess.run([*command, "--no-sync", "--locale=C"], capture_output=True, text=True, user=user)
         if done.returncode != 0:
             raise SourceUnavailable(f"initdb failed in {data}: {done.stderr.strip()}")

@@ -50,8 +50,8 @@ SELECT b.given, b.outer_typmod, b.oid, b.typmod, b.dimensions, coalesce(e.oid, 0
        b.typname IN ('vector', 'halfvec') AND b.typtype = 'b'
 FROM bases b LEFT JOIN (
   SELECT e.* FROM elements e JOIN pg_type t ON t.oid = e.oid WHERE t.typtype <> 'd') e ON e.array_type = b.oid"""
-"""What a type is made of: domains unwrapped, and of a true array (not `int2vector`) its elements' type, unwrapped too; a
-modifier of the array is its elements', unless they are a domain with one of its own. Boxes' arrays are divided by
+"""What a type is made of: domains unwrapped, and of a true array (not `int2vector`) its elements' type, unwrapped too;
+a modifier of the array is its elements', unless they are a domain with one of its own. Boxes' arrays are divided by
 semicolons: they stay text, as whatever is not told here."""
 
 FLOAT4 = 700

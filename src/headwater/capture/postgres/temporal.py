@@ -1,9 +1,9 @@
 """Dates, times and timestamps from PostgreSQL's ISO text, every value that PostgreSQL has.
 
-PostgreSQL's dates go from 4713 BC to the year 5874897, its timestamps to 294276, and both know infinity, which tables of
-validity use all the time (`valid_to = 'infinity'`). Arrow's and Parquet's integers hold them all; infinity is what DuckDB
-takes for it, the largest integer and its negative, so that `= 'infinity'`, comparisons and ordering in a model are
-PostgreSQL's. A finite timestamp from 294247-01-10 04:00:54.775807 on has no microseconds since 1970 in 64 bits.
+PostgreSQL's dates go from 4713 BC to the year 5874897, its timestamps to 294276, and both know infinity, which tables
+of validity use all the time (`valid_to = 'infinity'`). Arrow's and Parquet's integers hold them all; infinity is what
+DuckDB takes for it, the largest integer and its negative, so that `= 'infinity'`, comparisons and ordering in a model
+are PostgreSQL's. A finite timestamp from 294247-01-10 04:00:54.775807 on has no microseconds since 1970 in 64 bits.
 
 Text: "Date/Time Output", style ISO; `EncodeDateTime` writes four digits of year or more, " BC" last, and with
 `timezone=UTC` the zone "+00".

@@ -124,9 +124,12 @@ def test_edges(typed):
 @pytest.mark.parametrize("_run", range(200 if NIGHT else 1))
 def test_drawn_values(typed, _run):
     seed = int(os.environ.get("SEED") or secrets.randbelow(2**32))
-    print(f"SEED={seed}")
     random = Random(seed)
-    compare(typed, [[kind.drawn(random) for _ in range(ROWS)] if kind.drawn else [] for kind in typed.kinds])
+    try:
+        compare(typed, [[kind.drawn(random) for _ in range(ROWS)] if kind.drawn else [] for kind in typed.kinds])
+    except Exception as error:
+        error.add_note(f"SEED={seed} repeats it")
+        raise
 
 
 def test_numeric_types():

@@ -33,7 +33,9 @@ def _beyond(values: pa.ChunkedArray) -> bool:
 
 
 def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    text = "VARCHAR[]" if pa.types.is_list(values.type) else "VARCHAR"
-    with duckdb.connect(config={"TimeZone": "UTC"}) as connection:
+    many = pa.types.is_list(values.type)
+    query = "SELECT CAST(moment AS VARCHAR[]) FROM given" if many else "SELECT CAST(moment AS VARCHAR) FROM given"
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         connection.register("given", pa.table({"moment": values}))
-        return connection.sql(f"SELECT CAST(moment AS {text}) AS moment FROM given").to_arrow_table().column("moment")
+        return connection.sql(query).to_arrow_table().column(0)

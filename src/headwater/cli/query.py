@@ -37,17 +37,17 @@ def _print(answer: object, form: Format, limit: int) -> None:
     from headwater.cli.moments import printable
 
     assert isinstance(answer, pa.Table)
-    answer = printable(answer)
+    shown: pa.Table = printable(answer)
     if form == "csv":
-        pyarrow.csv.write_csv(answer, sys.stdout.buffer)
+        pyarrow.csv.write_csv(shown, sys.stdout.buffer)
     elif form == "ndjson":
-        for row in answer.to_pylist():
+        for row in shown.to_pylist():
             output.print_data(dumps(row, default=str, ensure_ascii=False))
     else:
-        rows = answer.slice(0, limit).to_pylist()
-        output.print_table(answer.column_names, [[_cell(value) for value in row.values()] for row in rows])
-        if answer.num_rows > limit:
-            output.note(f"{limit} of {answer.num_rows:,} rows; --limit shows more")
+        rows = shown.slice(0, limit).to_pylist()
+        output.print_table(shown.column_names, [[_cell(value) for value in row.values()] for row in rows])
+        if shown.num_rows > limit:
+            output.note(f"{limit} of {shown.num_rows:,} rows; --limit shows more")
 
 
 def _cell(value: object) -> str:

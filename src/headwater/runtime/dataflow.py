@@ -25,6 +25,9 @@ from headwater.schema import StreamSchema
 
 MICROSECOND = timedelta(microseconds=1)
 EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
+DAY_US = 86_400_000_000
+END_OF_TIME_US = 253_402_300_800_000_000
+"""The year 10000."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class StreamNode:
         if self.watermark is None or not delta.num_rows:
             return
         appeared = delta.filter(pc.greater(delta[WEIGHT], 0))
-        latest = pc.max(appeared[self.watermark.column].cast(pa.timestamp("us")).cast(pa.int64())).as_py()
+        latest = _latest_us(appeared[self.watermark.column])
         if latest is not None:
             candidate = latest - self.watermark.delay // MICROSECOND
             self.watermark_us = max(candidate, self.watermark_us or candidate)
@@ -283,6 +286,19 @@ def view_of(
         threads=threads,
         keep_result=keep_result,
     )
+
+
+def _latest_us(times: pa.ChunkedArray) -> int | None:
+    """The largest event time in microseconds since 1970; infinity, and what lies beyond the year 9999, says nothing of
+    how far the stream is."""
+    if pa.types.is_date32(times.type):
+        days = times.cast(pa.int32())
+        times = days.filter(pc.less_equal(days, END_OF_TIME_US // DAY_US)).cast(pa.int64())
+        latest = pc.max(times).as_py()
+        return None if latest is None else int(latest) * DAY_US
+    numbers = times.cast(pa.timestamp("us")).cast(pa.int64())
+    latest = pc.max(numbers.filter(pc.less(numbers, END_OF_TIME_US))).as_py()
+    return None if latest is None else int(latest)
 
 
 def _rows(replay: Replay) -> pa.Table:

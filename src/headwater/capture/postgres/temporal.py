@@ -32,7 +32,7 @@ def _number(data: Bytes, at: int, end: int, most: int) -> tuple[int, int]:
     """The unsigned number at `at` of at most `most` digits, and the place after it."""
     value, start = 0, at
     while at < end and at - start < most and _ZERO <= data[at] <= _NINE:
-        value = value * 10 + (np.int64(data[at]) - _ZERO)
+        value = value * 10 + int(data[at]) - _ZERO
         at += 1
     return value, at
 
@@ -100,13 +100,13 @@ def _time(data: Bytes, at: int, end: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
-def parse_dates(data: Bytes, offsets: Offsets, valid: Flags, out: Offsets) -> int:
+def parse_dates(data: Bytes, offsets: Offsets, valid: Flags, out: Longs) -> int:
     """Days since 1970 of `date` text.
 
     Args:
         data, offsets: uint8 and int32 of an Arrow binary array.
         valid: bool per value; the others are left alone.
-        out: int32 per value.
+        out: int64 per value.
 
     Returns:
         The number of values that are no dates.

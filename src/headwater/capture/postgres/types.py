@@ -139,7 +139,7 @@ def _booleans(values: pa.Array) -> pa.Array:
 def _moments(values: pa.Array, to: pa.DataType) -> pa.Array:
     """Dates, times and timestamps."""
     offsets, data, valid = binary_buffers(values)
-    numbers = np.zeros(len(values), np.int32 if to == pa.date32() else np.int64)
+    numbers = np.zeros(len(values), np.int64)
     if pa.types.is_timestamp(to):
         bad = temporal.parse_timestamps(data, offsets, valid, to.tz is not None, numbers)
     else:
@@ -147,7 +147,8 @@ def _moments(values: pa.Array, to: pa.DataType) -> pa.Array:
         bad = parse(data, offsets, valid, numbers)
     if bad:
         raise pa.ArrowInvalid(f"no {to}")
-    return pa.array(numbers, mask=~valid).view(to)
+    moments = pa.array(numbers, mask=~valid)
+    return moments.cast(pa.int32()).cast(to) if to == pa.date32() else moments.view(to)
 
 
 def _braced(values: pa.Array) -> pa.Array:

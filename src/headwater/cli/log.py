@@ -106,7 +106,7 @@ def _partitions(folder: Path) -> list[tuple[str, Path]]:
 def _lines(records: Iterator[LogRecord]) -> Iterator[str]:
     import pyarrow as pa
 
-    from headwater.cli.moments import printable
+    from headwater.serve.moments import printable
 
     for record in records:
         stream = "_rejects" if record.stream is None else record.stream.name

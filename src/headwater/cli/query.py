@@ -34,7 +34,7 @@ def _print(answer: object, form: Format, limit: int) -> None:
     import pyarrow as pa
     import pyarrow.csv
 
-    from headwater.cli.moments import printable
+    from headwater.serve.moments import printable
 
     assert isinstance(answer, pa.Table)
     shown: pa.Table = printable(answer)

@@ -130,7 +130,7 @@ def _rows(entry: Reject) -> list[dict[str, object]]:
         return rows_of_record(entry.record)
     import pyarrow as pa
 
-    from headwater.cli.moments import printable
+    from headwater.serve.moments import printable
 
     rows = printable(pa.ipc.open_stream(entry.record).read_all()).to_pylist()
     return [{name: _plain(value) for name, value in row.items()} for row in rows]

@@ -27,9 +27,9 @@ def tail(
         json: One JSON object for each changed row.
     """
     from headwater.change import WEIGHT
-    from headwater.cli.moments import printable
     from headwater.cli.opening import read_project
     from headwater.serve import tail as serve
+    from headwater.serve.moments import printable
 
     for change in serve.tail(read_project(folder), name, after_epoch=after_epoch, follow=follow):
         for row in printable(change.rows).to_pylist():

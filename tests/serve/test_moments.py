@@ -4,7 +4,7 @@ import datetime as dt
 
 import pyarrow as pa
 
-from headwater.cli.moments import printable
+from headwater.serve.moments import printable
 
 FAR = 2**63 - 1
 

@@ -73,9 +73,10 @@ REJECT_SCHEMA = pa.schema(
 )
 """One rejected record.
 
-`stage` is one of decode, evaluate, late; `reason` a code from a fixed list per stage; `key` the row's key as a JSON
-array of the key columns' values as `key_text` writes them ("" if there is none); `record` the record whole: the
-source's own bytes, enough for `Source.decode`, at decode; an Arrow IPC stream of one delta row at evaluate and late.
+`stage` is one of decode, evaluate, late, gap; `reason` a code from a fixed list per stage; `key` the row's key as a
+JSON array of the key columns' values as `key_text` writes them ("" if there is none); `record` the record whole: the
+source's own bytes, enough for `Source.decode`, at decode; an Arrow IPC stream of one delta row at evaluate and late;
+JSON (`capture.gap`) of a gap that was accepted.
 `stream` names the stream at decode, and at the later stages "model/input"."""
 
 

@@ -81,6 +81,41 @@ class SourceStopped(HeadwaterError):
     domain = "external"
 
 
+class PositionLost(SourceStopped):
+    """Reading on would leave a gap: what follows the end of the log cannot, or may not, all be had any more.
+
+    Args:
+        message: what happened.
+        source: the source's name, for the commands in the hint.
+        cause: a code for what happened; a decision is taken for one cause and does not hold for another.
+        since: position up to which the log holds everything, as the source writes positions.
+        until: position from which the source could go on; empty if that is not known yet.
+        lost_bytes: how much of the source's own log lies between them; None if that cannot be said.
+        advice: what to do first, if anything, or a better way out than the two that there always are.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        source: str,
+        cause: str,
+        since: str,
+        until: str = "",
+        lost_bytes: int | None = None,
+        advice: str = "",
+    ) -> None:
+        ways = (
+            f"`headwater source resnapshot {source}` reads the tables again, after which they are whole; "
+            f"`headwater source accept-gap {source}` goes on without what is missing and enters that into the ledger"
+        )
+        super().__init__(message, hint=f"{advice}. Otherwise {ways}" if advice else ways)
+        self.cause = cause
+        self.since = since
+        self.until = until
+        self.lost_bytes = lost_bytes
+
+
 class CorruptLog(HeadwaterError):
     """The log holds bytes that fail their checksum where no torn write can explain them."""
 

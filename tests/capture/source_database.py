@@ -36,6 +36,11 @@ class Database:
         self.readers.append(reader)
         return reader
 
+    def open_decided(self, source, resume, decision):
+        reader = source.open(resume, decision)
+        self.readers.append(reader)
+        return reader
+
     def close(self):
         for reader in self.readers:
             reader.close()

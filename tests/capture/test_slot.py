@@ -44,7 +44,7 @@ def test_dropped_slot(db):
     source, boundary = captured_once(db)
     db.run(f"SELECT pg_drop_replication_slot('{source.slot}')")
     error = stopped(source.open, boundary.resume)
-    assert "is gone" in error.message and "empty state folder" in error.hint
+    assert "is gone" in error.message and "headwater source resnapshot shop" in error.hint
 
 
 def test_slot_dropped_while_streaming(db):
@@ -62,7 +62,7 @@ def test_slot_ahead_of_the_log(db):
     db.run("INSERT INTO orders VALUES (2)")
     db.run(f"SELECT pg_replication_slot_advance('{source.slot}', pg_current_wal_lsn())")
     error = stopped(source.open, boundary.resume)
-    assert "ahead of the log" in error.message and "pg_drop_replication_slot" in error.hint
+    assert "ahead of the log" in error.message and "headwater source accept-gap shop" in error.hint
 
 
 def test_server_behind_the_log(db):
@@ -145,9 +145,9 @@ def test_publication_gone_or_lacking(db):
     source, boundary = captured_once(db)
     db.run(f"CREATE TABLE other (id int PRIMARY KEY); ALTER PUBLICATION {source.publication} SET TABLE other")
     error = stopped(source.open, boundary.resume)
-    assert "does not publish captured table public.orders" in error.message and "ALTER PUBLICATION" in error.hint
+    assert "does not publish captured table public.orders" in error.message and "accept-gap" in error.hint
     db.run(f"DROP PUBLICATION {source.publication}")
-    assert "CREATE PUBLICATION" in stopped(source.open, boundary.resume).hint
+    assert "is gone" in stopped(source.open, boundary.resume).message
     db.run("CREATE PUBLICATION mine FOR TABLE other")
     assert "ADD TABLE" in stopped(db.source(publication="mine").check).hint
     db.run("CREATE PUBLICATION part FOR TABLE orders, other WITH (publish = 'insert')")

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Action = Literal["snapshot", "pause", "resume", "stop"]
-"""snapshot: read tables whole while following their changes; the others say how to go on with the snapshots asked for
-so far."""
+Action = Literal["snapshot", "pause", "resume", "stop", "resnapshot", "accept_gap"]
+"""snapshot: read tables whole while following their changes; pause, resume and stop say how to go on with the snapshots
+asked for so far. resnapshot and accept_gap are *decisions* about a source whose position is lost: read all tables again
+from a new position, or go on from where the source can without what lies in between."""
+
+DECISIONS: tuple[Action, ...] = ("resnapshot", "accept_gap")
+"""What `Source.open` carries out; a reading that is open is closed first."""
 
 State = Literal["waiting", "running", "paused", "done", "stopped"]
 
@@ -21,12 +25,16 @@ class Request:
         action: see `Action`.
         tables: schema.table, or database.table; of pause, resume and stop all that were asked for if empty.
         where: SQL condition on the tables' rows, in the source's own dialect; empty for all rows.
+        cause: of accept_gap, the cause of the loss that was accepted (`PositionLost.cause`); empty for any.
+        reason: why, in the user's words; kept with what comes of it.
     """
 
     id: str
     action: Action
     tables: tuple[str, ...] = ()
     where: str = ""
+    cause: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)

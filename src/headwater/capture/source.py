@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from headwater.capture.health import Watcher
 from headwater.capture.request import Progress, Request
 from headwater.change import ChangeBatch, Group
+from headwater.errors import PositionLost
 from headwater.position import Boundary, Resume
 from headwater.schema import StreamSchema
 
@@ -73,12 +75,31 @@ class Source(Protocol):
         """The streams this source feeds, with their types as of now; with `resume`, those that reading on from there
         feeds, without what the settings name and that reading never began with."""
 
-    def open(self, resume: Resume | None) -> Reader:
+    def open(self, resume: Resume | None, decision: Request | None = None) -> Reader:
         """Begins to read after `resume` (the last durable group's), or from a snapshot when it is None.
 
+        Args:
+            resume: where the log ends.
+            decision: what the user decided (`DECISIONS`). resnapshot: the captured tables are emptied and read again
+                from a new position. accept_gap: if the position is lost for `decision.cause`, the reading begins where
+                the source can, and its first group moves the boundary there and holds the gap (`capture.gap`). A resume
+                point keeps the last decision's id as `decided`: one that has been carried out is not again.
+
         Raises:
-            SourceStopped: the resume point is gone (slot dropped or ahead of us): never skip over a gap.
+            PositionLost: reading on would leave a gap that was not accepted: never skip over one.
+            SourceStopped: it cannot go on for another reason.
         """
+
+    def examine(self, resume: Resume) -> PositionLost | None:
+        """Whether reading could go on after `resume`: what is lost, if not. Nothing is made or changed.
+
+        Raises:
+            SourceUnavailable: the source does not answer.
+            SourceStopped: it refuses us.
+        """
+
+    def watcher(self) -> Watcher:
+        """Something that looks at the source from the side, on a connection of its own."""
 
     def decode(self, record: bytes) -> ChangeBatch:
         """Decodes once more a record that was rejected at decode (`REJECT_SCHEMA`, `record`), with today's settings.

@@ -53,6 +53,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("query", "headwater.cli.query:query", "Answer SQL over tables and models, running or stopped."),
     Command("tables", "headwater.cli.tables:tables", "List the tables in the lake."),
     Command("tail", "headwater.cli.tail:tail", "Follow the changes of a model or table."),
+    Command(
+        "source",
+        "headwater.cli.source:app",
+        "Show how the sources fare, and decide what to do when one has lost its position.",
+    ),
     Command("rejects", "headwater.cli.rejects:app", "List, show, replay or discard the records that could not go on."),
     Command("log", "headwater.cli.log:app", "Look into the durable log, where every change comes first."),
     Command("bench", "headwater.cli.bench:app", "Measure parts of Headwater on this machine."),

@@ -70,6 +70,14 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def size(count: int) -> str:
+    """A number of bytes for people: "512 bytes", "3.4 MB" (of 10^6 bytes)."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:,.1f} {unit}"
+    return counted(count, "byte")
+
+
 def note(message: str) -> None:
     """Says something to the person at the terminal, on stderr."""
     _write(sys.stderr, [(message, "")])

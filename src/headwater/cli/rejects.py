@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,6 +128,8 @@ def _rows(entry: Reject) -> list[dict[str, object]]:
         from headwater.project.connectors import rows_of_record
 
         return rows_of_record(entry.record)
+    if entry.stage == "gap":
+        return [loads(entry.record)]
     import pyarrow as pa
 
     from headwater.serve.moments import printable

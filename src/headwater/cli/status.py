@@ -46,7 +46,24 @@ def _print(current: Mapping[str, object]) -> None:
     lines += [_account("model", entry) for entry in models]
     output.print_table(["", "name", *_PARTS, "adds up"], lines)
     for source in sources:
-        output.print_data(f"source {source['name']}: {source['state']}, lag {_bytes(source['lag_bytes'])}")
+        output.print_data(
+            f"source {source['name']}: {source['state']}, lag {_bytes(source['lag_bytes'])}{_kept(source)}"
+        )
+        for alarm in _entries(source.get("alarms", ())):
+            output.warn(f"{source['name']}: {alarm['message']}", str(alarm["hint"]))
+
+
+def _kept(source: Mapping[str, object]) -> str:
+    """What the server keeps for a source, and gaps that were accepted."""
+    health = cast(Mapping[str, object], source.get("health") or {})
+    told = ""
+    if health.get("wal_kept_bytes") is not None:
+        told = f", the server keeps {_bytes(health['wal_kept_bytes'])} of its log ({health['wal_status']})"
+    if health.get("wal_safe_bytes") is not None:
+        told += f", {_bytes(health['wal_safe_bytes'])} from giving the slot up"
+    if source.get("gaps"):
+        told += f", {source['gaps']} accepted gap(s): headwater rejects ls"
+    return told
 
 
 def _account(kind: str, entry: Mapping[str, object]) -> list[str]:

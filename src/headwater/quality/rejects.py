@@ -121,7 +121,7 @@ class Ledger:
 
     def ask_replay(self, identifiers: Iterable[int]) -> int:
         """Marks open entries to be replayed by the next epoch; returns how many."""
-        return self._move(identifiers, "requested", ("open",))
+        return self._move(identifiers, "requested", ("open",), " AND stage != 'gap'")
 
     def discard(self, identifiers: Iterable[int]) -> int:
         """Gives up open entries, which stay in the ledger; returns how many."""
@@ -138,6 +138,29 @@ class Ledger:
             " AND substr(stream, 1, ?) = ?",
             (len(model) + 1, model + "/"),
         )
+
+    def open_gaps(self, stream: str) -> int:
+        """Number of gaps of a source (by its `gap_stream`) that no later snapshot has closed."""
+        query = "SELECT count(*) FROM rejects WHERE stage = 'gap' AND state = 'open' AND stream = ?"
+        return int(self._connection.execute(query, (stream,)).fetchone()[0])
+
+    def close_gaps(self, stream: str, decided: str) -> None:
+        """Marks the gaps of a source that a later snapshot of all its tables has closed.
+
+        Args:
+            stream: the source's `gap_stream`.
+            decided: the last decision that was carried out. If it had been to accept a gap, that gap would be here.
+        """
+        here = (
+            "SELECT 1 FROM rejects WHERE stage = 'gap' AND stream = ?"
+            " AND json_extract(CAST(record AS TEXT), '$.decision') = ?"
+        )
+        if self._connection.execute(here, (stream, decided)).fetchone() is None:
+            self._connection.execute(
+                "UPDATE rejects SET state = 'superseded' WHERE stage = 'gap' AND state = 'open' AND stream = ?"
+                " AND json_extract(CAST(record AS TEXT), '$.decision') < ?",
+                (stream, decided),
+            )
 
     def settle(self, replayed: Iterable[int], failed: Mapping[int, str], now_us: int) -> None:
         """Notes how a replay ended: went through, even if it was given up meanwhile, or failed again with this message
@@ -171,7 +194,7 @@ class Ledger:
             keys.setdefault(stream, {}).setdefault(key, []).append(identifier)
         return keys
 
-    def _move(self, identifiers: Iterable[int], state: State, of: Sequence[State]) -> int:
+    def _move(self, identifiers: Iterable[int], state: State, of: Sequence[State], only: str = "") -> int:
         marks = ",".join("?" * len(of))
-        statement = f"UPDATE rejects SET state = ? WHERE id = ? AND state IN ({marks})"  # noqa: S608 only marks
+        statement = f"UPDATE rejects SET state = ? WHERE id = ? AND state IN ({marks}){only}"  # noqa: S608 only marks
         return sum(self._connection.execute(statement, (state, one, *of)).rowcount for one in identifiers)

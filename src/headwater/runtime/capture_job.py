@@ -5,15 +5,20 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from headwater.capture.request import Request
 from headwater.capture.source import Reader, Source
 from headwater.change import Group
 from headwater.clock import Clock
-from headwater.errors import HeadwaterError, StorageFailed
+from headwater.errors import HeadwaterError, PositionLost, StorageFailed
 from headwater.log.partition import Partition, Recovery
+from headwater.position import Boundary
 from headwater.runtime.job import Job
 from headwater.runtime.journal import Journal
+from headwater.runtime.requests import Requests
 
 POLL_S = 0.05
+REQUESTS_S = 0.5
+"""Seconds between two looks for requests."""
 GATHER_RECORDS = 20_000
 GATHER_BYTES = 16 << 20
 
@@ -80,6 +85,7 @@ class CaptureJob(Job):
         source: what to read.
         partitions: the log.
         once: end when what the source held when it was first idle is in the log.
+        requests: what users ask of the source; None if nobody can.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class CaptureJob(Job):
         clock: Clock,
         *,
         once: bool = False,
+        requests: Requests | None = None,
     ) -> None:
         super().__init__(f"source:{source.name}", journal, clock)
         self.source = source
@@ -97,19 +104,33 @@ class CaptureJob(Job):
         self.taken = 0
         self._partitions = partitions
         self._once = once
+        self._requests = requests
+        self._requests_at = clock.monotonic_s()
+        self._decision: Request | None = None
+        self._halt: HeadwaterError | None = None
         self._must_reopen = False
         self._deferred: HeadwaterError | None = None
 
     def body(self) -> None:
-        """Opens the source where the log ends and follows it."""
+        """Opens the source where the log ends and follows it; opens it anew when the user has decided something."""
+        reopen = True
+        while reopen and not self.stopping.is_set():
+            reopen = self._read()
+
+    def halt(self, error: HeadwaterError) -> None:
+        """Makes the job fail with `error`: called by whoever watches the source from the side."""
+        self._halt = error
+
+    def _read(self) -> bool:
+        """One reading; True if it ended because the source is to be opened anew."""
         partition = self._partition()
         boundary = partition.boundary
-        self.journal.write("source.opening", source=self.source.name, resumes=boundary is not None)
-        reader = self.source.open(boundary.resume if boundary else None)
+        self._decision = self._decided(boundary)
+        reader = self._open(boundary)
         try:
-            if boundary:
+            if boundary and self._decision is None:
                 reader.confirm(boundary)
-            self._follow(reader, partition)
+            return self._follow(reader, partition)
         except StorageFailed:
             self._must_reopen = True
             raise
@@ -118,6 +139,28 @@ class CaptureJob(Job):
             self._forget_parts(partition)
             reader.close()
 
+    def _open(self, boundary: Boundary | None) -> Reader:
+        decision = self._decision
+        asked = decision.action if decision else None
+        self.journal.write("source.opening", source=self.source.name, resumes=boundary is not None, decision=asked)
+        try:
+            return self.source.open(boundary.resume if boundary else None, decision)
+        except PositionLost:
+            if decision is not None and self._requests is not None:
+                self.journal.write("source.decision_refused", "warning", source=self.source.name, decision=asked)
+                self._requests.decided(decision)
+            raise
+
+    def _decided(self, boundary: Boundary | None) -> Request | None:
+        """The decision that waits to be carried out; one that the log shows to be carried out is forgotten."""
+        decision = self._requests.decision() if self._requests is not None else None
+        if decision is None or self._requests is None:
+            return None
+        if boundary is None or boundary.resume.get("decided") == decision.id:
+            self._requests.decided(decision)
+            return None
+        return decision
+
     def _partition(self) -> Partition:
         if self._must_reopen:
             partition = self._partitions.open(self.source.name)
@@ -125,8 +168,11 @@ class CaptureJob(Job):
             return partition
         return self._partitions[self.source.name]
 
-    def _follow(self, reader: Reader, partition: Partition) -> None:
+    def _follow(self, reader: Reader, partition: Partition) -> bool:
+        """Reads on until told to stop; True if the source is to be opened anew."""
         while not self.stopping.is_set():
+            if self._asked_to_reopen():
+                return True
             groups = self._gather(reader)
             self.lag_bytes = reader.lag_bytes()
             if groups:
@@ -134,15 +180,40 @@ class CaptureJob(Job):
                 self.taken += sum(len(group) for group in groups)
                 whole = [group.boundary for group in groups if not group.more]
                 if whole:
+                    self._carried_out()
                     reader.confirm(whole[-1])
                 snapshot = partition.boundary is None or partition.boundary.snapshot
                 self.healthy("snapshotting" if snapshot else "running")
             elif partition.unfinished:
                 continue
             elif self._once and self.lag_bytes == 0 and partition.boundary and not partition.boundary.snapshot:
-                return
+                return False
             elif partition.boundary and not partition.boundary.snapshot:
                 self.healthy()
+        return False
+
+    def _asked_to_reopen(self) -> bool:
+        """Whether a new decision waits.
+
+        Raises:
+            HeadwaterError: whoever watches the source found that it must not be read on.
+        """
+        halt, self._halt = self._halt, None
+        if halt is not None:
+            raise halt
+        now = self.clock.monotonic_s()
+        if self._requests is None or now - self._requests_at < REQUESTS_S:
+            return False
+        self._requests_at = now
+        waiting = self._requests.decision()
+        return waiting is not None and waiting != self._decision
+
+    def _carried_out(self) -> None:
+        """The first group of a reading is durable: so is what was decided."""
+        decision, self._decision = self._decision, None
+        if decision is not None and self._requests is not None:
+            self._requests.decided(decision)
+            self.journal.write("source.decided", source=self.source.name, decision=decision.action)
 
     def _gather(self, reader: Reader) -> list[Group]:
         """Groups that are there already, to share one fsync; waits for the first.

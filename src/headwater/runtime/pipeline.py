@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headwater import failpoint
+from headwater.capture.gap import gap_stream
 from headwater.clock import Clock
 from headwater.errors import InvariantBroken, UserError
 from headwater.lake.table_format import TableSpec
@@ -238,6 +239,9 @@ class Pipeline:
                 first += rejects.num_rows
             ledger.settle(step.replayed, step.failed_replays, now_us)
             ledger.supersede(superseded(ledger, intake))
+            for source, boundary in intake.boundaries.items():
+                if boundary.resume.get("decided") and not boundary.snapshot:
+                    ledger.close_gaps(gap_stream(source), str(boundary.resume["decided"]))
             self.store.mark_done(plan.epoch, now_us)
 
     def check_accounts(self) -> None:

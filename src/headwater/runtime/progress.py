@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from headwater.capture.gap import gap_stream
 from headwater.quality.accounting import Account
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.intake import boundary_after
@@ -27,6 +28,7 @@ class Progress:
         watermarks: by stream and model, event time in microseconds since 1970 UTC.
         rows: by table, its number of rows.
         rejects_open: rejects that wait for a decision.
+        gaps: by source, accepted gaps that no later snapshot has closed.
         freshness_ms: percentiles of the delay from source commit to visible in the lake.
     """
 
@@ -39,6 +41,7 @@ class Progress:
     watermarks: Mapping[str, int] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     rejects_open: int = 0
+    gaps: Mapping[str, int] = field(default_factory=dict)
     freshness_ms: Mapping[str, float | None] = field(default_factory=dict)
 
 
@@ -59,6 +62,9 @@ def read_progress(pipeline: Pipeline, freshness: Freshness) -> Progress:
         watermarks=watermarks,
         rows=dict(pipeline.sinks.rows),
         rejects_open=pipeline.store.ledger.open_count(),
+        gaps={
+            source: pipeline.store.ledger.open_gaps(gap_stream(source)) for source in pipeline.partitions.as_mapping()
+        },
         freshness_ms=freshness.percentiles(),
     )
 

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headwater.capture.health import Health
 from headwater.clock import Clock
-from headwater.errors import UserError
+from headwater.errors import PositionLost, UserError
 from headwater.quality.rejects import Ledger
 from headwater.runtime.progress import Progress
 from headwater.runtime.state_store import BUSY_TIMEOUT_S
@@ -23,6 +24,7 @@ from headwater.runtime.state_store import BUSY_TIMEOUT_S
 if TYPE_CHECKING:  # what only asks how a run stands, as `headwater status` and `query` do, is not to load the engine
     from headwater.runtime.capture_job import CaptureJob
     from headwater.runtime.epoch_job import EpochJob
+    from headwater.runtime.source_watch import SourceWatch
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 Status = dict[str, JsonValue]
@@ -42,15 +44,19 @@ class StatusWriter:
         self._before: tuple[float, dict[str, int]] = (clock.monotonic_s(), {})
         self._rates: dict[str, float] = {}
 
-    def write(self, captures: Sequence[CaptureJob], epochs: EpochJob, *, running: bool) -> Status:
+    def write(
+        self, captures: Sequence[CaptureJob], watches: Sequence[SourceWatch], epochs: EpochJob, *, running: bool
+    ) -> Status:
         """Writes `status.json`, whole or not at all, and returns what it says."""
-        status = self.compose(captures, epochs, running=running)
+        status = self.compose(captures, watches, epochs, running=running)
         temporary = self._state / f".{FILE}.tmp"
         temporary.write_text(json.dumps(status), encoding="utf-8")
         temporary.replace(self._state / FILE)
         return status
 
-    def compose(self, captures: Sequence[CaptureJob], epochs: EpochJob, *, running: bool) -> Status:
+    def compose(
+        self, captures: Sequence[CaptureJob], watches: Sequence[SourceWatch], epochs: EpochJob, *, running: bool
+    ) -> Status:
         """The status as of now."""
         progress = epochs.progress
         self._measure(captures, progress)
@@ -66,21 +72,27 @@ class StatusWriter:
             "epoch": progress.epoch,
             "checkpoint": {"epoch": progress.checkpoint_epoch},
             "freshness_ms": dict(progress.freshness_ms),
-            "sources": [self._source(job, progress) for job in captures],
+            "sources": [
+                self._source(job, progress, watch.health) for job, watch in zip(captures, watches, strict=True)
+            ],
             "models": [self._model(name, progress) for name in progress.models],
             "tables": [{"name": name, "rows": rows, "epoch": progress.epoch} for name, rows in progress.rows.items()],
             "rejects": {"open": progress.rejects_open},
             "accounting": all(account.holds for account in (*progress.streams.values(), *progress.models.values())),
         }
 
-    def _source(self, job: CaptureJob, progress: Progress) -> Status:
+    def _source(self, job: CaptureJob, progress: Progress, health: Health) -> Status:
         name = job.source.name
         streams = [stream for stream, source in progress.stream_sources.items() if source == name]
         return {
             "name": name,
             "state": job.state,
             "error": None if job.error is None else str(job.error),
+            "cause": job.error.cause if isinstance(job.error, PositionLost) else None,
             "lag_bytes": job.lag_bytes,
+            "health": dict(health.figures),
+            "alarms": [vars(alarm) for alarm in health.alarms],
+            "gaps": progress.gaps.get(name, 0),
             "position": progress.positions.get(name),
             "rows_per_s": self._rates.get(name, 0.0),
             "streams": [{"name": stream, **progress.streams[stream].as_dict()} for stream in streams],

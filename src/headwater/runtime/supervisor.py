@@ -13,13 +13,15 @@ from types import FrameType
 
 from headwater.capture.source import Source
 from headwater.clock import Clock, SystemClock
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, PositionLost
 from headwater.project.connectors import make_source
 from headwater.project.definition import Project
 from headwater.project.state_file import write_atomically
 from headwater.runtime.capture_job import CaptureJob, Partitions
 from headwater.runtime.epoch_job import EpochJob
 from headwater.runtime.journal import Journal
+from headwater.runtime.requests import Requests
+from headwater.runtime.source_watch import SourceWatch
 from headwater.runtime.status import Status, StatusWriter, take_lock
 
 TICK_S = 0.25
@@ -62,8 +64,11 @@ class Supervisor:
         made = sources if sources is not None else self._make_sources()
         for name in made:
             self._partitions.open(name)
-        self._captures = [
-            CaptureJob(source, self._partitions, self._journal, self._clock, once=once) for source in made.values()
+        self._once = once
+        self._captures = [self._capture(source) for source in made.values()]
+        self._watches = [
+            SourceWatch(job, job.source.watcher(), self._partitions, self._journal, self._clock)
+            for job in self._captures
         ]
         self._epochs = EpochJob(project, made, self._partitions, self._captured, self._journal, self._clock)
         self._status = StatusWriter(project.name, project.state, self._clock)
@@ -71,10 +76,11 @@ class Supervisor:
     def run(self) -> HeadwaterError | None:
         """Runs until stopped; returns the error that stopped it, or None after a stop that was asked for."""
         self._journal.write("project.starting", project=self._project.name, state=str(self._project.state))
-        for job in (*self._captures, self._epochs):
+        for job in (*self._captures, *self._watches, self._epochs):
             job.start()
         try:
             while not self._clock.wait(self._stop, TICK_S) and not self._interrupted and self._epochs.is_alive():
+                self._revive()
                 self._tell(running=True)
         finally:
             error = self._shut_down()
@@ -99,14 +105,26 @@ class Supervisor:
         signal.signal(signal.SIGINT, on_signal)
         signal.signal(signal.SIGTERM, on_signal)
 
+    def _capture(self, source: Source) -> CaptureJob:
+        requests = Requests(self._project.state, source.name)
+        return CaptureJob(source, self._partitions, self._journal, self._clock, once=self._once, requests=requests)
+
+    def _revive(self) -> None:
+        """Begins a source again that stopped for a decision which has been taken since."""
+        for at, job in enumerate(self._captures):
+            lost = not job.is_alive() and isinstance(job.error, PositionLost)
+            if lost and Requests(self._project.state, job.source.name).decision() is not None:
+                self._captures[at] = self._watches[at].capture = self._capture(job.source)
+                self._captures[at].start()
+
     def _captured(self) -> bool:
         """Whether no more records will arrive."""
         return all(not job.is_alive() and job.state in ("done", "stopped") for job in self._captures)
 
     def _shut_down(self) -> HeadwaterError | None:
-        for job in self._captures:
+        for job in (*self._captures, *self._watches):
             job.stop()
-        for job in self._captures:
+        for job in (*self._captures, *self._watches):
             job.join()
         self._epochs.stop()
         self._epochs.join()
@@ -120,7 +138,7 @@ class Supervisor:
 
     def _tell(self, *, running: bool) -> None:
         try:
-            status = self._status.write(self._captures, self._epochs, running=running)
+            status = self._status.write(self._captures, self._watches, self._epochs, running=running)
         except OSError as error:
             self._journal.write("status.unwritten", "warning", error=str(error))
             return

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
+from headwater.capture.health import NoWatcher
 from headwater.capture.request import Progress, Request
 from headwater.change import ChangeBatch, Group, Op, log_schema
-from headwater.errors import HeadwaterError, UserError
+from headwater.errors import HeadwaterError, PositionLost, UserError
 from headwater.position import Boundary, Position, Resume
 from headwater.schema import StreamSchema
 
@@ -60,10 +61,18 @@ class ScriptedSource:
             found.setdefault(batch.stream.name, batch.stream)
         return list(found.values())
 
-    def open(self, resume: Resume | None) -> ScriptedReader:
-        """Reads on after the commit position in `resume`."""
+    def open(self, resume: Resume | None, decision: Request | None = None) -> ScriptedReader:
+        """Reads on after the commit position in `resume`; positions are never lost, so nothing is ever decided."""
         self.opened.append(resume)
         return ScriptedReader(self, int(resume["commit"] or 0) if resume else 0)
+
+    def examine(self, resume: Resume) -> PositionLost | None:
+        """A script is never lost."""
+        return None
+
+    def watcher(self) -> NoWatcher:
+        """There is nothing to see."""
+        return NoWatcher()
 
     def decode(self, record: bytes) -> ChangeBatch:
         """A rejected record is an Arrow IPC stream of log rows, or cannot be decoded."""

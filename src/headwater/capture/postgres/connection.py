@@ -46,7 +46,13 @@ _REFUSALS = (
     ("must be superuser or replication role", "run as an administrator: ALTER ROLE {user} REPLICATION;"),
     ("permission denied for database", "run as an administrator: GRANT CONNECT ON DATABASE {database} TO {user};"),
     ("is not permitted to log in", "run as an administrator: ALTER ROLE {user} LOGIN;"),
+    ("no such database", "check the database in the source's url"),
     ("does not exist", "check user and database in the source's url"),
+    (
+        "unsupported startup parameter",
+        "the url leads to a connection pooler: let it lead to the server itself, its own host and port (5432 mostly, "
+        "not 6432 or 6543)",
+    ),
     ("certificate", "check sslmode and sslrootcert in the source's url"),
     ("does not support SSL", "check sslmode in the source's url"),
     ("invalid sslmode", "check sslmode in the source's url"),

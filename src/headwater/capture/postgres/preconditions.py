@@ -29,6 +29,7 @@ def require_server(connection: Connection) -> None:
     Raises:
         SourceStopped: one of them does not do.
     """
+    require_direct(connection)
     version = connection.info.server_version
     if version < OLDEST_VERSION:
         raise SourceStopped(f"PostgreSQL {version // 10000} is too old", hint="upgrade to PostgreSQL 14 or newer")
@@ -45,6 +46,21 @@ def require_server(connection: Connection) -> None:
             "(on a managed service: set rds.logical_replication = 1 or its like)",
         )
     _require_right(connection)
+
+
+def require_direct(connection: Connection) -> None:
+    """Refuses a connection that does not end at the server process it began with: a pooler is in between, which may
+    give every statement another one, with other settings.
+
+    Raises:
+        SourceStopped: there is one.
+    """
+    if _value(connection, "SELECT pg_backend_pid()") != connection.info.backend_pid:
+        raise SourceStopped(
+            "the url leads to a connection pooler (PgBouncer, RDS Proxy, Supavisor or the like), through which changes "
+            "cannot be read",
+            hint="let the url lead to the server itself: its own host and port (5432 mostly, not 6432 or 6543)",
+        )
 
 
 def _require_right(connection: Connection) -> None:

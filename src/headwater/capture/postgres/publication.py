@@ -21,6 +21,50 @@ _TABLES_15 = """
 SELECT schemaname || '.' || tablename, attnames::text[], rowfilter FROM pg_publication_tables WHERE pubname = %s"""
 
 
+_STAMP = "SELECT oid::text || ':' || xmin::text FROM pg_publication WHERE pubname = %s"
+
+_ENTRIES = """
+SELECT c.oid::bigint, coalesce(
+  (SELECT r.oid FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid),
+  {schemas}
+  (SELECT min(r.oid) FROM pg_publication_rel r WHERE r.prpubid = p.oid
+    AND r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))),
+  CASE WHEN p.puballtables THEN p.oid END)::bigint
+FROM pg_publication p, pg_class c WHERE p.pubname = %s AND c.oid = ANY (%s)"""
+
+_SCHEMAS_15 = """
+  (SELECT s.oid FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace),"""
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """What tells a publication, and a table's place in it, from ones made anew under the same names.
+
+    Attributes:
+        publication: its id and the transaction that wrote its row last.
+        tables: by schema.table, the id of the entry through which it is published; None if it is not.
+    """
+
+    publication: str
+    tables: Mapping[str, int | None]
+
+
+def read_stamps(connection: Connection, name: str, tables: Mapping[str, int]) -> Stamps | None:
+    """The stamps of a publication now; None if there is none of that name.
+
+    Args:
+        connection: to the database.
+        name: the publication's.
+        tables: id by schema.table; those that are there no more are left out of the answer.
+    """
+    row = connection.execute(_STAMP, (name,)).fetchone()
+    if row is None:
+        return None
+    query = _ENTRIES.format(schemas=_SCHEMAS_15 if connection.info.server_version >= 150000 else "")
+    found: dict[int, int | None] = dict(connection.execute(query.encode(), (name, list(tables.values()))).fetchall())
+    return Stamps(str(row[0]), {table: found[oid] for table, oid in tables.items() if oid in found})
+
+
 @dataclass(frozen=True)
 class Publication:
     """A publication that exists.

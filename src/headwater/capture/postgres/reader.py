@@ -20,10 +20,14 @@ class PostgresReader:
     Args:
         start: begins to stream; called when the snapshot is through.
         snapshot: what to read first; None if the log has it.
+        first: a group to hand over before the stream's.
     """
 
-    def __init__(self, start: Callable[[], Stream], snapshot: Snapshot | None = None) -> None:
+    def __init__(
+        self, start: Callable[[], Stream], snapshot: Snapshot | None = None, first: Group | None = None
+    ) -> None:
         self._start = start
+        self._first = first
         self._snapshot = snapshot
         self._snapshot_groups: Iterator[Group] | None = snapshot.groups() if snapshot else None
         self._stream = None if snapshot else start()
@@ -31,6 +35,9 @@ class PostgresReader:
 
     def poll(self, timeout_s: float) -> Group | None:
         """See `Reader.poll`. A chunk of a snapshot takes as long as it takes."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
         if self._snapshot_groups is not None:
             group = next(self._snapshot_groups, None)
             if group is not None:

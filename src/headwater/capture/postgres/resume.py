@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headwater.capture.postgres.lsn import lsn_text, parse_lsn
+from headwater.capture.postgres.publication import Stamps
 from headwater.errors import InvariantBroken
 from headwater.position import Boundary, Position, Resume
 
@@ -23,6 +24,9 @@ class Standing:
         database: name of the database.
         slot: name of the replication slot.
         tables: captured tables, schema.table to id.
+        published: stamps of the publication when reading began; None if they were not taken.
+        restart: the slot's restart_lsn when reading began; it never goes back.
+        decided: id of the last decision of the user's that was carried out.
     """
 
     system: str
@@ -30,6 +34,9 @@ class Standing:
     database: str
     slot: str
     tables: Mapping[str, int]
+    published: Stamps | None = None
+    restart: int = 0
+    decided: str = ""
 
     def resume(self, lsn: int, snapshot: str = DONE) -> Resume:
         """The resume point at `lsn`: every transaction that commits before it is in the log, and none after."""
@@ -41,6 +48,9 @@ class Standing:
             "database": self.database,
             "slot": self.slot,
             "tables": json.dumps(self.tables, separators=(",", ":")),
+            "published": json.dumps(vars(self.published), separators=(",", ":")) if self.published else "",
+            "restart": lsn_text(self.restart),
+            "decided": self.decided,
         }
 
 
@@ -62,7 +72,10 @@ def standing_of(resume: Resume) -> Standing:
     try:
         tables = json.loads(str(resume["tables"]))
         named = (str(resume["database"]), str(resume["slot"]))
-        return Standing(str(resume["system"]), int(resume["timeline"] or 0), *named, tables)
+        published = Stamps(**json.loads(str(resume["published"]))) if resume.get("published") else None
+        restart, decided = parse_lsn(str(resume.get("restart") or "0/0")), str(resume.get("decided") or "")
+        place = (str(resume["system"]), int(resume["timeline"] or 0), *named)
+        return Standing(*place, tables, published, restart, decided)
     except (KeyError, ValueError) as error:
         raise InvariantBroken(f"a resume point of a PostgreSQL source lacks {error}") from error
 

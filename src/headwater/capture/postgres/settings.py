@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, WithJsonSchema
 
 
 class PostgresSettings(BaseModel):
@@ -48,5 +48,24 @@ class PostgresSettings(BaseModel):
     )
     heartbeat_s: float = Field(
         5.0, gt=0, description="Seconds between two heartbeats that move the slot while the captured tables are quiet."
+    )
+    wal_budget: Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(gt=0)] = Field(
+        default=ByteSize(10 * 10**9),
+        description="How much of its write-ahead log the server may keep for this source before on_wal_budget applies; "
+        "default 10 GB.",
+        examples=["10 GB"],
+    )
+    on_wal_budget: Literal["alarm", "stop"] = Field(
+        "alarm",
+        description="alarm: say so, in the log and in the status. stop: also drop the slot, so that the server's disk "
+        "cannot fill, and stop the source; then its changes since are lost, and a decision is needed.",
+    )
+    query_timeout_s: float = Field(
+        60.0, gt=0, description="Seconds that a question of ours to the catalogs may take; reading tables has no limit."
+    )
+    failover: bool = Field(
+        False,
+        description="Have the slot copied to standbys, so that it outlives a failover (PostgreSQL 17 and newer; the "
+        "standbys need sync_replication_slots).",
     )
     connect_timeout_s: int = Field(10, ge=2, description="Seconds to wait for a connection.")

@@ -8,8 +8,8 @@ import psycopg
 from psycopg import sql
 
 from headwater.capture.postgres.connection import Connection, failed
-from headwater.capture.postgres.lsn import lsn_text, parse_lsn
-from headwater.errors import InvariantBroken, SourceStopped, SourceUnavailable
+from headwater.capture.postgres.lsn import parse_lsn
+from headwater.errors import InvariantBroken, SourceStopped
 
 PLUGIN = "pgoutput"
 
@@ -21,16 +21,22 @@ class Slot:
     Attributes:
         name, plugin, database: what it is and where.
         active: somebody is reading it.
+        active_pid: the server process that reads it; None if nobody does.
         confirmed: LSN up to which its reader confirmed everything.
+        restart: LSN from which the server keeps its log for it; never goes back.
         lost: why it can no longer be read; empty if it can.
+        failover: it is copied to standbys (PostgreSQL 17 and newer).
     """
 
     name: str
     plugin: str
     database: str
     active: bool
+    active_pid: int | None
     confirmed: int
+    restart: int
     lost: str
+    failover: bool
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,19 @@ def read_slot(connection: Connection, name: str) -> Slot | None:
     if row is None:
         return None
     seen = row[0]
-    lost = seen.get("invalidation_reason") or ("wal_removed" if seen.get("wal_status") == "lost" else "")
-    confirmed = seen["confirmed_flush_lsn"]
     where = str(seen["plugin"] or "none"), str(seen["database"] or "")
-    return Slot(name, *where, seen["active"], parse_lsn(confirmed) if confirmed else 0, lost)
+    confirmed, restart = (parse_lsn(seen[name]) if seen[name] else 0 for name in ("confirmed_flush_lsn", "restart_lsn"))
+    failover = bool(seen.get("failover"))
+    return Slot(name, *where, seen["active"], seen["active_pid"], confirmed, restart, _lost(seen), failover)
+
+
+def _lost(seen: dict[str, object]) -> str:
+    """Why a slot cannot be read, in the words of PostgreSQL 17 (`invalidation_reason`), before which it said less."""
+    if seen.get("invalidation_reason"):
+        return str(seen["invalidation_reason"])
+    if seen.get("conflicting"):
+        return "a conflict with recovery on the standby"
+    return "wal_removed" if seen.get("wal_status") == "lost" else ""
 
 
 def identify_system(replication: Connection) -> System:
@@ -72,12 +87,18 @@ def identify_system(replication: Connection) -> System:
     return System(str(row[0]), int(row[1]), str(row[3]), parse_lsn(str(row[2])))
 
 
-def create_slot(replication: Connection, name: str) -> CreatedSlot:
+def create_slot(replication: Connection, name: str, *, failover: bool = False) -> CreatedSlot:
     """Makes a permanent slot and exports its snapshot, which lives until the connection's next command.
 
     Waits for the transactions that are running on the server to end.
+
+    Args:
+        replication: a replication connection.
+        name: the slot's name.
+        failover: have it copied to standbys; PostgreSQL 17 and newer.
     """
-    command = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput").format(sql.Identifier(name))
+    options = sql.SQL(" (SNAPSHOT 'export', FAILOVER true)" if failover else "")
+    command = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput{}").format(sql.Identifier(name), options)
     try:
         row = replication.execute(command).fetchone()
     except psycopg.Error as error:
@@ -85,6 +106,17 @@ def create_slot(replication: Connection, name: str) -> CreatedSlot:
     if row is None:
         raise InvariantBroken("CREATE_REPLICATION_SLOT gave no row")
     return CreatedSlot(parse_lsn(str(row[1])), str(row[2]))
+
+
+def set_failover(replication: Connection, name: str, *, failover: bool) -> None:
+    """Has an existing slot copied to standbys, or no longer; PostgreSQL 17 and newer."""
+    command = sql.SQL("ALTER_REPLICATION_SLOT {} (FAILOVER {})").format(
+        sql.Identifier(name), sql.SQL("true" if failover else "false")
+    )
+    try:
+        replication.execute(command)
+    except psycopg.Error as error:
+        failed(error, f"altering replication slot {name!r}")
 
 
 def drop_slot(connection: Connection, name: str) -> None:
@@ -114,54 +146,16 @@ def require_unused(slot: Slot | None, name: str) -> None:
         )
 
 
-def require_resumable(slot: Slot | None, name: str, system: System, resume_lsn: int) -> None:
-    """Refuses a slot from which reading on would leave a gap.
+def require_ours(slot: Slot, system: System) -> None:
+    """Refuses a slot of another plugin or database, which somebody else made under the name.
 
     Raises:
-        SourceStopped: gone, lost, of another kind, or ahead of the log.
-        SourceUnavailable: somebody is reading it now.
+        SourceStopped: it is one.
     """
-    again = "begin again with an empty state folder, which takes a new snapshot"
-    if slot is None:
-        raise SourceStopped(
-            f"replication slot {name!r} is gone: the server may have thrown away changes after {lsn_text(resume_lsn)}",
-            hint=f"to go on, {again}",
-        )
     if slot.plugin != PLUGIN or slot.database != system.database:
         raise SourceStopped(
-            f"replication slot {name!r} is not ours: plugin {slot.plugin!r}, database {slot.database!r}",
+            f"replication slot {slot.name!r} is not ours: plugin {slot.plugin!r}, database {slot.database!r}",
             hint="choose another name under slot:",
-        )
-    if slot.lost:
-        raise SourceStopped(
-            f"the server gave replication slot {name!r} up ({slot.lost}): changes after {lsn_text(resume_lsn)} "
-            "are gone",
-            hint=f"{_drop(name)} Then {again}; raise max_slot_wal_keep_size against a next time",
-        )
-    if slot.active:
-        raise SourceUnavailable(
-            f"replication slot {name!r} is being read by another process",
-            hint="if it stays so, another Headwater runs on this state folder, or: SELECT pid, application_name FROM "
-            "pg_stat_replication;",
-        )
-    _require_behind(slot, system, resume_lsn, again)
-
-
-def _require_behind(slot: Slot, system: System, resume_lsn: int, again: str) -> None:
-    if slot.confirmed > resume_lsn:
-        raise SourceStopped(
-            f"replication slot {slot.name!r} is ahead of the log: {slot.confirmed - resume_lsn} bytes up to "
-            f"{lsn_text(slot.confirmed)} were confirmed that the log, which ends at {lsn_text(resume_lsn)}, "
-            "does not hold",
-            hint="if an older copy of the state folder was put back, put the newest back; otherwise "
-            f"{_drop(slot.name)} Then {again}",
-        )
-    if system.wal_end < resume_lsn:
-        raise SourceStopped(
-            f"the server's write-ahead log ends at {lsn_text(system.wal_end)}, before the log's "
-            f"{lsn_text(resume_lsn)}: the server was restored from a backup or failed over to a standby that lacks "
-            "transactions",
-            hint=f"{_drop(slot.name)} Then {again}",
         )
 
 

@@ -11,19 +11,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import psycopg
 
 from headwater import failpoint
+from headwater.capture.postgres.acceptance import gap_group, new_start
 from headwater.capture.postgres.catalog import Published, TableRow, as_wanted, describe_type, list_tables, read_tables
 from headwater.capture.postgres.connection import Connection, connect, failed
-from headwater.capture.postgres.preconditions import require_free_slot, require_server, require_tables
-from headwater.capture.postgres.publication import plan_publication, read_publication, require_published
+from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
+from headwater.capture.postgres.publication import plan_publication, read_publication, read_stamps, require_published
 from headwater.capture.postgres.reader import PostgresReader
 from headwater.capture.postgres.record import STREAM, unframe
 from headwater.capture.postgres.relations import Relations
 from headwater.capture.postgres.resume import RUNNING, Standing, lsn_of, standing_of
+from headwater.capture.postgres.resumption import OTHER_CLUSTER, LogEnd
 from headwater.capture.postgres.rows import Places, decode_copy, decode_stream
 from headwater.capture.postgres.selection import default_name, did_you_mean, matches, qualify, select_tables
 from headwater.capture.postgres.settings import PostgresSettings
@@ -34,7 +37,7 @@ from headwater.capture.postgres.slot import (
     drop_slot,
     identify_system,
     read_slot,
-    require_resumable,
+    require_ours,
     require_unused,
 )
 from headwater.capture.postgres.snapshot import Snapshot, begin_snapshot, hold_tables
@@ -42,12 +45,16 @@ from headwater.capture.postgres.stream import Stream
 from headwater.capture.postgres.table import FULL, NOTHING, Layout, Table, require_streams
 from headwater.capture.postgres.transactions import Assembler
 from headwater.capture.postgres.types import Column
+from headwater.capture.postgres.watch import PostgresWatcher
 from headwater.capture.postgres.wire import Frames
+from headwater.capture.request import Request
 from headwater.change import ChangeBatch
 from headwater.clock import Clock, SystemClock
-from headwater.errors import HeadwaterError, SourceStopped, SourceUnavailable, UserError
+from headwater.errors import HeadwaterError, PositionLost, SourceStopped, SourceUnavailable, UserError
 from headwater.position import Resume
 from headwater.schema import StreamSchema
+
+T = TypeVar("T")
 
 SLOT_FREE_WAIT_S = 3.0
 """How long `open` waits for a slot that is in use: the server may not have missed our own last reader yet."""
@@ -122,13 +129,32 @@ class PostgresSource:
         captured = standing_of(resume).tables
         return [table.stream for table in tables if table.qualified in captured]
 
-    def open(self, resume: Resume | None) -> PostgresReader:
+    def open(self, resume: Resume | None, decision: Request | None = None) -> PostgresReader:
         """See `Source.open`."""
         if resume is None:
             return self._begin(again=False)
+        end = self._end(resume)
+        if decision is not None and decision.action == "resnapshot":
+            return self._begin_again(replace(end.standing, decided=decision.id), moved=True)
         if resume.get("snapshot") == RUNNING:
-            return self._begin_again(standing_of(resume))
-        return self._go_on(standing_of(resume), lsn_of(resume))
+            return self._begin_again(end.standing)
+        lost = self.examine(resume) if decision is not None else None
+        if decision is not None and lost is not None:
+            return self._accept(end, lost, decision)
+        return self._go_on(end)
+
+    def examine(self, resume: Resume) -> PositionLost | None:
+        """See `Source.examine`. A snapshot under way has no position to lose: it would begin again."""
+        try:
+            if resume.get("snapshot") != RUNNING:
+                self._patiently(partial(self._judge, self._end(resume)))
+        except PositionLost as lost:
+            return lost
+        return None
+
+    def watcher(self) -> PostgresWatcher:
+        """See `Source.watcher`."""
+        return PostgresWatcher(self.name, self.settings, self.publication, self._clock)
 
     def decode(self, record: bytes) -> ChangeBatch:
         """See `Source.decode`."""
@@ -183,14 +209,22 @@ class PostgresSource:
         require_streams(tables)
         return tables
 
-    def _begin_again(self, standing: Standing) -> PostgresReader:
-        """A snapshot was cut short: what the log holds of it is emptied, and a new one is taken with a new slot."""
+    def _begin_again(self, standing: Standing, *, moved: bool = False) -> PostgresReader:
+        """A snapshot was cut short, or is wanted anew: what the log holds is emptied, and a new one is taken with a new
+        slot. `moved`: of another cluster perhaps."""
+        end = LogEnd(self.name, standing, standing.slot, 0)
         with self._connected(replication=True) as replication:
-            _require_same_database(standing, identify_system(replication))
-        self._drop_own_slot(standing.slot)
-        return self._begin(again=True)
+            system = identify_system(replication)
+        if not moved:
+            end.require_same_cluster(system)
+        with self._connected() as connection:
+            slot = read_slot(connection, standing.slot)
+        if slot is not None:
+            require_ours(slot, system)
+            self._drop_own_slot(standing.slot)
+        return self._begin(again=True, decided=standing.decided)
 
-    def _begin(self, *, again: bool) -> PostgresReader:
+    def _begin(self, *, again: bool, decided: str = "") -> PostgresReader:
         with self._connected() as connection:
             survey = self._survey(connection)
             if not again:
@@ -200,9 +234,9 @@ class PostgresSource:
                 connection.execute(survey.publish.encode())
         with self._connected(replication=True) as replication:
             system = identify_system(replication)
-            created = create_slot(replication, self.slot)
+            created = create_slot(replication, self.slot, failover=self.settings.failover)
             failpoint.reach("capture.snapshot.after_slot")
-            snapshot = self._snapshot(survey.rows, system, created, again=again)
+            snapshot = self._snapshot(survey.rows, system, created, again=again, decided=decided)
         start = partial(self._stream, snapshot.tables, snapshot.standing, snapshot.lsn)
         return PostgresReader(start, snapshot)
 
@@ -221,7 +255,9 @@ class PostgresSource:
 
         self._patiently(drop)
 
-    def _snapshot(self, rows: Sequence[TableRow], system: System, created: CreatedSlot, *, again: bool) -> Snapshot:
+    def _snapshot(
+        self, rows: Sequence[TableRow], system: System, created: CreatedSlot, *, again: bool, decided: str
+    ) -> Snapshot:
         """Imports the slot's snapshot into a second connection and looks at the tables as they are in it."""
         connection = connect(self.settings)
         try:
@@ -230,31 +266,79 @@ class PostgresSource:
             publication = read_publication(connection, self.publication)
             require_published(publication, self.publication, rows)
             tables = self._read_tables(connection, rows, publication.tables if publication else {})
+            captured = {table.qualified: table.oid for table in tables}
+            stamps = read_stamps(connection, self.publication, captured)
         except psycopg.Error as error:
             connection.close()
             failed(error, "beginning the snapshot")
         except HeadwaterError:
             connection.close()
             raise
-        captured = {table.qualified: table.oid for table in tables}
-        standing = Standing(system.identifier, system.timeline, system.database, self.slot, captured)
-        wanted = tables if self.settings.snapshot == "initial" else []
+        place = (system.identifier, system.timeline, system.database, self.slot)
+        standing = Standing(*place, captured, stamps, decided=decided)
+        wanted = tables if self.settings.snapshot == "initial" or again else []
         return Snapshot(connection, tables, wanted, standing, created.lsn, again)
 
-    def _go_on(self, standing: Standing, lsn: int) -> PostgresReader:
-        """Reads on after `lsn`, if nothing can be missing."""
-        slot = self.settings.slot or standing.slot
+    def _end(self, resume: Resume) -> LogEnd:
+        standing = standing_of(resume)
+        return LogEnd(self.name, standing, self.settings.slot or standing.slot, lsn_of(resume))
+
+    def _go_on(self, end: LogEnd) -> PostgresReader:
+        """Reads on after the log's end, if nothing can be missing."""
         with self._connected() as connection:
             require_server(connection)
-            rows = self._captured(list_tables(connection), standing)
+        now = self._patiently(partial(self._judge, end))
+        with self._connected() as connection:
+            rows = self._captured(list_tables(connection), end.standing)
             publication = require_published(read_publication(connection, self.publication), self.publication, rows)
             tables = self._read_tables(connection, rows, publication.tables)
-        self._patiently(partial(self._require_slot, standing, slot, lsn))
-        now = replace(standing, slot=slot, tables={table.qualified: table.oid for table in tables})
-        return PostgresReader(partial(self._stream, tables, now, lsn))
+        now = replace(now, tables={table.qualified: table.oid for table in tables})
+        return PostgresReader(partial(self._stream, tables, now, end.lsn))
 
-    def _captured(self, existing: dict[str, TableRow], standing: Standing) -> list[TableRow]:
+    def _judge(self, end: LogEnd) -> Standing:
+        """Whether nothing is missing after the log's end; what is so from now on.
+
+        Raises:
+            PositionLost: something is, or may be.
+        """
+        with self._connected(replication=True) as replication:
+            system = identify_system(replication)
+            end.require_same_cluster(system)
+            end.require_same_history(replication, system)
+        with self._connected() as connection:
+            stamps = read_stamps(connection, self.publication, end.standing.tables)
+            end.require_published(stamps, self.publication)
+            slot = end.require_slot(read_slot(connection, end.slot), system)
+        return replace(end.standing, slot=end.slot, timeline=system.timeline, published=stamps, restart=slot.restart)
+
+    def _accept(self, end: LogEnd, lost: PositionLost, decision: Request) -> PostgresReader:
+        """Goes on without what is lost.
+
+        Raises:
+            PositionLost: it is another loss than the one accepted.
+        """
+        if decision.cause and decision.cause != lost.cause:
+            raise lost
+        with self._connected() as connection:
+            survey = self._survey(connection)
+            if survey.publish:
+                connection.execute(survey.publish.encode())
+        with self._connected() as connection, self._connected(replication=True) as replication:
+            system = identify_system(replication)
+            rows = self._captured(list_tables(connection), end.standing, moved=lost.cause == OTHER_CLUSTER)
+            at = new_start(connection, replication, end, lost, system, failover=self.settings.failover)
+            publication = require_published(read_publication(connection, self.publication), self.publication, rows)
+            tables = self._read_tables(connection, rows, publication.tables)
+            captured = {table.qualified: table.oid for table in tables}
+            stamps = read_stamps(connection, self.publication, captured)
+        place = (system.identifier, system.timeline, system.database, end.slot)
+        now = Standing(*place, captured, stamps, decided=decision.id)
+        group = gap_group(end, lost, now, at, max(at, system.wal_end), decision, self._clock.now_us())
+        return PostgresReader(partial(self._stream, tables, now, at), first=group)
+
+    def _captured(self, existing: dict[str, TableRow], standing: Standing, *, moved: bool = False) -> list[TableRow]:
         """The tables that were captured so far and still are wanted; new ones wait for a snapshot of their own.
+        `moved`: in another cluster, where they have other ids.
 
         Raises:
             SourceStopped: one of them is gone.
@@ -262,16 +346,9 @@ class PostgresSource:
         unwanted = [qualify(pattern[1:]) for pattern in self.settings.tables if pattern.startswith("!")]
         wanted = [name for name in standing.tables if not matches(name, unwanted)]
         for name in wanted:
-            if name not in existing or existing[name].oid != standing.tables[name]:
+            if name not in existing or (existing[name].oid != standing.tables[name] and not moved):
                 raise _gone(name, standing.tables[name], existing)
         return [existing[name] for name in wanted]
-
-    def _require_slot(self, standing: Standing, name: str, lsn: int) -> None:
-        with self._connected(replication=True) as replication:
-            system = identify_system(replication)
-        _require_same_database(standing, system)
-        with self._connected() as connection:
-            require_resumable(read_slot(connection, name), name, system, lsn)
 
     def _stream(self, tables: Sequence[Table], standing: Standing, lsn: int) -> Stream:
         relations = Relations(tables, self.settings.text_columns, self._describe)
@@ -279,9 +356,12 @@ class PostgresSource:
         replication = connect(self.settings, replication=True)
         settings = self.settings
         try:
-            head = identify_system(replication).wal_end
+            require_direct(replication)
+            system = identify_system(replication)
             names = standing.slot, self.publication
-            return Stream(replication, assembler, *names, head, settings.heartbeat_s, self._clock)
+            stream = Stream(replication, assembler, *names, system.wal_end, settings.heartbeat_s, self._clock)
+            self._require_started(standing, lsn, system, replication.info.backend_pid)
+            return stream
         except psycopg.Error as error:
             replication.close()
             failed(error, "asking how far the server's log goes")
@@ -289,11 +369,26 @@ class PostgresSource:
             replication.close()
             raise
 
+    def _require_started(self, standing: Standing, lsn: int, system: System, pid: int) -> None:
+        """Looks once more, now that nobody else can move the slot: what was looked at before may have changed since,
+        or have been another server of several in the url. From version 15 on the server begins silently where the
+        slot stands when it is asked for less.
+
+        Raises:
+            PositionLost: the slot is ahead.
+            SourceUnavailable: it is another server than the one looked at.
+        """
+        if (system.identifier, system.timeline) != (standing.system, standing.timeline):
+            raise SourceUnavailable("the url led to another server than a moment ago", hint="looking again")
+        end = LogEnd(self.name, standing, standing.slot, lsn)
+        with self._connected() as connection:
+            end.require_slot(read_slot(connection, standing.slot), system, own_pid=pid)
+
     def _describe(self, name: str, oid: int, typmod: int) -> Column:
         with self._connected() as connection:
             return describe_type(connection, name, oid, typmod)
 
-    def _patiently(self, attempt: Callable[[], None]) -> None:
+    def _patiently(self, attempt: Callable[[], T]) -> T:
         """Tries again for a few seconds while a slot is in use."""
         deadline = self._clock.monotonic_s() + SLOT_FREE_WAIT_S
         while True:
@@ -303,15 +398,6 @@ class PostgresSource:
                 if self._clock.monotonic_s() >= deadline:
                     raise
             self._clock.wait(threading.Event(), 0.05)
-
-
-def _require_same_database(standing: Standing, system: System) -> None:
-    if (system.identifier, system.database) != (standing.system, standing.database):
-        raise SourceStopped(
-            f"this is another database: the log holds changes of {standing.database!r} in cluster {standing.system}, "
-            f"and the url leads to {system.database!r} in cluster {system.identifier}",
-            hint="put the former url back, or begin again with an empty state folder",
-        )
 
 
 def _gone(name: str, oid: int, existing: dict[str, TableRow]) -> SourceStopped:

@@ -6,9 +6,10 @@ both ways out lead on: a snapshot after which all is equal, or a gap that the le
 
 import json
 import os
+import time
 
 import pytest
-from replay import Mirror, read_changes, read_snapshot, read_to_marker, rejects_of, rows_of, slot_state
+from replay import DEADLINE_S, Mirror, read_changes, read_snapshot, read_to_marker, rejects_of, rows_of, slot_state
 from source_database import make_database
 
 from headwater.capture.gap import read_gap
@@ -35,7 +36,15 @@ def captured(db, **settings):
     db.run("UPDATE orders SET note = 'second' WHERE id < 3")
     groups += read_changes(reader, 2)
     reader.close()
+    await_free(db, source.slot)
     return source, groups
+
+
+def await_free(db, slot):
+    """Waits until the server has missed our reader."""
+    deadline = time.monotonic() + DEADLINE_S
+    while slot_state(db.connection, slot)["active"]:
+        assert time.monotonic() < deadline
 
 
 def dropped(db, source):

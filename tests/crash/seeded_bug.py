@@ -10,10 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from headwater.capture.health import Watcher
+from headwater.capture.request import Request
 from headwater.capture.source import Reader, Source
 from headwater.change import ChangeBatch, Group
 from headwater.cli.opening import open_project
 from headwater.clock import SystemClock
+from headwater.errors import PositionLost
 from headwater.position import Boundary, Resume
 from headwater.project.connectors import make_source
 from headwater.runtime.journal import Journal
@@ -105,8 +108,14 @@ class WrongSource:
     def discover(self, resume: Resume | None = None) -> Sequence[StreamSchema]:
         return self._source.discover(resume)
 
-    def open(self, resume: Resume | None) -> Reader:
-        return self._bug(self._source.open(resume))
+    def open(self, resume: Resume | None, decision: Request | None = None) -> Reader:
+        return self._bug(self._source.open(resume, decision))
+
+    def examine(self, resume: Resume) -> PositionLost | None:
+        return self._source.examine(resume)
+
+    def watcher(self) -> Watcher:
+        return self._source.watcher()
 
     def decode(self, record: bytes) -> ChangeBatch:
         return self._source.decode(record)

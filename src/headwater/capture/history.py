@@ -1,0 +1,220 @@
+"""The audit trail: every change of a stream kept as a row, and every transaction, so that "who changed this, when and
+why" is a SELECT. Source-neutral: it stands around a source and adds batches to its groups.
+
+`<stream>_history` has the stream's columns behind these:
+
+| column          | type                  | meaning |
+|---|---|---|
+| `change_op`     | text                  | insert, update, delete, truncate |
+| `change_weight` | int8                  | +1: the row as it is after; -1: as it was before, or what was deleted |
+| `change_commit` | int64                 | `Position.commit`: joins with `<source>_transactions` |
+| `change_ordinal`| int64                 | number of the change in its transaction |
+| `change_time`   | timestamp[us, UTC]    | commit time |
+| `change_unsent` | list of text          | columns that are null here only because the source did not send them, |
+|                 |                       | or their value cannot be held; null if there are none |
+
+`<source>_transactions` has `commit` int64, `transaction_id` text, `committed_at` timestamp[us, UTC] and `context` text:
+what the application said of it (for PostgreSQL `pg_logical_emit_message(true, 'headwater.context', '...')`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.capture.request import Progress, Request
+from headwater.capture.source import Reader, Source
+from headwater.change import ChangeBatch, Group, Op, log_schema
+from headwater.errors import SourceStopped
+from headwater.position import Boundary, Resume
+from headwater.schema import StreamSchema
+
+CONTEXT_PREFIX = "headwater.context"
+"""Prefix of the messages that say why a transaction is made."""
+
+_TIME = pa.timestamp("us", tz="UTC")
+_CHANGE = pa.schema(
+    [
+        pa.field("change_op", pa.string()),
+        pa.field("change_weight", pa.int8()),
+        pa.field("change_commit", pa.int64()),
+        pa.field("change_ordinal", pa.int64()),
+        pa.field("change_time", _TIME),
+        pa.field("change_unsent", pa.list_(pa.string())),
+    ]
+)
+_TRANSACTION = pa.schema(
+    [
+        pa.field("commit", pa.int64()),
+        pa.field("transaction_id", pa.string()),
+        pa.field("committed_at", _TIME),
+        pa.field("context", pa.string()),
+    ]
+)
+_KEPT = {Op.INSERT: "insert", Op.UPDATE: "update", Op.DELETE: "delete", Op.TRUNCATE: "truncate"}
+_NAMES = pa.array([_KEPT.get(Op(op)) if op in set(Op) else None for op in range(max(Op) + 1)], pa.string())
+
+
+def history_of(stream: StreamSchema) -> StreamSchema:
+    """The stream that keeps every change of `stream`.
+
+    Raises:
+        SourceStopped: a column has the name of one of ours.
+    """
+    taken = sorted(set(_CHANGE.names).intersection(stream.columns.names))
+    if taken:
+        raise SourceStopped(
+            f"stream {stream.name!r} has a column {taken[0]!r}, a name that its history needs for itself",
+            hint=f"rename the column, or leave {stream.name!r} out of the source's history:",
+        )
+    columns = [field.with_nullable(True).remove_metadata() for field in stream.columns]
+    return StreamSchema(f"{stream.name}_history", pa.schema([*_CHANGE, *columns]))
+
+
+def transactions_of(source: str) -> StreamSchema:
+    """The stream that keeps a source's transactions."""
+    return StreamSchema(f"{source}_transactions", _TRANSACTION)
+
+
+def transactions_batch(
+    source: str,
+    commits: np.ndarray,
+    ids: Sequence[str],
+    times_us: np.ndarray,
+    contexts: Sequence[str | None],
+) -> ChangeBatch:
+    """Rows of `transactions_of(source)`.
+
+    Args:
+        source: name of the source.
+        commits: uint64 `Position.commit` of each transaction.
+        ids: what the source calls it.
+        times_us: int64 commit times, microseconds since 1970 UTC.
+        contexts: what the application said of it; None if nothing.
+    """
+    times = pa.array(times_us, pa.int64()).cast(_TIME)
+    count = len(commits)
+    stream = transactions_of(source)
+    own = [pa.array(commits.astype(np.int64)), pa.array(ids, pa.string()), times, pa.array(contexts, pa.string())]
+    return ChangeBatch(
+        stream,
+        pa.RecordBatch.from_arrays(
+            [
+                pa.array(np.full(count, Op.INSERT, np.uint8)), pa.array(np.ones(count, np.int8)),
+                pa.array(commits.astype(np.uint64)), pa.array(np.zeros(count, np.int64)), times,
+                pa.nulls(count, pa.binary()), *own,
+            ],
+            schema=log_schema(stream),
+        ),
+    )  # fmt: skip
+
+
+def history_batch(batch: ChangeBatch) -> ChangeBatch | None:
+    """The changes of a batch as rows of its stream's history; None if it has none (rows of a snapshot are no
+    changes)."""
+    rows = batch.rows
+    kept = rows.filter(pc.is_in(rows.column("_op"), pa.array([int(op) for op in _KEPT], pa.uint8())))
+    if not kept.num_rows:
+        return None
+    stream = history_of(batch.stream)
+    own = [
+        _NAMES.take(kept.column("_op")),
+        kept.column("_weight"),
+        kept.column("_commit").cast(pa.int64()),
+        kept.column("_ordinal"),
+        kept.column("_time"),
+        _unsent(kept.column("_unchanged"), batch.stream.columns.names),
+    ]
+    count = kept.num_rows
+    change = [
+        pa.array(np.full(count, Op.INSERT, np.uint8)), pa.array(np.ones(count, np.int8)), kept.column("_commit"),
+        kept.column("_ordinal"), kept.column("_time"), pa.nulls(count, pa.binary()),
+    ]  # fmt: skip
+    columns = [kept.column(field.name) for field in batch.stream.columns]
+    return ChangeBatch(stream, pa.RecordBatch.from_arrays([*change, *own, *columns], schema=log_schema(stream)))
+
+
+def _unsent(marks: pa.Array, names: Sequence[str]) -> pa.Array:
+    """The columns that each mark of `_unchanged` names; few marks are different ones."""
+    coded = marks.dictionary_encode()
+    lists = [None if mark is None else _named(mark, names) for mark in coded.dictionary.to_pylist()]
+    return pa.array(lists, pa.list_(pa.string())).take(coded.indices)
+
+
+def _named(mark: bytes, names: Sequence[str]) -> list[str] | None:
+    bits = np.flatnonzero(np.unpackbits(np.frombuffer(mark, np.uint8), bitorder="little"))
+    return [names[at] for at in sorted({int(bit) % len(names) for bit in bits if bit < 2 * len(names)})] or None
+
+
+class WithHistory:
+    """A source whose groups also carry the history of some of its streams. See `Source`.
+
+    Args:
+        source: the source; made so that its groups tell of their transactions.
+        patterns: the streams meant, with * and ?.
+    """
+
+    def __init__(self, source: Source, patterns: Sequence[str]) -> None:
+        self.name = source.name
+        self._source = source
+        self._patterns = tuple(patterns)
+
+    def check(self) -> list[str]:
+        """See `Source.check`."""
+        return [*self._source.check(), f"keeps the history of {', '.join(self._patterns)}"]
+
+    def discover(self, resume: Resume | None = None) -> Sequence[StreamSchema]:
+        """See `Source.discover`."""
+        streams = self._source.discover(resume)
+        histories = [history_of(stream) for stream in streams if self.keeps(stream.name)]
+        return [*streams, *histories, transactions_of(self.name)]
+
+    def open(self, resume: Resume | None) -> Reader:
+        """See `Source.open`."""
+        return _HistoryReader(self._source.open(resume), self)
+
+    def decode(self, record: bytes) -> ChangeBatch:
+        """See `Source.decode`."""
+        return self._source.decode(record)
+
+    def keeps(self, stream: str) -> bool:
+        """Whether a stream's history is kept."""
+        return any(fnmatchcase(stream, pattern) for pattern in self._patterns)
+
+    def with_history(self, group: Group) -> Group:
+        """The group and the history of its changes."""
+        histories = [history_batch(batch) for batch in group.batches if self.keeps(batch.stream.name)]
+        added = tuple(batch for batch in histories if batch is not None)
+        return replace(group, batches=(*group.batches, *added)) if added else group
+
+
+class _HistoryReader:
+    """See `Reader`."""
+
+    def __init__(self, reader: Reader, history: WithHistory) -> None:
+        self._reader = reader
+        self._history = history
+
+    def poll(self, timeout_s: float) -> Group | None:
+        group = self._reader.poll(timeout_s)
+        return None if group is None else self._history.with_history(group)
+
+    def confirm(self, boundary: Boundary) -> None:
+        self._reader.confirm(boundary)
+
+    def ask(self, request: Request) -> None:
+        self._reader.ask(request)
+
+    def progress(self) -> Sequence[Progress]:
+        return self._reader.progress()
+
+    def lag_bytes(self) -> int | None:
+        return self._reader.lag_bytes()
+
+    def close(self) -> None:
+        self._reader.close()

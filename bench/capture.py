@@ -34,7 +34,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     shapes = backlog.chosen(asked.shape)
-    found = suite.suite(shapes, asked.rows, asked.limit, _tell, {debezium.name: debezium.read})
+    found = suite.suite("postgres", shapes, asked.rows, asked.limit, _tell, {debezium.name: debezium.read})
     result = {"v": 1, "date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine.facts(), "engines": about, **found}
     text = _table(result)
     sys.stdout.write(text)

@@ -21,7 +21,8 @@ from side_by_side import machine
 from side_by_side.engine import NotMeasured
 from side_by_side.environment import last_lines, virtual_environment
 
-from headwater.bench.capture.backlog import TABLE, filled
+from headwater.bench.capture.backlog import TABLE
+from headwater.bench.capture.postgres import filled
 from headwater.bench.child import measure
 
 _ROOT = Path(__file__).parents[1]
@@ -40,7 +41,10 @@ def main() -> int:
     loaders: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="headwater-bench-") as name, filled(asked.rows) as url:
         folder = Path(name)
-        arguments = {"url": url, "folder": str(folder / "log"), "snapshot": "initial"}
+        arguments = {
+            "kind": "postgres", "url": url, "table": f"public.{TABLE}", "folder": str(folder / "log"),
+            "snapshot": "initial",
+        }  # fmt: skip
         loaders["headwater"] = measure("headwater.bench.capture.drain:drain", arguments, asked.limit)
         for loader in ("connectorx", "dlt"):
             loaders[loader] = _loaded(python, loader, url, folder / loader, asked.limit)

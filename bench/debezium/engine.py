@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from side_by_side.engine import NotMeasured
 from side_by_side.environment import compiled, java_home, java_version, jars_of, last_lines
 
-from headwater.bench.capture.backlog import PUBLICATION, TABLE, Backlog
+from headwater.bench.capture.backlog import Backlog
+from headwater.bench.capture.postgres import PUBLICATION
 
 _HERE = Path(__file__).parent
 _HEAP = "2g"
@@ -84,5 +85,5 @@ def _where(waiting: Backlog, slot: str) -> dict[str, str]:
     return {
         "database.hostname": url.hostname or "", "database.port": str(url.port), "database.user": url.username or "",
         "database.password": "none", "database.dbname": url.path.lstrip("/"), "slot.name": slot,
-        "publication.name": PUBLICATION, "table.include.list": f"public.{TABLE}",
+        "publication.name": PUBLICATION, "table.include.list": waiting.table,
     }  # fmt: skip

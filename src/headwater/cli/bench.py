@@ -170,10 +170,13 @@ def latency(*, rows: int = 200_000, threads: int = 1, json: bool = False) -> int
 
 
 @app.command
-def capture(*, rows: int = 2_000_000, shape: str = "all", limit: float = 600, json: bool = False) -> int:
-    """Drain a prepared backlog of a PostgreSQL of its own into a log, beside pg_recvlogical writing it to a file.
+def capture(
+    *, source: str = "postgres", rows: int = 2_000_000, shape: str = "all", limit: float = 600, json: bool = False
+) -> int:
+    """Drain a prepared backlog of a server of its own into a log, beside the server's own reader writing it to a file.
 
     Args:
+        source: Which: postgres, or mysql (a MariaDB).
         rows: How many row changes wait.
         shape: Which: insert, update, mixed, wide, tiny-tx, separated by commas; or all.
         limit: Seconds that one reader may take.
@@ -185,7 +188,7 @@ def capture(*, rows: int = 2_000_000, shape: str = "all", limit: float = 600, js
         for line in suite.lines([found]):
             output.note("  ".join(line))
 
-    result = suite.suite(backlog.chosen(shape), rows, limit, tell)
+    result = suite.suite(source, backlog.chosen(shape), rows, limit, tell)
     if json:
         output.print_json(result)
     else:

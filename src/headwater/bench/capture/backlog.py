@@ -1,33 +1,23 @@
-"""A prepared backlog of changes in a PostgreSQL of its own, which several readers then drain, each from a slot that was
-made before the first change."""
+"""What a prepared backlog of changes is, whatever server holds it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-from psycopg import sql
-
+from headwater.bench.capture.server_cpu import ServerCpu
+from headwater.bench.child import Figures
 from headwater.errors import UserError
-from headwater.testing.postgres import PostgresServer
 
 TABLE = "items"
-PUBLICATION = "bench"
 TRANSACTION_ROWS = 1_000
+MIXED_ROWS = 100
 WIDE_COLUMNS = 60
-_MIXED_ROWS = 100
-
-_COLUMNS = (
-    "id bigint PRIMARY KEY, customer int, amount numeric(12, 2), ratio double precision, active boolean, "
-    "at timestamptz, name text, note text"
-)
-_ROW = (
-    "n, n %% 1000, (n %% 100000) / 100.0, n / 7.0, n %% 3 = 0, "
-    "timestamptz '2026-01-01' + n * interval '1 second', 'name ' || n, md5(n::text)"
-)
+SHAPES = ("insert", "update", "mixed", "wide", "tiny-tx")
+"""insert, update: transactions of a thousand rows. mixed: half inserts, four in ten updates, one in ten deletes, in
+transactions of a hundred. wide: inserts of rows with 60 more columns. tiny-tx: a transaction for each row."""
 
 
 @dataclass(frozen=True)
@@ -35,126 +25,43 @@ class Backlog:
     """What waits to be read.
 
     Attributes:
+        kind: type of the source.
         url: of the database.
+        table: the changed table, with its schema or database.
         slots: names of the slots, one for each reader but Headwater, whose source makes its own.
         rows: row changes.
         programs: folder of the server's programs.
-        end: LSN after the last, as PostgreSQL writes it.
+        end: position after the last, as the server writes it.
     """
 
+    kind: str
     url: str
+    table: str
     slots: tuple[str, ...]
     rows: int
     programs: Path
     end: str = ""
 
 
-Connection = psycopg.Connection[tuple[object, ...]]
-Write = Callable[[Connection, int], None]
+Ready = Callable[[Backlog], object]
 
 
-@contextmanager
-def backlog(shape: str, rows: int, slots: tuple[str, ...], ready: Callable[[Backlog], None]) -> Iterator[Backlog]:
-    """A server with a backlog of `rows` row changes, until the context ends.
+@dataclass(frozen=True)
+class Server:
+    """A kind of server to measure with.
 
-    Args:
-        shape: one of `SHAPES`.
-        rows: how many.
-        slots: to make before the changes, for pgoutput.
-        ready: called when the tables and the publication are there and no change yet.
+    Attributes:
+        backlog: a server with so many row changes of a shape, until the context ends; makes the slots named before any
+            change, and calls `ready` when only the changes are still missing.
+        cpu: what the server works for its readers while a context lasts.
+        floor: name of the server's own reader; empty if there is none to compare with.
+        receive: reads a backlog with it: from a slot, into a file, in so many seconds at most.
     """
-    before, write = SHAPES[shape]
-    with PostgresServer() as server, psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute("SET synchronous_commit = off")
-        _create(connection, shape)
-        before(connection, rows)
-        connection.execute(sql.SQL("CREATE PUBLICATION {} FOR ALL TABLES").format(sql.Identifier(PUBLICATION)))
-        for slot in slots:
-            connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (slot,))
-        made = Backlog(server.url(), slots, rows, server.bin)
-        ready(made)
-        write(connection, rows)
-        end = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
-        yield replace(made, end=str(end[0]) if end else "")
 
-
-@contextmanager
-def filled(rows: int) -> Iterator[str]:
-    """The URL of a server with a published table of `rows` rows of 8 mixed columns, until the context ends."""
-    with PostgresServer() as server, psycopg.connect(server.url(), autocommit=True) as connection:
-        _create(connection, "update")
-        _fill(connection, rows)
-        connection.execute(b"ANALYZE")
-        connection.execute(sql.SQL("CREATE PUBLICATION {} FOR ALL TABLES").format(sql.Identifier(PUBLICATION)))
-        yield server.url()
-
-
-def _create(connection: Connection, shape: str) -> None:
-    wide = "".join(f", c{n} {'text' if n % 2 else 'int'}" for n in range(WIDE_COLUMNS)) if shape == "wide" else ""
-    connection.execute(f"CREATE TABLE {TABLE} ({_COLUMNS}{wide})".encode())
-
-
-def _nothing(connection: Connection, rows: int) -> None:
-    """An empty table."""
-
-
-def _fill(connection: Connection, rows: int) -> None:
-    """A table of rows to be changed."""
-    connection.execute(f"INSERT INTO {TABLE} SELECT {_ROW} FROM generate_series(1, %s) n".encode(), (rows,))
-
-
-def _insert(connection: Connection, rows: int) -> None:
-    query = f"INSERT INTO {TABLE} SELECT {_ROW} FROM generate_series(%s::bigint, %s) n".encode()
-    for first in range(1, rows + 1, TRANSACTION_ROWS):
-        connection.execute(query, (first, min(first + TRANSACTION_ROWS - 1, rows)))
-
-
-def _wide(connection: Connection, rows: int) -> None:
-    more = "".join(f", md5((n + {c})::text)" if c % 2 else f", n + {c}" for c in range(WIDE_COLUMNS))
-    query = f"INSERT INTO {TABLE} SELECT {_ROW}{more} FROM generate_series(%s::bigint, %s) n".encode()
-    for first in range(1, rows + 1, TRANSACTION_ROWS):
-        connection.execute(query, (first, min(first + TRANSACTION_ROWS - 1, rows)))
-
-
-def _update(connection: Connection, rows: int) -> None:
-    query = f"UPDATE {TABLE} SET amount = amount + 1, at = at + interval '1 day' WHERE id BETWEEN %s AND %s".encode()
-    for first in range(1, rows + 1, TRANSACTION_ROWS):
-        connection.execute(query, (first, min(first + TRANSACTION_ROWS - 1, rows)))
-
-
-def _mixed(connection: Connection, rows: int) -> None:
-    """Half inserts, four in ten updates, one in ten deletes, in transactions of a hundred changes."""
-    half, most = _MIXED_ROWS // 2, _MIXED_ROWS * 4 // 10
-    for number in range(-(-rows // _MIXED_ROWS)):
-        first, new = number * half + 1, rows + number * half + 1
-        with connection.transaction():
-            connection.execute(
-                f"INSERT INTO {TABLE} SELECT {_ROW} FROM generate_series(%s::bigint, %s) n".encode(),
-                (new, new + half - 1),
-            )
-            update = f"UPDATE {TABLE} SET amount = amount + 1 WHERE id BETWEEN %s AND %s"
-            connection.execute(update.encode(), (first, first + most - 1))
-            delete = f"DELETE FROM {TABLE} WHERE id BETWEEN %s AND %s"
-            connection.execute(delete.encode(), (first + most, first + half - 1))
-
-
-def _tiny(connection: Connection, rows: int) -> None:
-    """A transaction for each row."""
-    row = _ROW.replace("%%", "%")
-    connection.execute(
-        f"DO $$ BEGIN FOR i IN 1..{rows} LOOP INSERT INTO {TABLE} SELECT {row} FROM (SELECT i::bigint AS n) s; "
-        "COMMIT; END LOOP; END $$".encode()
-    )
-
-
-SHAPES: dict[str, tuple[Write, Write]] = {
-    "insert": (_nothing, _insert),
-    "update": (_fill, _update),
-    "mixed": (_fill, _mixed),
-    "wide": (_nothing, _wide),
-    "tiny-tx": (_nothing, _tiny),
-}
-"""By name: what is there before, and what writes the changes."""
+    backlog: Callable[[str, int, tuple[str, ...], Ready], AbstractContextManager[Backlog]]
+    cpu: Callable[[Backlog], AbstractContextManager[ServerCpu]]
+    floor: str = ""
+    receive: Callable[[Backlog, str, Path, float], Figures] | None = None
 
 
 def chosen(shapes: str) -> tuple[str, ...]:
@@ -163,7 +70,7 @@ def chosen(shapes: str) -> tuple[str, ...]:
     Raises:
         UserError: one is none.
     """
-    names = tuple(SHAPES) if shapes == "all" else tuple(shapes.split(","))
+    names = SHAPES if shapes == "all" else tuple(shapes.split(","))
     unknown = [name for name in names if name not in SHAPES]
     if unknown:
         raise UserError(f"there is no shape {unknown[0]!r}", hint=f"they are {', '.join(SHAPES)}")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
-from headwater.bench.capture.backlog import PUBLICATION, Backlog
+from headwater.bench.capture.backlog import Backlog
 from headwater.bench.child import Figures
 from headwater.bench.stopwatch import Stopwatch
 from headwater.clock import SystemClock
 
+NAME = "pg_recvlogical"
 
-def receive(program: Path, waiting: Backlog, slot: str, file: Path, timeout_s: float) -> Figures:
+
+def receive(waiting: Backlog, publication: str, slot: str, file: Path, timeout_s: float) -> Figures:
     """Reads the backlog into a file, with an fsync a second.
 
     Args:
-        program: `pg_recvlogical`.
         waiting: what to read.
+        publication: the tables.
         slot: from where.
         file: to write.
         timeout_s: when it is killed.
@@ -26,8 +27,9 @@ def receive(program: Path, waiting: Backlog, slot: str, file: Path, timeout_s: f
         rows, seconds, cpu_s and bytes, as `drain.drain` has them; or `error`.
     """
     command = [
-        str(program), "-d", waiting.url, "--slot", slot, "--start", "-f", str(file), "--endpos", waiting.end,
-        "--no-loop", "--fsync-interval", "1", "-o", "proto_version=1", "-o", f"publication_names={PUBLICATION}",
+        str(waiting.programs / NAME), "-d", waiting.url, "--slot", slot, "--start", "-f", str(file),
+        "--endpos", waiting.end, "--no-loop", "--fsync-interval", "1",
+        "-o", "proto_version=1", "-o", f"publication_names={publication}",
     ]  # fmt: skip
     watch = Stopwatch(SystemClock())
     try:
@@ -38,9 +40,3 @@ def receive(program: Path, waiting: Backlog, slot: str, file: Path, timeout_s: f
     if done.returncode:
         return {"error": done.stderr.strip()[-300:]}
     return {"rows": waiting.rows, "seconds": watch.seconds, "bytes": file.stat().st_size}
-
-
-def children_cpu_s() -> float:
-    """CPU seconds of this process's children that have ended."""
-    times = os.times()
-    return times.children_user + times.children_system

@@ -2,87 +2,99 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headwater.bench.capture import floor
-from headwater.bench.capture.backlog import Backlog, backlog
-from headwater.bench.capture.server_cpu import ServerCpu
+from headwater.bench.capture import mariadb, postgres
+from headwater.bench.capture.backlog import Backlog, Server
 from headwater.bench.child import Figures, measure
-from headwater.errors import InvariantBroken
+from headwater.errors import InvariantBroken, UserError
 
-FLOOR = "pg_recvlogical"
 HEADER = ("shape", "reader", "rows/s", "rows/cpu s", "seconds", "reader cpu s", "server cpu s", "peak MB", "of floor")
 
 Read = Callable[[Backlog, str, Path], Figures]
 """Another reader: drains a backlog from a slot of its own, with a folder to write to; figures as `drain.drain` gives
 them."""
 
+SERVERS = {"postgres": postgres.SERVER, "mysql": mariadb.SERVER}
+"""By type of source."""
+
 
 def suite(
+    source: str,
     shapes: Sequence[str],
     rows: int,
     timeout_s: float,
     told: Callable[[Figures], object],
     others: Mapping[str, Read] | None = None,
 ) -> Figures:
-    """Measures each shape with Headwater, `pg_recvlogical` and other readers.
+    """Measures each shape with Headwater, the server's own reader and others.
+
+    Args:
+        source: one of `SERVERS`.
+        shapes: some of `backlog.SHAPES`.
+        rows: row changes.
+        timeout_s: that one reader may take.
+        told: called with the figures of each shape.
+        others: further readers, by name.
 
     Returns:
         `shapes`: per shape and reader rows, seconds, cpu_s, server_cpu_s, peak_bytes, rows_per_s, rows_per_cpu_s,
-        of_floor (rate as a part of `pg_recvlogical`'s), or `error`.
+        of_floor (rate as a part of the server's own reader's), or `error`.
+
+    Raises:
+        UserError: there is no such source.
     """
+    if source not in SERVERS:
+        raise UserError(f"there is no backlog for a source {source!r}", hint=f"they are {', '.join(SERVERS)}")
     found = []
     for shape in shapes:
-        readers = _measured(shape, rows, timeout_s, others or {})
+        readers = _measured(SERVERS[source], shape, rows, timeout_s, others or {})
         found.append({"shape": shape, "readers": readers})
         told(found[-1])
-    return {"source": "postgres", "rows": rows, "shapes": found}
+    return {"source": source, "rows": rows, "shapes": found}
 
 
-def _measured(shape: str, rows: int, timeout_s: float, others: Mapping[str, Read]) -> dict[str, Figures]:
+def _measured(server: Server, shape: str, rows: int, timeout_s: float, others: Mapping[str, Read]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="headwater-bench-") as name:
-        folder = Path(name)
-        log = folder / "log"
-
-        def prepare(waiting: Backlog) -> None:
-            _headwater(waiting, log, timeout_s)
-
-        slots = tuple(_slot(reader) for reader in (FLOOR, *others))
-        with backlog(shape, rows, slots, prepare) as waiting:
-            read = {
-                FLOOR: lambda: floor.receive(waiting.programs / FLOOR, waiting, slots[0], folder / "floor", timeout_s),
-                "headwater": lambda: _headwater(waiting, log, timeout_s),
-                **{
-                    reader: lambda reader=reader, slot=slot: others[reader](waiting, slot, folder)  # type: ignore[misc]
-                    for reader, slot in zip(others, slots[1:], strict=True)
-                },
-            }
-            figures = {reader: _watched(waiting, one) for reader, one in read.items()}
-    rate = figures[FLOOR].get("rows_per_s")
-    for one in figures.values():
-        one["of_floor"] = one["rows_per_s"] / rate if rate and "rows_per_s" in one else None
+        folder, read = Path(name), dict(others)
+        if server.receive is not None:
+            read = {server.floor: partial(_received, server.receive, timeout_s), **read}
+        slots = {reader: f"bench_{reader}" for reader in read}
+        ours = partial(_headwater, log=folder / "log", timeout_s=timeout_s)
+        with server.backlog(shape, rows, tuple(slots.values()), ours) as waiting:
+            figures = {"headwater": _watched(server, waiting, lambda: ours(waiting))}
+            for reader, one in read.items():
+                figures[reader] = _watched(server, waiting, partial(one, waiting, slots[reader], folder))
+    rate = figures.get(server.floor, {}).get("rows_per_s")
+    for of_reader in figures.values():
+        of_reader["of_floor"] = of_reader["rows_per_s"] / rate if rate and "rows_per_s" in of_reader else None
     return figures
 
 
-def _slot(reader: str) -> str:
-    return f"bench_{reader.lower()}"
+def _received(
+    receive: Callable[[Backlog, str, Path, float], Figures], timeout_s: float, waiting: Backlog, slot: str, folder: Path
+) -> Figures:
+    return receive(waiting, slot, folder / "floor", timeout_s)
 
 
 def _headwater(waiting: Backlog, log: Path, timeout_s: float) -> Figures:
-    figures = measure("headwater.bench.capture.drain:drain", {"url": waiting.url, "folder": str(log)}, timeout_s)
+    arguments = {"kind": waiting.kind, "url": waiting.url, "table": waiting.table, "folder": str(log)}
+    figures = measure("headwater.bench.capture.drain:drain", arguments, timeout_s)
     if "error" in figures:
         raise InvariantBroken(f"Headwater did not read the backlog: {figures['error']}")
     return figures
 
 
-def _watched(waiting: Backlog, read: Callable[[], Figures]) -> Figures:
-    before = floor.children_cpu_s()
-    with ServerCpu(waiting.url) as server:
+def _watched(server: Server, waiting: Backlog, read: Callable[[], Figures]) -> Figures:
+    before = _children_cpu_s()
+    with server.cpu(waiting) as watched:
         figures = read()
-    figures = {"cpu_s": floor.children_cpu_s() - before, "server_cpu_s": server.seconds, **figures}
+    figures = {"cpu_s": _children_cpu_s() - before, "server_cpu_s": watched.seconds, **figures}
     if "error" in figures:
         return figures
     if figures["rows"] != waiting.rows:
@@ -90,6 +102,12 @@ def _watched(waiting: Backlog, read: Callable[[], Figures]) -> Figures:
     figures["rows_per_s"] = figures["rows"] / figures["seconds"]
     figures["rows_per_cpu_s"] = figures["rows"] / max(figures["cpu_s"], 1e-9)
     return figures
+
+
+def _children_cpu_s() -> float:
+    """CPU seconds of this process's children that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def lines(shapes: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from headwater.capture.mysql import charsets, kernels_rows, kernels_values, table_map
+from headwater.capture.mysql import charsets, kernels_rows, kernels_temporal, kernels_values, table_map
 from headwater.capture.mysql import json as json_document
 from headwater.capture.mysql.kernels_rows import VALUE
 from headwater.capture.mysql.types import TEMPORAL, Column
@@ -228,20 +228,20 @@ def _temporal(column: Column, kind: int, meta: int, values: Values) -> Converted
     if base == "date":
         if kind not in (table_map.DATE, table_map.NEWDATE):
             raise _refuse(column, kind)
-        kernels_values.dates(*where, days)
+        kernels_temporal.dates(*where, days)
     elif kind not in _TIMED[base]:
         raise _refuse(column, kind)
     elif base == "timestamp":
         modern = kind == table_map.TIMESTAMP2
-        kernels_values.timestamps(*where, meta if modern else column.fsp, modern, days, micros)
+        kernels_temporal.timestamps(*where, meta if modern else column.fsp, modern, days, micros)
     elif kind == table_map.DATETIME2:
-        kernels_values.datetimes(*where, meta, days, micros)
+        kernels_temporal.datetimes(*where, meta, days, micros)
     elif kind == table_map.TIME2:
-        kernels_values.times(*where, meta, micros)
+        kernels_temporal.times(*where, meta, micros)
     elif base == "time":
-        kernels_values.old_times(*where, column.fsp, micros)
+        kernels_temporal.old_times(*where, column.fsp, micros)
     else:
-        kernels_values.old_datetimes(*where, column.fsp, days, micros)
+        kernels_temporal.old_datetimes(*where, column.fsp, days, micros)
     return _moments(column, values, days, micros)
 
 
@@ -251,7 +251,7 @@ def _temporal_text(column: Column, values: Values) -> Converted:
     offsets, data = values.gathered()
     days, micros = np.zeros(values.kinds.size, np.int64), np.zeros(values.kinds.size, np.int64)
     date, time = column.base != "time", column.base != "date"
-    stopped = kernels_values.read_text(data, offsets, values.kinds, date, time, days, micros)
+    stopped = kernels_temporal.read_text(data, offsets, values.kinds, date, time, days, micros)
     if stopped >= 0:
         raise SourceStopped(
             f"the server sent something that is no {column.source_type} in column {column.name!r}",
@@ -266,14 +266,14 @@ def _moments(column: Column, values: Values, days: NDArray[np.int64], micros: ND
     date, time = column.base != "time", column.base != "date"
     if column.as_text:
         data, offsets = np.empty(32 * rows, np.uint8), np.empty(rows + 1, np.int32)
-        kernels_values.write_text(days, micros, kinds, date, time, column.fsp, data, offsets)
+        kernels_temporal.write_text(days, micros, kinds, date, time, column.fsp, data, offsets)
         return _binary(offsets, data, values.valid).cast(pa.string()), None
     if not date:
         outside = (micros < 0) | (micros >= 86_400_000_000)
         return _primitive(pa.time64("us"), np.where(outside, 0, micros), values.valid), _any(outside)
     out, bad = np.zeros(rows, np.int64), np.zeros(rows, np.uint8)
     unit = 86_400_000_000 if time else 1
-    any_bad = kernels_values.moments(days, micros, kinds, unit, out, bad)
+    any_bad = kernels_temporal.moments(days, micros, kinds, unit, out, bad)
     array = _primitive(column.arrow_type, out if time else out.astype(np.int32), values.valid)
     return array, bad.astype(bool) if any_bad else None
 

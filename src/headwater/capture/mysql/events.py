@@ -253,14 +253,13 @@ def _headers(
 ) -> Events:
     count = begins.size
     types = np.empty(count, np.uint8)
-    times, servers, positions, flags, tables = (np.empty(count, np.int64) for _ in range(5))
+    heads = np.empty((5, count), np.int64)
     sizes = ends - begins
     begins, ends, failure = begins.astype(np.int64), ends.astype(np.int64), np.zeros(2, np.int64)
-    after = kernels_events.scan_headers(
-        buffer, begins, ends, checksum, types, times, servers, positions, flags, tables, failure
-    )
+    after = kernels_events.scan_headers(buffer, begins, ends, checksum, types, heads, failure)
     if failure[1]:
         raise broken(f"event {failure[0]} of the buffer {_REASONS[int(failure[1])]}")
+    times, servers, positions, flags, tables = heads
     _refuse_unknown(types, flags, positions)
     within = np.full(count, inside)
     return Events(

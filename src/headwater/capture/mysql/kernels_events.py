@@ -102,18 +102,29 @@ def _has_table(kind: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
+def _body_end(buffer: Bytes, begin: int, end: int, checksum: bool) -> tuple[int, bool]:
+    """Where the event's body ends, or -1 - the reason why it is none, and whether events after it carry a checksum."""
+    if begin < 0 or end > buffer.size or end - begin < HEADER:
+        return -1 - CUT_SHORT, checksum
+    if little_endian(buffer, begin + 9, 4) != end - begin:
+        return -1 - BAD_SIZE, checksum
+    described = buffer[begin + 4] == FORMAT_DESCRIPTION
+    if end - begin < HEADER + (CHECKSUM if checksum or described else 0) + described:
+        return -1 - CUT_SHORT, checksum
+    if described:
+        # It always ends with the algorithm's number and room for a checksum, which is filled if there is one.
+        checksum = buffer[end - CHECKSUM - 1] == 1
+    body_end = end - (CHECKSUM if checksum or described else 0)
+    if checksum and _checksum(buffer, begin, body_end) != np.uint32(little_endian(buffer, body_end, 4)):
+        return -1 - BAD_CHECKSUM, checksum
+    if _has_table(int(buffer[begin + 4])) and body_end - begin < HEADER + 8:
+        return -1 - CUT_SHORT, checksum
+    return body_end, checksum
+
+
+@njit(cache=True, nogil=True)
 def scan_headers(
-    buffer: Bytes,
-    begins: Integers,
-    ends: Integers,
-    checksum: bool,
-    types: Bytes,
-    times: Integers,
-    servers: Integers,
-    positions: Integers,
-    flags: Integers,
-    tables: Integers,
-    failure: Integers,
+    buffer: Bytes, begins: Integers, ends: Integers, checksum: bool, types: Bytes, heads: Integers, failure: Integers
 ) -> bool:
     """Reads the headers of events, verifies and cuts off checksums.
 
@@ -121,7 +132,8 @@ def scan_headers(
         buffer: uint8.
         begins, ends: int64 per event, of the whole event; changed to begin and end of its body.
         checksum: whether events carry one until a FORMAT_DESCRIPTION says otherwise.
-        types, times, servers, positions, flags, tables: per event, filled; `tables` is -1 where the event has no table.
+        types: uint8 per event, filled.
+        heads: int64 [5, event], filled with time, server, position, flags, and the table's id (-1 if it has none).
         failure: int64[2], filled with the event and the reason (CUT_SHORT, BAD_SIZE, BAD_CHECKSUM), reason 0 if none.
 
     Returns:
@@ -129,43 +141,18 @@ def scan_headers(
     """
     failure[1] = 0
     for i in range(begins.size):
-        begin, end = begins[i], ends[i]
-        failure[0] = i
-        if begin < 0 or end > buffer.size or end - begin < HEADER:
-            failure[1] = CUT_SHORT
+        begin = int(begins[i])
+        end, checksum = _body_end(buffer, begin, int(ends[i]), checksum)
+        if end < 0:
+            failure[0], failure[1] = i, -1 - end
             return checksum
-        if little_endian(buffer, begin + 9, 4) != end - begin:
-            failure[1] = BAD_SIZE
-            return checksum
-        kind = buffer[begin + 4]
-        carries = checksum
-        if kind == FORMAT_DESCRIPTION:
-            # It always ends with the algorithm's number and room for a checksum, which is filled if there is one.
-            if end - begin < HEADER + CHECKSUM + 1:
-                failure[1] = CUT_SHORT
-                return checksum
-            checksum = carries = buffer[end - CHECKSUM - 1] == 1
-            end -= 0 if carries else CHECKSUM
-        if carries:
-            if end - begin < HEADER + CHECKSUM:
-                failure[1] = CUT_SHORT
-                return checksum
-            end -= CHECKSUM
-            if _checksum(buffer, begin, end) != np.uint32(little_endian(buffer, end, 4)):
-                failure[1] = BAD_CHECKSUM
-                return checksum
-        types[i] = kind
-        times[i] = little_endian(buffer, begin, 4)
-        servers[i] = little_endian(buffer, begin + 5, 4)
-        positions[i] = little_endian(buffer, begin + 13, 4)
-        flags[i] = little_endian(buffer, begin + 17, 2)
-        tables[i] = -1
+        types[i] = buffer[begin + 4]
+        heads[0, i] = little_endian(buffer, begin, 4)
+        heads[1, i] = little_endian(buffer, begin + 5, 4)
+        heads[2, i] = little_endian(buffer, begin + 13, 4)
+        heads[3, i] = little_endian(buffer, begin + 17, 2)
+        heads[4, i] = little_endian(buffer, begin + HEADER, 6) if _has_table(int(types[i])) else -1
         begins[i], ends[i] = begin + HEADER, end
-        if _has_table(kind):
-            if end - begin < HEADER + 8:
-                failure[1] = CUT_SHORT
-                return checksum
-            tables[i] = little_endian(buffer, begin + HEADER, 6)
     return checksum
 
 

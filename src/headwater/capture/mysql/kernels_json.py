@@ -114,6 +114,30 @@ def _width(kind: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _piece(
+    kind: int,
+    at: int,
+    mode: int,
+    out: Bytes,
+    to: int,
+    texts: Bytes,
+    text_ends: Integers,
+    state: Integers,
+    pieces: Integers,
+) -> int:
+    """Counts, notes or writes a value that Python puts into text; returns the offset after it."""
+    piece = state[0]
+    state[0] += 1
+    if mode == COLLECT:
+        pieces[piece, 0], pieces[piece, 1] = kind, at
+    elif mode == WRITE:
+        for i in range(text_ends[piece], text_ends[piece + 1]):
+            out[to] = texts[i]
+            to += 1
+    return to
+
+
+@njit(cache=True, nogil=True)
 def _scalar(
     buffer: Bytes,
     kind: int,
@@ -159,15 +183,64 @@ def _scalar(
         state[1] -= size
     else:
         return BROKEN
-    piece = state[0]
-    state[0] += 1
-    if mode == COLLECT:
-        pieces[piece, 0], pieces[piece, 1] = kind, at
-    elif mode == WRITE:
-        for i in range(text_ends[piece], text_ends[piece + 1]):
-            out[to] = texts[i]
-            to += 1
-    return to
+    return _piece(kind, at, mode, out, to, texts, text_ends, state, pieces)
+
+
+@njit(cache=True, nogil=True)
+def _enter(buffer: Bytes, kind: int, at: int, limit: int, depth: int, stack: Integers) -> bool:
+    """Puts an object or array on the stack; False if it does not fit between `at` and `limit`, or is too deep."""
+    offset = 2 if kind in (SMALL_OBJECT, SMALL_ARRAY) else 4
+    if depth >= MAX_DEPTH or at + 2 * offset > limit:
+        return False
+    count = int(little_endian(buffer, at, offset))
+    size = int(little_endian(buffer, at + offset, offset))
+    entry = (offset + 2 if kind <= LARGE_OBJECT else 0) + 1 + offset
+    if size > limit - at or 2 * offset + count * entry > size:
+        return False
+    stack[depth, 0], stack[depth, 1], stack[depth, 2] = at, at + size, count
+    stack[depth, 3], stack[depth, 4] = 0, kind
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _name(buffer: Bytes, frame: Integers, write: bool, out: Bytes, to: int, state: Integers) -> int:
+    """Writes the name of an object's next member and a colon; returns the offset after it, or BROKEN."""
+    base, limit, done = frame[0], frame[1], frame[3]
+    offset = 2 if frame[4] == SMALL_OBJECT else 4
+    key = base + 2 * offset + done * (offset + 2)
+    where = base + int(little_endian(buffer, key, offset))
+    size = int(little_endian(buffer, key + offset, 2))
+    if where + size > limit or size > state[1]:
+        return BROKEN
+    state[1] -= size
+    to = _string(buffer, where, size, write, out, to)
+    if write:
+        out[to] = ord(":")
+        out[to + 1] = ord(" ")
+    return to + 2
+
+
+@njit(cache=True, nogil=True)
+def _element(buffer: Bytes, frame: Integers) -> tuple[int, int]:
+    """Kind and offset of an object's or array's next value; moves on to the one after it."""
+    base, count, done, container = frame[0], frame[2], frame[3], frame[4]
+    offset = 2 if container in (SMALL_OBJECT, SMALL_ARRAY) else 4
+    entry = base + 2 * offset + done * (1 + offset) + (count * (offset + 2) if container <= LARGE_OBJECT else 0)
+    kind = int(buffer[entry])
+    frame[3] += 1
+    if kind in (LITERAL, INT16, UINT16) or (offset == 4 and kind in (INT32, UINT32)):
+        return kind, int(entry + 1)
+    return kind, int(base + little_endian(buffer, entry + 1, offset))
+
+
+@njit(cache=True, nogil=True)
+def _separator(first: int, second: int, write: bool, out: Bytes, to: int) -> int:
+    """Writes one mark, and a second one unless it is 0."""
+    if write:
+        out[to] = first
+        if second:
+            out[to + 1] = second
+    return to + (2 if second else 1)
 
 
 @njit(cache=True, nogil=True)
@@ -192,67 +265,29 @@ def _document(
     kind, at, limit = int(buffer[begin]), begin + 1, end
     while True:
         nodes -= 1
-        if nodes < 0:
+        if nodes < 0 or at >= limit:
             return BROKEN
         if kind <= LARGE_ARRAY:
-            offset = 2 if kind in (SMALL_OBJECT, SMALL_ARRAY) else 4
-            if depth >= MAX_DEPTH or at + 2 * offset > limit:
+            if not _enter(buffer, kind, at, limit, depth, stack):
                 return BROKEN
-            count = int(little_endian(buffer, at, offset))
-            size = int(little_endian(buffer, at + offset, offset))
-            entry = (offset + 2 if kind <= LARGE_OBJECT else 0) + 1 + offset
-            if size > limit - at or 2 * offset + count * entry > size:
-                return BROKEN
-            stack[depth, 0], stack[depth, 1], stack[depth, 2] = at, at + size, count
-            stack[depth, 3], stack[depth, 4] = 0, kind
             depth += 1
-            if write:
-                out[to] = ord("{") if kind <= LARGE_OBJECT else ord("[")
-            to += 1
+            to = _separator(ord("{") if kind <= LARGE_OBJECT else ord("["), 0, write, out, to)
         else:
             to = _scalar(buffer, kind, at, limit, mode, out, to, texts, text_ends, state, pieces)
+        while to >= 0 and depth > 0 and stack[depth - 1, 3] == stack[depth - 1, 2]:
+            depth -= 1
+            to = _separator(ord("}") if stack[depth, 4] <= LARGE_OBJECT else ord("]"), 0, write, out, to)
+        if to < 0 or depth == 0:
+            return to
+        frame = stack[depth - 1]
+        limit = int(frame[1])
+        if frame[3]:
+            to = _separator(ord(","), ord(" "), write, out, to)
+        if frame[4] <= LARGE_OBJECT:
+            to = _name(buffer, frame, write, out, to, state)
             if to < 0:
                 return BROKEN
-        found = False
-        while depth > 0 and not found:
-            base, limit, count = stack[depth - 1, 0], stack[depth - 1, 1], stack[depth - 1, 2]
-            done, container = stack[depth - 1, 3], stack[depth - 1, 4]
-            if done == count:
-                if write:
-                    out[to] = ord("}") if container <= LARGE_OBJECT else ord("]")
-                to += 1
-                depth -= 1
-                continue
-            if done:
-                if write:
-                    out[to] = ord(",")
-                    out[to + 1] = ord(" ")
-                to += 2
-            offset = 2 if container in (SMALL_OBJECT, SMALL_ARRAY) else 4
-            values = base + 2 * offset
-            if container <= LARGE_OBJECT:
-                key = base + 2 * offset + done * (offset + 2)
-                values += count * (offset + 2)
-                where = base + int(little_endian(buffer, key, offset))
-                size = int(little_endian(buffer, key + offset, 2))
-                if where + size > limit or size > state[1]:
-                    return BROKEN
-                state[1] -= size
-                to = _string(buffer, where, size, write, out, to)
-                if write:
-                    out[to] = ord(":")
-                    out[to + 1] = ord(" ")
-                to += 2
-            entry = values + done * (1 + offset)
-            kind = int(buffer[entry])
-            inline = kind in (LITERAL, INT16, UINT16) or (offset == 4 and kind in (INT32, UINT32))
-            at = entry + 1 if inline else base + int(little_endian(buffer, entry + 1, offset))
-            if at >= limit:
-                return BROKEN
-            stack[depth - 1, 3] += 1
-            found = True
-        if not found:
-            return to
+        kind, at = _element(buffer, frame)
 
 
 @njit(cache=True, nogil=True)

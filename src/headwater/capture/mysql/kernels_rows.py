@@ -16,6 +16,8 @@ from headwater.capture.mysql.kernels_events import Bytes, Integers, little_endia
 
 Flags = NDArray[np.bool_]
 Weights = NDArray[np.int8]
+Fields = tuple[Integers, Integers, Bytes]
+"""Starts, lengths and kinds: int64, int64, uint8 [column, row]."""
 
 NULL, VALUE, ABSENT, DIFF = 0, 1, 2, 3
 """What stands in a field; ABSENT was left out of the image (MINIMAL, NOBLOB), DIFF is changes to a JSON document."""
@@ -64,10 +66,37 @@ def open_event(buffer: Bytes, kind: int, begin: int, end: int, width: int) -> tu
         at += extra
     columns, at = _packed(buffer, at, end)
     size = (width + 7) // 8
-    two = kind in (_UPDATE_V1, _UPDATE_V2, _PARTIAL)
-    if at < 0 or columns != width or at + size * (2 if two else 1) > end:
+    second = size if _is_update(kind) else 0
+    if at < 0 or columns != width or at + size + second > end:
         return 0, 0, BROKEN
-    return at, at + size * two, at + size * (2 if two else 1)
+    return at, at + second, at + size + second
+
+
+@njit(cache=True, nogil=True)
+def _is_update(kind: int) -> bool:
+    return kind in (_UPDATE_V1, _UPDATE_V2, _PARTIAL)
+
+
+@njit(cache=True, nogil=True)
+def _present(buffer: Bytes, bitmap: int, width: int) -> int:
+    """How many columns an image has."""
+    count = 0
+    for column in range(width):
+        count += _bit(buffer, bitmap, column)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _value(buffer: Bytes, at: int, end: int, mode: int, size: int) -> tuple[int, int]:
+    """Where the value at `at` begins and its length; BROKEN if it does not end before `end`."""
+    if mode == PREFIXED:
+        if at + size > end:
+            return BROKEN, 0
+        length = int(little_endian(buffer, at, size))
+        at += size
+    else:
+        length = size
+    return (at, length) if 0 <= length <= end - at else (BROKEN, 0)
 
 
 @njit(cache=True, nogil=True)
@@ -75,62 +104,47 @@ def _image(
     buffer: Bytes,
     at: int,
     end: int,
-    present: int,
+    bitmap: int,
+    count: int,
     sizes: Integers,
     row: int,
-    starts: Integers,
-    lengths: Integers,
-    kinds: Bytes,
-    write: bool,
+    fields: Fields,
     partial: int,
     json: Flags,
 ) -> int:
     """Finds the fields of the image at `at`; returns the offset after it, or BROKEN.
 
     Args:
-        present: offset of the bitmap of present columns.
-        write: whether to note the fields at all.
+        bitmap, count: offset of the bitmap of present columns, and how many there are.
+        row: where to note the fields; -1 to pass over them.
         partial: offset of a bit for each JSON column, set where changes follow instead of a document; -1 if none.
         json: which columns are JSON.
     """
-    width = sizes.shape[1]
-    count = 0
-    for column in range(width):
-        count += _bit(buffer, present, column)
-    nulls = at
+    starts, lengths, kinds = fields
+    nulls, place, documents = at, 0, 0
     at += (count + 7) // 8
     if at > end:
         return BROKEN
-    place, json_place = 0, 0
-    for column in range(width):
-        diff = False
+    for column in range(sizes.shape[1]):
+        kind = VALUE
         if partial >= 0 and json[column]:
-            diff = _bit(buffer, partial, json_place)
-            json_place += 1
-        if not _bit(buffer, present, column):
-            if write:
-                kinds[column, row] = ABSENT
-            continue
-        null = _bit(buffer, nulls, place)
-        place += 1
-        if null:
-            if write:
-                kinds[column, row] = NULL
-            continue
-        length = int(sizes[1, column])
-        if sizes[0, column] == PREFIXED:
-            if at + length > end:
+            kind = DIFF if _bit(buffer, partial, documents) else VALUE
+            documents += 1
+        if not _bit(buffer, bitmap, column):
+            kind = ABSENT
+        else:
+            kind = NULL if _bit(buffer, nulls, place) else kind
+            place += 1
+        if kind in (VALUE, DIFF):
+            start, length = _value(buffer, at, end, sizes[0, column], sizes[1, column])
+            if start < 0:
                 return BROKEN
-            prefix = length
-            length = int(little_endian(buffer, at, prefix))
-            at += prefix
-        if length < 0 or length > end - at:
-            return BROKEN
-        if write:
-            kinds[column, row] = DIFF if diff else VALUE
-            starts[column, row] = at
-            lengths[column, row] = length
-        at += length
+            at = start + length
+            if row >= 0:
+                starts[column, row] = start
+                lengths[column, row] = length
+        if row >= 0:
+            kinds[column, row] = kind
     return at
 
 
@@ -150,6 +164,30 @@ def _after_options(buffer: Bytes, at: int, end: int, json: Flags) -> tuple[int, 
 
 
 @njit(cache=True, nogil=True)
+def _both_images(
+    buffer: Bytes,
+    at: int,
+    end: int,
+    kind: int,
+    bitmaps: tuple[int, int],
+    counts: tuple[int, int],
+    sizes: Integers,
+    rows: tuple[int, int],
+    fields: Fields,
+    json: Flags,
+) -> tuple[int, int]:
+    """Finds the fields of an update's two images; returns the offset after them, or BROKEN, and that of the bits of
+    JSON columns (-1 if there are none)."""
+    partial = -1
+    at = _image(buffer, at, end, bitmaps[0], counts[0], sizes, rows[0], fields, -1, json)
+    if at >= 0 and kind == _PARTIAL:
+        partial, at = _after_options(buffer, at, end, json)
+    if at >= 0:
+        at = _image(buffer, at, end, bitmaps[1], counts[1], sizes, rows[1], fields, partial, json)
+    return at, partial
+
+
+@njit(cache=True, nogil=True)
 def count_rows(
     buffer: Bytes, types: Bytes, begins: Integers, ends: Integers, sizes: Integers, json: Flags, counts: Integers
 ) -> int:
@@ -165,24 +203,21 @@ def count_rows(
     Returns:
         0, or -1 - i if event i is not what it should be.
     """
-    none = np.empty((0, 0), np.int64)
-    no_kinds = np.empty((0, 0), np.uint8)
+    width = sizes.shape[1]
+    nothing = np.empty((0, 0), np.int64), np.empty((0, 0), np.int64), np.empty((0, 0), np.uint8)
     for i in range(begins.size):
         kind, end = int(types[i]), int(ends[i])
-        before, after, at = open_event(buffer, kind, int(begins[i]), end, sizes.shape[1])
+        before, after, at = open_event(buffer, kind, int(begins[i]), end, width)
         if at < 0:
             return -1 - i
-        two = kind in (_UPDATE_V1, _UPDATE_V2, _PARTIAL)
+        present = _present(buffer, before, width), _present(buffer, after, width)
         rows = 0
         while at < end:
             begin = at
-            at = _image(buffer, at, end, before, sizes, 0, none, none, no_kinds, False, -1, json)
-            if at >= 0 and two:
-                partial = -1
-                if kind == _PARTIAL:
-                    partial, at = _after_options(buffer, at, end, json)
-                if at >= 0:
-                    at = _image(buffer, at, end, after, sizes, 0, none, none, no_kinds, False, partial, json)
+            if _is_update(kind):
+                at, _ = _both_images(buffer, at, end, kind, (before, after), present, sizes, (-1, -1), nothing, json)
+            else:
+                at = _image(buffer, at, end, before, present[0], sizes, -1, nothing, -1, json)
             if at <= begin:
                 return -1 - i
             rows += 1
@@ -191,10 +226,9 @@ def count_rows(
 
 
 @njit(cache=True, nogil=True)
-def _same_key(
-    buffer: Bytes, key: Flags, one: int, other: int, starts: Integers, lengths: Integers, kinds: Bytes
-) -> bool:
+def _same_key(buffer: Bytes, key: Flags, one: int, other: int, fields: Fields) -> bool:
     """Whether two images have the same key, byte for byte; what the other leaves out is taken over into it first."""
+    starts, lengths, kinds = fields
     for column in range(key.size):
         if not key[column]:
             continue
@@ -218,8 +252,9 @@ def _same_key(
 
 
 @njit(cache=True, nogil=True)
-def _fill(old: int, new: int, starts: Integers, lengths: Integers, kinds: Bytes) -> None:
+def _fill(old: int, new: int, fields: Fields) -> None:
     """Takes over from the old image what the new one leaves out."""
+    starts, lengths, kinds = fields
     for column in range(starts.shape[0]):
         if kinds[column, new] == ABSENT:
             kinds[column, new] = kinds[column, old]
@@ -228,8 +263,9 @@ def _fill(old: int, new: int, starts: Integers, lengths: Integers, kinds: Bytes)
 
 
 @njit(cache=True, nogil=True)
-def _bases(old: int, row: int, starts: Integers, lengths: Integers, kinds: Bytes, bases: Integers) -> bool:
+def _bases(old: int, row: int, fields: Fields, bases: Integers) -> bool:
     """Notes for changes to JSON documents in `row` where the documents stand; False if one was not sent."""
+    starts, lengths, kinds = fields
     for column in range(starts.shape[0]):
         if kinds[column, row] == DIFF:
             if kinds[column, old] != VALUE:
@@ -240,7 +276,8 @@ def _bases(old: int, row: int, starts: Integers, lengths: Integers, kinds: Bytes
 
 
 @njit(cache=True, nogil=True)
-def _move(source: int, to: int, starts: Integers, lengths: Integers, kinds: Bytes) -> None:
+def _move(source: int, to: int, fields: Fields) -> None:
+    starts, lengths, kinds = fields
     for column in range(starts.shape[0]):
         kinds[column, to] = kinds[column, source]
         starts[column, to] = starts[column, source]
@@ -255,6 +292,80 @@ def _only_key(row: int, key: Flags, kinds: Bytes) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _updated(
+    buffer: Bytes,
+    row: int,
+    key: Flags,
+    keyed: bool,
+    partial: bool,
+    fields: Fields,
+    bases: Integers,
+    ops: Bytes,
+    weights: Weights,
+) -> int:
+    """Turns the two images of an update into rows; returns the row after them, or BROKEN. Of a keyed table the old
+    image stands in the last row and the new one in `row`, of another they stand in `row` and after it."""
+    old, new = (fields[0].shape[1] - 1, row) if keyed else (row, row + 1)
+    if partial and not _bases(old, new, fields, bases):
+        return BROKEN
+    ops[row], weights[row] = _UPDATE, 1
+    if keyed and _same_key(buffer, key, old, new, fields):
+        return row + 1
+    if keyed:
+        _move(new, row + 1, fields)
+        if partial:
+            bases[:, :, row + 1] = bases[:, :, row]
+        _move(old, row, fields)
+        _only_key(row, key, fields[2])
+        ops[row] = _DELETE
+    else:
+        _fill(old, new, fields)
+    weights[row] = -1
+    ops[row + 1], weights[row + 1] = _UPDATE, 1
+    return row + 2
+
+
+@njit(cache=True, nogil=True)
+def _event_rows(
+    buffer: Bytes,
+    kind: int,
+    at: int,
+    end: int,
+    sizes: Integers,
+    json: Flags,
+    key: Flags,
+    keyed: bool,
+    room: tuple[Fields, Integers, Integers, Bytes, Weights],
+    row: int,
+) -> int:
+    """Finds the fields of one event's rows; returns the row after them, or BROKEN."""
+    fields, bases, heads, ops, weights = room
+    number, width, insert = 0, sizes.shape[1], kind in (_WRITE_V1, _WRITE_V2)
+    before, after, at = open_event(buffer, kind, at, end, width)
+    if at < 0:
+        return BROKEN
+    present = _present(buffer, before, width), _present(buffer, after, width)
+    while at < end:
+        begin, first = at, row
+        if _is_update(kind):
+            images = (fields[0].shape[1] - 1, row) if keyed else (row, row + 1)
+            at, partial = _both_images(buffer, at, end, kind, (before, after), present, sizes, images, fields, json)
+            if at >= 0:
+                row = _updated(buffer, row, key, keyed, partial >= 0, fields, bases, ops, weights)
+        else:
+            at = _image(buffer, at, end, before, present[0], sizes, row, fields, -1, json)
+            ops[row], weights[row] = (_INSERT, 1) if insert else (_DELETE, -1)
+            if keyed and not insert:
+                _only_key(row, key, fields[2])
+            row += 1
+        if at <= begin or row < 0:
+            return BROKEN
+        heads[1, first:row], heads[2, first:row], heads[3, first:row] = number, begin, at
+        number += 1
+    return row
+
+
+@njit(cache=True, nogil=True)
 def scan_rows(
     buffer: Bytes,
     types: Bytes,
@@ -264,14 +375,9 @@ def scan_rows(
     json: Flags,
     key: Flags,
     keyed: bool,
-    starts: Integers,
-    lengths: Integers,
-    kinds: Bytes,
+    fields: Fields,
     bases: Integers,
-    event_of: Integers,
-    number_of: Integers,
-    froms: Integers,
-    tos: Integers,
+    heads: Integers,
     ops: Bytes,
     weights: Weights,
 ) -> int:
@@ -284,65 +390,23 @@ def scan_rows(
         buffer, types, begins, ends, sizes, json: as for `count_rows`.
         key: bool per column, part of the key.
         keyed: whether the table has a key.
-        starts, lengths, kinds: int64, int64, uint8 [column, row], room for two rows an update and one row more.
-        bases: int64 [2, column, row], filled where `kinds` is DIFF: start and length of the document; may be empty if
+        fields: starts, lengths, kinds: int64, int64, uint8 [column, row], room for two rows an update and two more.
+        bases: int64 [2, column, row], filled where the kind is DIFF: start and length of the document; may be empty if
             no event is a partial update.
-        event_of, number_of: int64 per row: the event, and the row's number in it.
-        froms, tos: int64 per row: the bytes of the record, both images of an update.
+        heads: int64 [4, row]: the event, the record's number in it, and the record's bytes, both images of an update.
         ops, weights: uint8, int8 per row.
 
     Returns:
         Number of rows, or -1 - i if event i is not what it should be (it leaves out a document that it has changes to,
         for instance).
     """
-    row, spare = 0, starts.shape[1] - 1
+    row, room = 0, (fields, bases, heads, ops, weights)
     for i in range(begins.size):
-        kind, end = int(types[i]), int(ends[i])
-        before, after, at = open_event(buffer, kind, int(begins[i]), end, sizes.shape[1])
-        if at < 0:
+        first = row
+        row = _event_rows(buffer, int(types[i]), int(begins[i]), int(ends[i]), sizes, json, key, keyed, room, row)
+        if row < 0:
             return -1 - i
-        number = 0
-        while at < end:
-            begin, first = at, row
-            if kind in (_WRITE_V1, _WRITE_V2, _DELETE_V1, _DELETE_V2):
-                at = _image(buffer, at, end, before, sizes, row, starts, lengths, kinds, True, -1, json)
-                insert = kind in (_WRITE_V1, _WRITE_V2)
-                ops[row], weights[row] = (_INSERT, 1) if insert else (_DELETE, -1)
-                if keyed and not insert:
-                    _only_key(row, key, kinds)
-                row += 1
-            else:
-                old = spare if keyed else row
-                new = row if keyed else row + 1
-                at = _image(buffer, at, end, before, sizes, old, starts, lengths, kinds, True, -1, json)
-                partial = -1
-                if kind == _PARTIAL and at >= 0:
-                    partial, at = _after_options(buffer, at, end, json)
-                if at >= 0:
-                    at = _image(buffer, at, end, after, sizes, new, starts, lengths, kinds, True, partial, json)
-                if at < 0 or (partial >= 0 and not _bases(old, new, starts, lengths, kinds, bases)):
-                    return -1 - i
-                ops[row], weights[row] = _UPDATE, 1
-                if not keyed:
-                    _fill(old, new, starts, lengths, kinds)
-                    weights[row] = -1
-                    ops[row + 1], weights[row + 1] = _UPDATE, 1
-                    row += 1
-                elif not _same_key(buffer, key, old, new, starts, lengths, kinds):
-                    _move(new, row + 1, starts, lengths, kinds)
-                    if partial >= 0:
-                        bases[:, :, row + 1] = bases[:, :, row]
-                    _move(old, row, starts, lengths, kinds)
-                    _only_key(row, key, kinds)
-                    ops[row], weights[row] = _DELETE, -1
-                    ops[row + 1], weights[row + 1] = _UPDATE, 1
-                    row += 1
-                row += 1
-            if at <= begin:
-                return -1 - i
-            for done in range(first, row):
-                event_of[done], number_of[done], froms[done], tos[done] = i, number, begin, at
-            number += 1
+        heads[0, first:row] = i
     return row
 
 

@@ -265,32 +265,22 @@ def _scan(layout: Layout, rows: Rows) -> _Fields:
     kinds = np.zeros((width, room), np.uint8)
     partial = (rows.types == EventType.PARTIAL_UPDATE_ROWS).any()
     bases = np.zeros((2, width, room) if partial else (0, 0, 0), np.int64)
-    event_of, number_of, froms, tos = (np.zeros(room, np.int64) for _ in range(4))
+    heads = np.zeros((4, room), np.int64)
     ops, weights = np.zeros(room, np.uint8), np.zeros(room, np.int8)
     key = np.zeros(width, bool)
     places = {column.name: field for column, field in zip(layout.table.columns, layout.wire, strict=True)}
     key[[places[name] for name in layout.table.key if places[name] >= 0]] = True
     keyed = layout.table.changelog == "upsert"
-    heads = event_of, number_of, froms, tos
     where = rows.buffer, rows.types, rows.begins, rows.ends
-    count = kernels_rows.scan_rows(*where, *found, key, keyed, starts, lengths, kinds, bases, *heads, ops, weights)
+    fields = starts, lengths, kinds
+    count = kernels_rows.scan_rows(*where, *found, key, keyed, fields, bases, heads, ops, weights)
     if count < 0:
         raise _misshapen(rows.table_map, int(rows.types[-1 - count]))
     cut = (slice(None), slice(count))
     bases = bases[:, :, :count] if bases.size else bases
-    return _Fields(
-        rows.buffer,
-        starts[cut],
-        lengths[cut],
-        kinds[cut],
-        bases,
-        event_of[:count],
-        number_of[:count],
-        froms[:count],
-        tos[:count],
-        ops[:count],
-        weights[:count],
-    )
+    event_of, number_of, froms, tos = heads[cut]
+    found_fields = starts[cut], lengths[cut], kinds[cut], bases
+    return _Fields(rows.buffer, *found_fields, event_of, number_of, froms, tos, ops[:count], weights[:count])
 
 
 def _require_whole(layout: Layout, fields: _Fields) -> None:

@@ -67,7 +67,7 @@ def cli_page() -> str:
     """Every command with its arguments and flags."""
     commands = build(*(command.name for command in COMMANDS)).generate_docs(heading_level=1)
     # In the usage of a command's command cyclopts also names the program that is running, which is this generator.
-    commands = re.sub(r"^(headwater [\w ]+?) -m \S+", r"\1", commands, flags=re.MULTILINE)
+    commands = re.sub(r"^(headwater [\w -]+?) -m \S+", r"\1", commands, flags=re.MULTILINE)
     return f"{GENERATED}\n\n{commands.strip()}\n\n## Exit codes\n\n{_EXIT_CODES}"
 
 

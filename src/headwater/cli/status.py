@@ -9,6 +9,9 @@ from typing import cast
 
 from headwater.cli import output
 
+MUCH = 64 * 10**6
+"""Bytes that a server keeps for a source from which on the status says so."""
+
 _PARTS = ("read", "landed", "rejected", "filtered", "late", "in_flight")
 
 
@@ -54,13 +57,11 @@ def _print(current: Mapping[str, object]) -> None:
 
 
 def _kept(source: Mapping[str, object]) -> str:
-    """What the server keeps for a source, and gaps that were accepted."""
+    """What the server keeps for a source if it is much, and gaps that were accepted."""
     health = cast(Mapping[str, object], source.get("health") or {})
     told = ""
-    if health.get("wal_kept_bytes") is not None:
+    if cast(int, health.get("wal_kept_bytes") or 0) >= MUCH:
         told = f", the server keeps {_bytes(health['wal_kept_bytes'])} of its log ({health['wal_status']})"
-    if health.get("wal_safe_bytes") is not None:
-        told += f", {_bytes(health['wal_safe_bytes'])} from giving the slot up"
     if source.get("gaps"):
         told += f", {source['gaps']} accepted gap(s): headwater rejects ls"
     return told

@@ -45,7 +45,13 @@ def test_no_commands_module_is_imported_for_help() -> None:
     program = "import sys; from headwater.cli.app import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     ours = {name for name in done.stderr.split() if name.startswith("headwater.")}
-    assert ours == {"headwater.cli", "headwater.cli.app", "headwater.cli.output", "headwater.errors"}
+    assert ours == {
+        "headwater.cli",
+        "headwater.cli.app",
+        "headwater.cli.output",
+        "headwater.errors",
+        "headwater.redaction",
+    }
 
 
 @pytest.mark.parametrize("reader", ["runtime.status", "serve.query", "serve.tail"])

@@ -22,6 +22,7 @@ from cyclopts import App, CycloptsError, Parameter
 from headwater import __version__
 from headwater.cli import output
 from headwater.errors import HeadwaterError
+from headwater.redaction import redacted
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,9 @@ def _run(arguments: list[str]) -> int:
 def _internal(error: Exception) -> int:
     descriptor, path = tempfile.mkstemp(prefix="headwater-", suffix=".traceback")
     with open(descriptor, "w", encoding="utf-8") as file:
-        traceback.print_exception(error, file=file)
+        file.write(redacted("".join(traceback.format_exception(error))))
     first = str(error).partition("\n")[0]
-    output.note(output.redacted(f"internal error: {type(error).__name__}: {first}; the traceback is in {path}"))
+    output.note(redacted(f"internal error: {type(error).__name__}: {first}; the traceback is in {path}"))
     return output.FAILED
 
 

@@ -23,6 +23,7 @@ from headwater.errors import (
     SourceUnavailable,
     SqlError,
 )
+from headwater.redaction import redacted
 
 OK, FAILED, USAGE, INVALID, UNREACHABLE, WRONG_DATA, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -31,7 +32,6 @@ _CODES: tuple[tuple[tuple[type[HeadwaterError], ...], int], ...] = (
     ((SourceUnavailable, SourceStopped), UNREACHABLE),
     ((CorruptLog,), WRONG_DATA),
 )
-_URL_PASSWORD = re.compile(r"(://[^:@/\s]*:)(?!\$\{\w+\}@)[^@\s]+@")
 _SECRET_KEY = re.compile(
     r"(?P<key>\b\w*(?:url|dsn|passw\w*|secret\w*|token\w*|credential\w*|api_?key|conninfo)\s*:\s*)(?P<value>[^\s#].*)",
     re.I,
@@ -170,11 +170,6 @@ def _masked_from(line: str) -> int:
     """Column, from 1, up to which a masked line is as it was."""
     masked = mask_secret(line)
     return next((at for at, (a, b) in enumerate(zip(line, masked, strict=False), 1) if a != b), len(masked) + 1)
-
-
-def redacted(text: str) -> str:
-    """`text` without the passwords of URLs; a reference such as `${PASSWORD}` in their place stays."""
-    return _URL_PASSWORD.sub(r"\1***@", text)
 
 
 def _write(stream: TextIO, segments: list[Segment]) -> None:

@@ -61,6 +61,8 @@ class Job(threading.Thread):
                 return
             except Exception as error:  # noqa: BLE001 the supervision edge: every failure becomes a state or a retry
                 failure = as_headwater_error(error)
+                failure.message = self.journal.secrets.mask(failure.message)
+                failure.hint = self.journal.secrets.mask(failure.hint)
             self.error = failure
             if not failure.retryable:
                 self.state = "stopped"

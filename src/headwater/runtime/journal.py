@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 from headwater.clock import Clock, SystemClock
+from headwater.redaction import Secrets
 
 Level = Literal["info", "warning", "error"]
 Value = str | int | float | bool | None
@@ -21,6 +22,9 @@ class Journal:
         stream: where to; standard error by default.
         as_json: JSON lines; by default when `stream` is not a terminal.
         clock: for the stamps.
+
+    Attributes:
+        secrets: what no event may show; whoever knows the project sets it.
     """
 
     def __init__(
@@ -30,9 +34,11 @@ class Journal:
         self._as_json = not self._stream.isatty() if as_json is None else as_json
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
+        self.secrets = Secrets()
 
     def write(self, event: str, level: Level = "info", **fields: Value) -> None:
         """Writes one event, say `write("source.streaming", source="shop")`."""
+        fields = {name: self.secrets.mask(value) if isinstance(value, str) else value for name, value in fields.items()}
         stamp = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC)
         if self._as_json:
             line = json.dumps({"ts": stamp.isoformat(), "level": level, "event": event, **fields})

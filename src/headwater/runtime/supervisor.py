@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
+from pydantic import SecretStr
+
 from headwater.capture.source import Source
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost
 from headwater.project.connectors import make_source
 from headwater.project.definition import Project
 from headwater.project.state_file import write_atomically
+from headwater.redaction import Secrets
 from headwater.runtime.capture_job import CaptureJob, Partitions
 from headwater.runtime.epoch_job import EpochJob
 from headwater.runtime.journal import Journal
@@ -56,6 +59,7 @@ class Supervisor:
         self._project = project
         self._clock = clock or SystemClock()
         self._journal = journal or Journal(clock=self._clock)
+        self._journal.secrets = secrets_of(project)
         self._watch = watch
         self._stop = threading.Event()
         self._interrupted = False
@@ -155,7 +159,13 @@ class Supervisor:
     def _keep_traceback(self, error: HeadwaterError) -> None:
         if error.domain == "internal":
             text = "".join(traceback.format_exception(error))
-            (self._project.state / "traceback.txt").write_text(text, encoding="utf-8")
+            (self._project.state / "traceback.txt").write_text(self._journal.secrets.mask(text), encoding="utf-8")
+
+
+def secrets_of(project: Project) -> Secrets:
+    """The secrets in a project's settings."""
+    values = (value for source in project.sources for _, value in source.settings)
+    return Secrets(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
 
 def state_identity(state: Path) -> str:

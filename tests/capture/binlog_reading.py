@@ -83,7 +83,7 @@ def columns_of(connection: Any, database: str, table: str, as_text: Sequence[str
                 charset,
                 nullable == "YES",
                 name in as_text,
-                default=None if default in (None, "NULL") else default.strip("'"),
+                default=None if default in (None, "NULL") else default.strip("'").replace("''", "'"),
                 default_known=True,
             )
             for name, kind, charset, nullable, default in cursor.fetchall()

@@ -47,7 +47,7 @@ class Values:
     def binary(self, pad: int = 0) -> pa.Array:
         """The bytes, each filled up to `pad` of them with zeros."""
         offsets, data = self.gathered(pad)
-        return _binary(offsets, data, self.valid)
+        return binary(offsets, data, self.valid)
 
     def gathered(self, pad: int = 0) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """Offsets and data of `binary`."""
@@ -91,7 +91,7 @@ def from_text(column: Column, values: Values) -> Converted:
     natural = column.natural_type
     if natural == pa.binary():
         array, bad = (_bytes if base in _PLAIN_BYTES else _geometry)(column, 0, 0, values)
-    elif pa.types.is_string(natural):
+    elif pa.types.is_string(natural) or (base == "decimal" and column.as_text):
         array, bad = _utf8(values.binary())
     elif natural == pa.bool_():
         array, bad = pc.equal(values.binary().cast(pa.string()), "1"), None
@@ -116,7 +116,8 @@ def _as_wanted(column: Column, array: pa.Array) -> pa.Array:
     return array.cast(column.arrow_type)
 
 
-def _binary(offsets: NDArray[np.int32], data: NDArray[np.uint8], valid: NDArray[np.bool_]) -> pa.Array:
+def binary(offsets: NDArray[np.int32], data: NDArray[np.uint8], valid: NDArray[np.bool_]) -> pa.Array:
+    """The Arrow binary array of those parts."""
     buffers = [_bitmap(valid), pa.py_buffer(offsets), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.binary(), valid.size, buffers)
 
@@ -196,7 +197,7 @@ def _decimal(column: Column, kind: int, meta: int, values: Values) -> Converted:
         stopped = kernels_values.decimal_text(
             values.buffer, values.starts, values.kinds, precision - scale, scale, data, offsets
         )
-        array = _binary(offsets, data, values.valid).cast(pa.string()) if stopped < 0 else None
+        array = binary(offsets, data, values.valid).cast(pa.string()) if stopped < 0 else None
     if stopped >= 0:
         raise SourceStopped(
             f"the binlog cannot be decoded: column {column.name!r} holds bytes that are no {column.source_type}",
@@ -267,7 +268,7 @@ def _moments(column: Column, values: Values, days: NDArray[np.int64], micros: ND
     if column.as_text:
         data, offsets = np.empty(32 * rows, np.uint8), np.empty(rows + 1, np.int32)
         kernels_temporal.write_text(days, micros, kinds, date, time, column.fsp, data, offsets)
-        return _binary(offsets, data, values.valid).cast(pa.string()), None
+        return binary(offsets, data, values.valid).cast(pa.string()), None
     if not date:
         outside = (micros < 0) | (micros >= 86_400_000_000)
         return _primitive(pa.time64("us"), np.where(outside, 0, micros), values.valid), _any(outside)
@@ -299,7 +300,7 @@ def _geometry(column: Column, kind: int, meta: int, values: Values) -> Converted
             f"the server sent something that is no geometry in column {column.name!r}",
             hint="report this with the server's version and the column's definition",
         )
-    return _binary(out_offsets, out, values.valid), None
+    return binary(out_offsets, out, values.valid), None
 
 
 def _vector(column: Column, kind: int, meta: int, values: Values) -> Converted:
@@ -325,7 +326,7 @@ def _text(column: Column, kind: int, meta: int, values: Values) -> Converted:
     else:
         (offsets, whole), bad = values.gathered(), None
     converted, moved = charsets.to_utf8(column.charset or "utf8mb4", whole, offsets)
-    text, invalid = _utf8(_binary(moved, converted, values.valid))
+    text, invalid = _utf8(binary(moved, converted, values.valid))
     return text, invalid if bad is None else bad if invalid is None else bad | invalid
 
 

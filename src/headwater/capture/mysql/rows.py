@@ -394,8 +394,8 @@ class _Assembly:
         wire = np.array(self.layout.wire)
         flags = np.where(wire[:, None] >= 0, untouched[wire], False)
         bits = np.packbits(flags, axis=0, bitorder="little").T
-        texts = [bits[row].tobytes() if rows[row] else None for row in range(rows.size)]
-        return pa.array(texts, pa.binary())
+        offsets = np.concatenate(([0], np.cumsum(rows * bits.shape[1]))).astype(np.int32)
+        return convert.binary(offsets, np.ascontiguousarray(bits[rows]).reshape(-1), rows)
 
     def _rejected(
         self, rejected: dict[int, tuple[int, Column]], arrays: list[pa.Array]

@@ -33,8 +33,8 @@ def connection(mariadb):
 
 
 def applied(found, width):
-    """The table after the changes, by its key, as the normaliser has it: what is unchanged comes from the row before, of
-    a changed key from the row of the old key."""
+    """The table after the changes, by its key, as the normaliser has it: what is unchanged comes from the row before,
+    of a changed key from the row of the old key."""
     table, gone = {}, (0, 0, None)
     batch = found.batch.rows
     for row in batch.to_pylist():

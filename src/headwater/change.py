@@ -9,13 +9,19 @@ In the log a change is a row of its stream's columns preceded by the *change col
 | `_commit`   | uint64        | `Position.commit` |
 | `_ordinal`  | int64         | `Position.ordinal`; the two halves of an update or key change share it |
 | `_time`     | timestamp[us, UTC] | commit time at the source, null if unknown |
-| `_unchanged`| binary        | bit i set (little endian): column i did not change and was not sent; null: all sent |
+| `_unchanged`| binary        | bits of columns, see below; null: all came and are held |
+
+Of a stream of n columns, bit i of `_unchanged` (little endian) says that column i did not change and was not sent, and
+bit n + i that it came with a value that its type cannot hold.
 
 Past the source's normaliser (`headwater.engine.normalise`), models and tables see *deltas*: the stream's columns
 and an int64 `_weight`, nothing else, in which every row is whole and every update is -1 old, +1 new.
 
 A record that could not be decoded travels in the same group as a row of `REJECT_SCHEMA`, so that it is as durable as
-its neighbours and counted once.
+its neighbours. Of an `upsert` stream the row that it brings travels as a change as well if its key can be held, with
+the columns that cannot be held null and marked: the normaliser takes the row's old version back and keeps the new one
+out of sight until later changes have made it whole. Of other streams the rejected row is left out, and the other half
+of its update goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +30,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import cast
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from headwater.position import Boundary
 from headwater.schema import StreamSchema
@@ -96,6 +104,41 @@ def log_schema(stream: StreamSchema) -> pa.Schema:
 def delta_schema(columns: pa.Schema) -> pa.Schema:
     """Schema of a delta over `columns`: the columns, then int64 `_weight`."""
     return pa.schema([*columns, pa.field(WEIGHT, pa.int64(), nullable=False)])
+
+
+def unchanged_bits(unsent: NDArray[np.bool_], misfit: NDArray[np.bool_] | None = None) -> pa.Array:
+    """The change column `_unchanged` of some rows.
+
+    Args:
+        unsent: bool [column, row]: which columns did not change and were not sent.
+        misfit: bool [column, row]: which came with a value that cannot be held; None if there is none.
+    """
+    flags = unsent if misfit is None else np.concatenate([unsent, misfit])
+    rows = flags.any(axis=0)
+    if not rows.any():
+        return pa.nulls(rows.size, pa.binary())
+    bits = np.ascontiguousarray(np.packbits(flags, axis=0, bitorder="little").T)
+    offsets = np.concatenate(([0], np.cumsum(rows * bits.shape[1]))).astype(np.int32)
+    buffers = [pa.py_buffer(np.packbits(rows, bitorder="little")), pa.py_buffer(offsets), pa.py_buffer(bits[rows])]
+    return pa.Array.from_buffers(pa.binary(), rows.size, buffers)
+
+
+def marks(batch: ChangeBatch) -> tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.bool_]]]:
+    """The inverse of `unchanged_bits`: by column of which it is true of any row, the rows in which it was not sent, and
+    those in which it came with a value that cannot be held. Few patterns occur, so each is looked at once."""
+    unsent: dict[str, NDArray[np.bool_]] = {}
+    misfit: dict[str, NDArray[np.bool_]] = {}
+    names = batch.stream.columns.names
+    patterns = batch.rows.column("_unchanged").dictionary_encode()
+    numbers = patterns.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    for number, pattern in enumerate(patterns.dictionary.to_pylist()):
+        bits = int.from_bytes(pattern, "little")
+        for place, name in enumerate([*names, *names]):
+            if bits >> place & 1:
+                of = unsent if place < len(names) else misfit
+                mask = of.setdefault(name, np.zeros(len(batch), np.bool_))
+                mask |= numbers == number
+    return unsent, misfit
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,11 @@ def fill(db):
 
 
 def check_rejects(rejects, rows):
-    assert [row["id"] for row in rows] == [number for number in range(1, 11) if number not in BAD]
+    assert [row["id"] for row in rows if row["_unchanged"] is None] == [n for n in range(1, 11) if n not in BAD]
+    hidden = {row["id"]: row for row in rows if row["_unchanged"] is not None}
+    assert list(hidden) == list(BAD)
+    assert (hidden[4]["d"], hidden[4]["n"], hidden[5]["n"]) == (None, None, None)
+    assert [hidden[number]["_unchanged"] for number in (2, 4)] == [bytes([0b01000000, 0]), bytes([0b11000000, 0])]
     assert [json.loads(reject["key"]) for reject in rejects] == [[str(number)] for number in BAD]
     assert {(reject["stream"], reject["stage"], reject["weight"]) for reject in rejects} == {("t", "decode", 1)}
     codes = [reject["reason"] for reject in rejects]
@@ -78,14 +82,34 @@ def test_text_columns_capture_such_values(db):
     assert rows_of(groups, "t")[0]["id"] == "1"
 
 
-def test_update_with_a_bad_half_is_rejected_whole(db):
+def test_of_an_update_each_half_is_rejected_or_not_by_itself(db):
     db.run(TABLE, "ALTER TABLE t REPLICA IDENTITY FULL", "INSERT INTO t VALUES (1, '10:00:00'), (2, '10:00:00')")
     reader = db.open(db.source())
     read_snapshot(reader)
-    db.run("UPDATE t SET d = '24:00:00' WHERE id = 1", "UPDATE t SET n = 1 WHERE id = 2", "DELETE FROM t WHERE id = 1")
-    groups = read_changes(reader, 4)
-    assert brief(rows_of(groups, "t"), "id") == [("UPDATE", -1, 2), ("UPDATE", 1, 2)]
-    assert [(reject["weight"], reject["key"]) for reject in rejects_of(groups)] == [(1, '["1"]'), (-1, '["1"]')]
+    db.run(
+        "UPDATE t SET d = '24:00:00' WHERE id = 1",
+        "UPDATE t SET n = 1 WHERE id = 2",
+        "UPDATE t SET n = 2 WHERE id = 1",
+        "UPDATE t SET d = '11:00:00' WHERE id = 1",
+        "UPDATE t SET d = '24:00:00' WHERE id = 2",
+        "DELETE FROM t WHERE id = 2",
+    )
+    groups = read_changes(reader, 11)
+    goes_and_comes = [("UPDATE", -1, 1), ("UPDATE", -1, 2), ("UPDATE", 1, 2), ("UPDATE", 1, 1), ("UPDATE", -1, 2)]
+    assert brief(rows_of(groups, "t"), "id") == goes_and_comes
+    one, two = '["1"]', '["2"]'
+    told = [(reject["weight"], reject["key"]) for reject in rejects_of(groups)]
+    assert told == [(1, one), (-1, one), (1, one), (-1, one), (1, two), (-1, two)]
+    mended = db.source(text_columns=("t.d",))
+    rows = [mended.decode(reject["record"]).rows.to_pylist() for reject in rejects_of(groups)]
+    assert [[(row["_weight"], row["d"], row["n"]) for row in of] for of in rows] == [
+        [(1, "24:00:00", None)],
+        [(-1, "24:00:00", None)],
+        [(1, "24:00:00", 2)],
+        [(-1, "24:00:00", 2)],
+        [(1, "24:00:00", 1)],
+        [(-1, "24:00:00", 1)],
+    ]
 
 
 def test_a_record_is_shown_as_the_source_wrote_it(db):
@@ -95,7 +119,8 @@ def test_a_record_is_shown_as_the_source_wrote_it(db):
     row = {"id": "1", "d": "24:00:00", "n": "2.00", "s": None, "a": None}
     assert rows_of_record(snapshot["record"]) == [{**row, "_weight": 1}]
     db.run("UPDATE t SET n = 3, a = '{4}'")
-    (update,) = rejects_of(read_changes(reader, 1))
+    update, again = rejects_of(read_changes(reader, 2))
+    assert (update["weight"], again["weight"]) == (-1, 1)
     new = {**row, "n": "3.00", "a": "{4}"}
     assert rows_of_record(update["record"]) == [{**row, "_weight": -1}, {**new, "_weight": 1}]
     with pytest.raises(UserError, match="no connector"):
@@ -117,7 +142,9 @@ def test_many_bad_values_among_good(db):
     )
     groups = read_snapshot(db.open(db.source()))
     assert len(rejects_of(groups)) == 1000
-    assert [row["id"] for row in rows_of(groups, "m")] == [number for number in range(1, 3001) if number % 3]
+    rows = rows_of(groups, "m")
+    assert [row["id"] for row in rows if row["_unchanged"] is None] == [n for n in range(1, 3001) if n % 3]
+    assert [row["id"] for row in rows if row["_unchanged"] == bytes([0b1000])] == list(range(3, 3001, 3))
 
 
 def test_a_rejects_key_is_written_as_later_changes_of_the_row_show_it(db):
@@ -128,6 +155,32 @@ def test_a_rejects_key_is_written_as_later_changes_of_the_row_show_it(db):
     db.run("INSERT INTO t VALUES ('2026-01-01 10:00+02', '\\xff00', true, '24:00:00')", "UPDATE t SET due = '10:00'")
     groups = read_changes(reader, 2)
     (reject,) = rejects_of(groups)
-    (batch,) = (batch for group in groups for batch in group.batches)
-    shown = [key_text(batch.rows.column(name))[0] for name in batch.stream.key]
-    assert json.loads(reject["key"]) == shown
+    for batch in (batch for group in groups for batch in group.batches):
+        shown = [key_text(batch.rows.column(name)) for name in batch.stream.key]
+        assert [json.loads(reject["key"])] * len(batch) == [list(key) for key in zip(*shown, strict=True)]
+
+
+def test_a_key_that_cannot_be_held(db):
+    """Such a row has no name by which a change could be one of it."""
+    big = "(SELECT string_agg(md5(g::text), '') FROM generate_series(1, 300) g)"
+    db.run("CREATE TABLE k (id time PRIMARY KEY, n int, big text)", "ALTER TABLE k ALTER big SET STORAGE EXTERNAL")
+    reader = db.open(db.source())
+    read_snapshot(reader)
+    db.run(
+        f"INSERT INTO k VALUES ('24:00', 1, {big})",
+        "UPDATE k SET n = 2",
+        "UPDATE k SET id = '10:00'",
+        "UPDATE k SET id = '24:00'",
+        "DELETE FROM k",
+    )
+    groups = read_changes(reader, 8)
+    assert [(r["weight"], r["key"]) for r in rejects_of(groups)] == [
+        (1, '["24:00:00"]'),
+        (1, '["24:00:00"]'),
+        (-1, '["24:00:00"]'),
+        (1, '["10:00:00.000000"]'),
+        (1, '["24:00:00"]'),
+        (-1, '["24:00:00"]'),
+    ]
+    rows = [(row["_op"], row["_weight"], str(row["id"]), row["_unchanged"]) for row in rows_of(groups, "k")]
+    assert rows == [(2, 1, "10:00:00", bytes([0b100000])), (3, -1, "10:00:00", None)]

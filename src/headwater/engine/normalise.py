@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema
+from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema, marks
+from headwater.engine.hidden import UNKNOWN, HiddenRows
 from headwater.engine.resync import CUTS, Resync
 from headwater.engine.state.checkpoint_files import Json, read_manifest, storage, write_manifest
 from headwater.engine.state.row_store import RowStore
@@ -38,6 +39,7 @@ class _Changes:
         op, weight, commit, ordinal: the change columns.
         rows: the stream's columns.
         unchanged: which rows were sent without a column, for each column of which that is true of any row.
+        misfit: the same for rows whose value in the column cannot be held.
     """
 
     op: NDArray[np.uint8]
@@ -46,15 +48,19 @@ class _Changes:
     ordinal: Longs
     rows: pa.Table
     unchanged: dict[str, Mask]
+    misfit: dict[str, Mask]
 
     def __len__(self) -> int:
         return len(self.op)
 
     def between(self, start: int, stop: int) -> _Changes:
         part = slice(start, stop)
-        unchanged = {name: mask[part] for name, mask in self.unchanged.items() if mask[part].any()}
+        unchanged, misfit = (
+            {name: mask[part] for name, mask in masks.items() if mask[part].any()}
+            for masks in (self.unchanged, self.misfit)
+        )
         arrays = (self.op[part], self.weight[part], self.commit[part], self.ordinal[part])
-        return _Changes(*arrays, self.rows.slice(start, stop - start), unchanged)
+        return _Changes(*arrays, self.rows.slice(start, stop - start), unchanged, misfit)
 
     def second_halves(self) -> Mask:
         """Which changes follow a -1 at the same position: both are one update or change of key."""
@@ -80,6 +86,7 @@ class Normaliser:
         self.ignored = 0
         self._state = _empty_state(stream)
         self._resync = Resync()
+        self._hidden = HiddenRows(stream.columns, stream.key)
 
     def apply(self, batches: Sequence[ChangeBatch]) -> pa.Table:
         """Takes an epoch's batches of the stream in log order and returns what they change.
@@ -102,6 +109,21 @@ class Normaliser:
     def rows(self) -> pa.Table:
         """What the stream holds now, as the delta that would make it from nothing."""
         return self._state.rows()
+
+    @property
+    def hidden(self) -> int:
+        """Number of rows that are kept out of sight because a column of theirs is not known."""
+        return len(self._hidden)
+
+    def merged(self, replay: ChangeBatch) -> ChangeBatch:
+        """A rejected record that can be decoded now, to be applied: of a row that has changed since only what is not
+        known of it comes from the record."""
+        return self._hidden.merged(replay)
+
+    def take_healed(self) -> list[str]:
+        """Keys, as rejects have them, of hidden rows that changes with columns left out have made whole since the last
+        call."""
+        return self._hidden.take_healed()
 
     @property
     def nbytes(self) -> int:
@@ -134,6 +156,7 @@ class Normaliser:
             "changelog": self.stream.changelog,
             "ignored": self.ignored,
             "resync": self._resync.checkpoint(folder, previous),
+            "hidden": self._hidden.checkpoint(folder, previous),
         }
         with storage(folder):
             write_manifest(folder, body)
@@ -152,6 +175,8 @@ class Normaliser:
         restored.ignored = cast(int, body["ignored"])
         restored._state = RowStore.restore(folder / "rows", append_only=restored._state.append_only)
         restored._resync = Resync.restore(folder, cast("Json | None", body.get("resync")))
+        if body.get("hidden"):
+            restored._hidden.restore(folder)
         return restored
 
     def _adopt(self, stream: StreamSchema) -> None:
@@ -161,6 +186,10 @@ class Normaliser:
             content = self._state.rows()
             state.apply(_weighted(_with_columns(content, stream.columns), content.column(WEIGHT).to_numpy()))
             self._state = state
+        if (stream.columns, stream.key) != (self._hidden.columns, self._hidden.key):
+            hidden = self._hidden.all()
+            rows = _with_columns(hidden, stream.columns).append_column(UNKNOWN, hidden.column(UNKNOWN))
+            self._hidden = self._hidden.moved(stream, rows)
         self.stream = stream
 
     def _run(self, batches: list[ChangeBatch]) -> Iterator[pa.Table]:
@@ -178,12 +207,16 @@ class Normaliser:
     def _cut(self, op: Op, weight: int) -> pa.Table:
         """Applies what concerns the stream as a whole: it is emptied, or a snapshot of it begins or ends."""
         if op == Op.TRUNCATE:
+            self._hidden.clear()
             return _negated(self._state.clear())
         delta = delta_schema(self.stream.columns).empty_table()
         if op == Op.SNAPSHOT_BEGIN:
             self._resync.begin(weight, pa.schema([self.stream.columns.field(name) for name in self.stream.key]))
         elif self._resync.running:
-            rows = self._state.rows() if self._resync.seen is not None and weight < 0 else delta
+            whole = self._resync.seen is not None and weight < 0
+            rows = self._state.rows() if whole else delta
+            if whole:
+                self._hidden.forget(self._resync.unseen(self._hidden.all()))
             delta = _negated(rows.filter(pa.array(self._resync.end(weight, rows))))
             self._state.apply(delta)
         return delta
@@ -197,7 +230,7 @@ class Normaliser:
     def _as_sent(self, changes: _Changes) -> pa.Table:
         """The rows and their weights; an update's unchanged columns are those of the old row sent right before it."""
         source = np.where(changes.second_halves(), np.arange(len(changes)) - 1, -1)
-        return _weighted(self._filled(changes, source, changes.rows.slice(0, 0))[0], changes.weight)
+        return _weighted(self._filled(changes, source, changes.rows.slice(0, 0), {})[0], changes.weight)
 
     def _net_change(self, changes: _Changes) -> pa.Table:
         """Minus the state's rows of the keys named, plus the last row of each key that is not deleted in the end."""
@@ -206,42 +239,54 @@ class Normaliser:
         index = KeyIndex(pa.schema([self.stream.columns.field(name) for name in self.stream.key]))
         keys, _ = index.find_or_insert(changes.rows)
         old = self._state.rows_of(changes.rows).select(self.stream.columns.names)
+        hidden = self._hidden.rows_of(changes.rows)
         deleted = changes.weight < 0
-        rows = changes.rows
-        if deleted.any() or changes.unchanged:
+        rows, unknown = changes.rows, dict[str, Mask]()
+        if deleted.any() or changes.unchanged or changes.misfit or hidden.num_rows:
+            earlier = pa.concat_tables([old, hidden.drop_columns([UNKNOWN])])
             in_state = np.full(len(index), -1, np.int64)
-            in_state[index.find(old)] = len(changes) + np.arange(len(old))
+            in_state[index.find(earlier)] = len(changes) + np.arange(len(earlier))
             before = _before(keys, in_state, deleted)
             self.ignored += int(np.count_nonzero(deleted & (before < 0)))
-            rows, unknown = self._filled(changes, _value_sources(changes, before), old)
-            deleted = deleted | unknown
+            unknown_before = self._hidden.unknown(hidden, after=len(old))
+            rows, unknown = self._filled(changes, _value_sources(changes, before), earlier, unknown_before)
         last = np.empty(len(index), np.int64)
         last[keys] = np.arange(len(keys))
-        new = rows.take(pa.array(last[~deleted[last]]))
+        last = last[~deleted[last]]
+        if unknown or hidden.num_rows:
+            last = self._hidden.settle(hidden, rows, last, unknown, changes.unchanged)
+        new = rows.take(pa.array(last))
         both = [_weighted(old, np.full(len(old), -1)), _weighted(new, np.ones(len(new), np.int64))]
         delta = pa.concat_tables(both)
         return consolidate(delta) if len(old) and len(new) else delta
 
-    def _filled(self, changes: _Changes, source: Longs, earlier: pa.Table) -> tuple[pa.Table, Mask]:
-        """The rows with every unchanged column's value put in, and which rows lack one that was never sent.
+    def _filled(
+        self, changes: _Changes, source: Longs, earlier: pa.Table, unknown_before: dict[str, Mask]
+    ) -> tuple[pa.Table, dict[str, Mask]]:
+        """The rows with every unchanged column's value put in, and by column in which rows it is not known.
 
         Args:
             changes: the changes.
             source: for each change the row to take from: a change's number, `len(changes) + i` for row i of `earlier`,
                 or -1 if there is none.
             earlier: rows from before the changes.
+            unknown_before: by column, in which of those it is not known.
         """
-        rows, unknown = changes.rows, np.zeros(len(changes), np.bool_)
+        rows, unknown = changes.rows, dict(changes.misfit)
         for name, unsent in changes.unchanged.items():
             unsent = unsent & (changes.weight > 0)
             at = _followed(np.where(unsent, source, np.arange(len(changes))), len(earlier))
-            unknown |= at < 0
             if (at < 0).any() and not self._resync.lenient:
                 raise self._no_previous(changes, name, int(np.argmax(at < 0)))
+            own, of_earlier = (
+                masks.get(name, np.zeros(size, np.bool_))
+                for masks, size in ((changes.misfit, len(changes)), (unknown_before, len(earlier)))
+            )
+            unknown[name] = np.concatenate([own, of_earlier, [True]])[at]
             values = pa.chunked_array([*rows.column(name).chunks, *earlier.column(name).chunks], rows.column(name).type)
             place = rows.schema.get_field_index(name)
             rows = rows.set_column(place, rows.schema.field(place), values.take(pa.array(at, mask=at < 0)))
-        return rows, unknown
+        return rows, {name: mask for name, mask in unknown.items() if mask.any()}
 
     def _no_previous(self, changes: _Changes, column: str, row: int) -> InvariantBroken:
         position = Position(int(changes.commit[row]), int(changes.ordinal[row]))
@@ -316,40 +361,29 @@ def _aligned(batch: ChangeBatch, columns: pa.Schema) -> _Changes:
         rows.column(name).to_numpy(zero_copy_only=False) for name in ("_op", "_weight", "_commit", "_ordinal")
     )
     whole = _with_columns(rows, columns)
-    return _Changes(op, weight.astype(np.int64), commit, ordinal, whole, _unchanged(rows, batch.stream))
-
-
-def _unchanged(rows: pa.RecordBatch, stream: StreamSchema) -> dict[str, Mask]:
-    """Reads the `_unchanged` bits; few patterns occur, so each is looked at once."""
-    masks: dict[str, Mask] = {}
-    patterns = rows.column("_unchanged").dictionary_encode()
-    numbers = patterns.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    for number, pattern in enumerate(patterns.dictionary.to_pylist()):
-        bits = int.from_bytes(pattern, "little")
-        for i, name in enumerate(stream.columns.names):
-            if bits >> i & 1:
-                mask = masks.setdefault(name, np.zeros(len(rows), np.bool_))
-                mask |= numbers == number
-    return masks
+    return _Changes(op, weight.astype(np.int64), commit, ordinal, whole, *marks(batch))
 
 
 def _joined(parts: list[_Changes]) -> _Changes:
     """Changes of several batches as one."""
     if len(parts) == 1:
         return parts[0]
-    names = dict.fromkeys(itertools.chain.from_iterable(part.unchanged for part in parts))
-    unchanged = {
-        name: np.concatenate([part.unchanged.get(name, np.zeros(len(part), np.bool_)) for part in parts])
-        for name in names
-    }
     return _Changes(
         op=np.concatenate([part.op for part in parts]),
         weight=np.concatenate([part.weight for part in parts]),
         commit=np.concatenate([part.commit for part in parts]),
         ordinal=np.concatenate([part.ordinal for part in parts]),
         rows=pa.concat_tables([part.rows for part in parts]),
-        unchanged=unchanged,
+        unchanged=_joined_masks([(len(part), part.unchanged) for part in parts]),
+        misfit=_joined_masks([(len(part), part.misfit) for part in parts]),
     )
+
+
+def _joined_masks(parts: list[tuple[int, dict[str, Mask]]]) -> dict[str, Mask]:
+    names = dict.fromkeys(itertools.chain.from_iterable(masks for _, masks in parts))
+    return {
+        name: np.concatenate([masks.get(name, np.zeros(size, np.bool_)) for size, masks in parts]) for name in names
+    }
 
 
 def _segments(op: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:

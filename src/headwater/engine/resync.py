@@ -58,13 +58,19 @@ class Resync:
         keys = keys.filter(pa.array(~self.seen.contains(keys)))
         self.seen.apply(_once(keys))
 
+    def unseen(self, rows: pa.Table) -> Mask:
+        """Which of the rows have a key that was not seen."""
+        if self.seen is None:
+            return np.zeros(rows.num_rows, np.bool_)
+        return np.asarray(~self.seen.contains(rows.select(self.seen.columns.names)))
+
     def end(self, weight: int, rows: pa.Table) -> Mask:
         """A snapshot ends; which of the stream's rows are gone."""
         gone = np.zeros(rows.num_rows, np.bool_)
         if weight < 0:
             self.incomplete = False
             if self.seen is not None:
-                gone = ~self.seen.contains(rows.select(self.seen.columns.names))
+                gone = self.unseen(rows)
         self.running, self.seen = False, None
         return gone
 

@@ -40,13 +40,15 @@ class Output:
 
 @dataclass
 class Step:
-    """What an epoch computed: outputs by table, the models that were built anew for it, and what could not go on."""
+    """What an epoch computed: outputs by table, the models that were built anew for it, what could not go on, and by
+    stream the keys of rows whose rejects are moot, because later changes have made them whole."""
 
     outputs: dict[str, Output] = field(default_factory=dict)
     rebuilt: list[str] = field(default_factory=list)
     rejects: list[pa.RecordBatch] = field(default_factory=list)
     replayed: list[int] = field(default_factory=list)
     failed_replays: dict[int, str] = field(default_factory=dict)
+    healed: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -179,11 +181,13 @@ class Dataflow:
     def _step_stream(self, node: StreamNode, plan: EpochPlan, intake: Intake, step: Step) -> pa.Table:
         name = node.stream.name
         replays = [replay for replay in plan.replays if replay.stage == "decode" and replay.stream == name]
-        again = [ChangeBatch(node.stream, _rows(replay).to_batches()[0]) for replay in replays]
+        decoded = (ChangeBatch(node.stream, _rows(replay).to_batches()[0]) for replay in replays)
+        again = [node.normaliser.merged(batch) for batch in decoded]
         step.replayed += [replay.reject for replay in replays]
         node.landed += len(replays)
         delta = node.normaliser.apply([*again, *intake.batches.get(name, ())])
         node.landed += intake.changes(name)
+        step.healed[name] = node.normaliser.take_healed()
         node.observe(delta)
         if node.mirror:
             rebuilt = name in plan.rebuild or name in self._newcomers

@@ -238,7 +238,7 @@ class Pipeline:
                 ledger.record(rejects, epoch=plan.epoch, first=first, project=self.project.name, now_us=now_us)
                 first += rejects.num_rows
             ledger.settle(step.replayed, step.failed_replays, now_us)
-            ledger.supersede(superseded(ledger, intake))
+            ledger.supersede(superseded(ledger, intake, step.healed))
             for source, boundary in intake.boundaries.items():
                 if boundary.resume.get("decided") and not boundary.snapshot:
                     ledger.close_gaps(gap_stream(source), str(boundary.resume["decided"]))

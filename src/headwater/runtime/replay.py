@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headwater.capture.source import Source
-from headwater.change import ChangeBatch, key_text
+from headwater.change import ChangeBatch, key_text, marks
 from headwater.errors import UserError
 from headwater.project.definition import Model
 from headwater.quality.rejects import Ledger, Reject
@@ -41,15 +43,26 @@ def requested_replays(
     return tuple(ready)
 
 
-def superseded(ledger: Ledger, intake: Intake) -> list[int]:
-    """Open decode rejects whose key has changed since, in what this epoch took in: the later change says it all, unless
-    it left columns out as unchanged, which may be just those that were rejected."""
+def superseded(ledger: Ledger, intake: Intake, healed: Mapping[str, Sequence[str]]) -> list[int]:
+    """Open decode rejects that are moot: in what this epoch took in, their key has changed since, and the change says
+    it all (or its own reject does), or their row is whole again, or went, which is how its end was rejected."""
     moot: list[int] = []
     for stream, keys in ledger.open_keys().items():
+        moot += [reject for key in healed.get(stream, ()) for reject in keys.get(key, ())]
         for batch in intake.batches.get(stream, ()):
             for key, position in _keys(batch):
                 moot += [reject for reject in keys.get(key, ()) if position > _position(ledger.entry(reject))]
+        for key, position in _ends(intake, stream):
+            moot += [reject for reject in keys.get(key, ()) if position >= _position(ledger.entry(reject))]
     return moot
+
+
+def _ends(intake: Intake, stream: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Key and position of the rejects of rows that go."""
+    for batch in intake.rejects:
+        gone = pc.and_(pc.less(batch.column("weight"), 0), pc.equal(batch.column("stream"), stream))
+        for row in batch.filter(pc.and_(gone, pc.equal(batch.column("stage"), "decode"))).to_pylist():
+            yield row["key"], _place(row["position"])
 
 
 def _prepare(reject: Reject, sources: Mapping[str, Source], models: Mapping[str, Model]) -> Replay:
@@ -74,8 +87,12 @@ def _require_reader(reject: Reject, models: Mapping[str, Model]) -> None:
 
 
 def _keys(batch: ChangeBatch) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Key as in `REJECT_SCHEMA` and position of each whole change; only called while there are open rejects."""
-    rows = batch.rows.filter(batch.rows.column("_unchanged").is_null())
+    """Key as in `REJECT_SCHEMA` and position of each change with no column left out; only called while there are open
+    rejects."""
+    partly = np.zeros(len(batch), np.bool_)
+    for mask in marks(batch)[0].values():
+        partly |= mask
+    rows = batch.rows.filter(pa.array(~partly))
     columns = [key_text(rows.column(name)) for name in batch.stream.key]
     places = zip(*(rows.column(name).to_pylist() for name in ("_commit", "_ordinal")), strict=True)
     for values, position in zip(zip(*columns, strict=True), places, strict=False):
@@ -83,5 +100,9 @@ def _keys(batch: ChangeBatch) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def _position(reject: Reject) -> tuple[int, int]:
-    commit, _, ordinal = reject.position.partition(":")
+    return _place(reject.position)
+
+
+def _place(position: str) -> tuple[int, int]:
+    commit, _, ordinal = position.partition(":")
     return int(commit), int(ordinal or 0)

@@ -1,7 +1,7 @@
 """From the bytes of rows to Arrow batches: one path for the snapshot, the stream and records decoded once more.
 
 A column is converted at once. If that fails, the values that do not fit are found by halving, their records go
-whole to the rejects, and the rest goes on. A record with two rows (old and new) is rejected as one.
+whole to the rejects, and the rest goes on. Of a record with two rows (old and new) each is rejected or not by itself.
 """
 
 from __future__ import annotations
@@ -17,8 +17,17 @@ from headwater.capture.postgres import kernels, record
 from headwater.capture.postgres.table import Layout
 from headwater.capture.postgres.types import Column, binary_array
 from headwater.capture.postgres.wire import Frames
-from headwater.change import CHANGE_COLUMNS, REJECT_SCHEMA, WEIGHT, ChangeBatch, Op, key_text, log_schema
-from headwater.errors import InvariantBroken
+from headwater.change import (
+    CHANGE_COLUMNS,
+    REJECT_SCHEMA,
+    WEIGHT,
+    ChangeBatch,
+    Op,
+    key_text,
+    log_schema,
+    unchanged_bits,
+)
+from headwater.errors import InvariantBroken, UserError
 
 
 @dataclass(frozen=True)
@@ -151,21 +160,68 @@ def _copy_fields(width: int, rows: Frames) -> Fields:
     return Fields(plain, starts, lengths, kinds, *heads)
 
 
+def decode_record(layout: Layout, found: record.Record) -> ChangeBatch:
+    """The row that a rejected record was rejected for, decoded once more under `layout`.
+
+    Raises:
+        UserError: it still cannot be held.
+    """
+    time = None if found.time_us is None else np.array([found.time_us])
+    places = Places(np.array([found.commit], np.uint64), np.array([found.ordinal]), time)
+    frames = Frames.of([found.data])
+    decoded = decode_stream(layout, frames, places, 0) if found.form == record.STREAM else None
+    decoded = decoded or decode_copy(layout, frames, places)
+    still = next((reject for reject in decoded.rejects if reject["weight"] == found.weight), None)
+    if still is not None or decoded.batch is None:
+        why = str(still["message"]) if still else "the record brings no row"
+        raise UserError(why, hint="add the column to the source's text_columns")
+    rows = decoded.batch.rows
+    return ChangeBatch(decoded.batch.stream, rows.filter(pc.equal(rows.column("_weight"), found.weight)))
+
+
 def _assemble(layout: Layout, fields: Fields, places: Places, raw: record.Raw) -> Decoded:
-    """Converts every column, takes the records that do not fit out, and puts the change columns before the rest."""
+    """Converts every column, rejects rows with a value that does not fit, and puts the change columns before the rest.
+
+    A rejected row of an `upsert` stream stays in the batch, marked, if its key can be held (`headwater.change`).
+    """
     arrays: list[pa.Array] = []
-    misfits: dict[int, tuple[int, Column]] = {}
-    for column, field in zip(layout.table.columns, layout.wire, strict=True):
+    bad: dict[int, list[int]] = {}
+    for place, (column, field) in enumerate(zip(layout.table.columns, layout.wire, strict=True)):
         array, rows = _convert(column, fields.column(field))
         arrays.append(array)
-        for row in rows:
-            misfits.setdefault(int(fields.record_of[row]), (row, column))
+        if rows:
+            bad[place] = rows
+    misfit = _misfit(layout, fields, bad) if bad else None
+    head = _change_columns(layout, fields, places, misfit)
     stream = layout.table.stream
-    batch = pa.RecordBatch.from_arrays(_change_columns(layout, fields, places) + arrays, schema=log_schema(stream))
-    if misfits:
-        batch = batch.filter(pa.array(~np.isin(fields.record_of, list(misfits))))
-    rejects = [_reject(layout, fields, places, raw, at, *misfits[at]) for at in sorted(misfits)]
+    batch = pa.RecordBatch.from_arrays(head + arrays, schema=log_schema(stream))
+    if misfit is None:
+        return Decoded(ChangeBatch(stream, batch) if batch.num_rows else None, [])
+    batch = batch.filter(pa.array(_goes_on(layout, fields, misfit)))
+    rejected = np.flatnonzero(misfit.any(axis=0)).tolist()
+    rejects = [_reject(layout, fields, places, raw, row, int(np.argmax(misfit[:, row]))) for row in rejected]
     return Decoded(ChangeBatch(stream, batch) if batch.num_rows else None, rejects)
+
+
+def _misfit(layout: Layout, fields: Fields, bad: dict[int, list[int]]) -> np.ndarray:
+    """Which values cannot be held, bool [column, row]. What an update did not send of a row whose old key cannot be
+    held cannot be known either, for that row is not here."""
+    misfit = np.zeros((len(layout.table.columns), fields.ops.size), bool)
+    for place, rows in bad.items():
+        misfit[place, rows] = True
+    nameless = np.flatnonzero(misfit[:, :-1].any(axis=0) & (fields.weights[:-1] < 0))
+    after = nameless[fields.record_of[nameless] == fields.record_of[nameless + 1]] + 1
+    misfit[:, after] |= _unsent(layout, fields)[:, after]
+    return misfit
+
+
+def _goes_on(layout: Layout, fields: Fields, misfit: np.ndarray) -> np.ndarray:
+    """Which rows are changes nevertheless."""
+    table = layout.table
+    if table.changelog != "upsert":
+        return np.asarray(~misfit.any(axis=0))
+    key = np.array([column.name in table.key for column in table.columns])
+    return np.asarray(~misfit[key].any(axis=0) & ((fields.weights > 0) | ~misfit.any(axis=0)))
 
 
 def _convert(column: Column, values: pa.Array) -> tuple[pa.Array, list[int]]:
@@ -191,7 +247,7 @@ def _misfits(column: Column, values: pa.Array, first: int) -> list[int]:
     return []
 
 
-def _change_columns(layout: Layout, fields: Fields, places: Places) -> list[pa.Array]:
+def _change_columns(layout: Layout, fields: Fields, places: Places, misfit: np.ndarray | None) -> list[pa.Array]:
     """The change columns, in the order of `CHANGE_COLUMNS`."""
     at = fields.record_of
     time_type = CHANGE_COLUMNS[4].type
@@ -202,28 +258,28 @@ def _change_columns(layout: Layout, fields: Fields, places: Places) -> list[pa.A
         pa.array(places.commits[at], pa.uint64()),
         pa.array(places.ordinals[at], pa.int64()),
         times,
-        _unchanged(layout, fields),
+        _marks(layout, fields, misfit),
     ]
 
 
-def _unchanged(layout: Layout, fields: Fields) -> pa.Array:
+def _marks(layout: Layout, fields: Fields, misfit: np.ndarray | None) -> pa.Array:
     """The bits of `_unchanged`."""
-    untouched = fields.kinds == kernels.UNCHANGED
-    rows = untouched.any(axis=0)
-    if not rows.any():
-        return pa.nulls(rows.size, pa.binary())
+    if misfit is None and not (fields.kinds == kernels.UNCHANGED).any():
+        return pa.nulls(fields.ops.size, pa.binary())
+    unsent = _unsent(layout, fields)
+    return unchanged_bits(unsent, misfit) if misfit is None else unchanged_bits(unsent & ~misfit, misfit)
+
+
+def _unsent(layout: Layout, fields: Fields) -> np.ndarray:
+    """Which values were left out because they did not change, bool [column, row]."""
     wire = np.array(layout.wire)
-    flags = np.where(wire[:, None] >= 0, untouched[wire], False)
-    bits = np.packbits(flags, axis=0, bitorder="little").T
-    offsets = np.concatenate(([0], np.cumsum(rows * bits.shape[1])))
-    return binary_array(offsets, np.ascontiguousarray(bits[rows]).reshape(-1), rows)
+    return np.where(wire[:, None] >= 0, (fields.kinds == kernels.UNCHANGED)[wire], False)
 
 
-def _reject(
-    layout: Layout, fields: Fields, places: Places, raw: record.Raw, at: int, row: int, column: Column
-) -> dict[str, object]:
-    """The reject of record `at`, whose row `row` has a value that `column` cannot hold."""
+def _reject(layout: Layout, fields: Fields, places: Places, raw: record.Raw, row: int, place: int) -> dict[str, object]:
+    """The reject of the row `row`, which has a value that the column at `place` cannot hold."""
     table = layout.table
+    column, at, weight = table.columns[place], int(fields.record_of[row]), int(fields.weights[row])
     form, data = raw(at)
     commit, ordinal = int(places.commits[at]), int(places.ordinals[at])
     time_us = None if places.times_us is None else int(places.times_us[at])
@@ -238,8 +294,8 @@ def _reject(
         f"{column.arrow_type} cannot hold; text_columns: ['{table.name}.{column.name}'] captures it as text",
         "position": f"{commit}:{ordinal}",
         "key": json.dumps(key) if key else "",
-        "record": record.frame(record.Record(layout, form, data, commit, ordinal, time_us)),
-        "weight": -1 if form == record.STREAM and data.startswith(b"D") else 1,
+        "record": record.frame(record.Record(layout, form, data, commit, ordinal, time_us, weight)),
+        "weight": weight,
     }
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import psycopg
 
 from headwater import failpoint
@@ -23,11 +22,11 @@ from headwater.capture.postgres.connection import Connection, connect, failed
 from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
 from headwater.capture.postgres.publication import plan_publication, read_publication, read_stamps, require_published
 from headwater.capture.postgres.reader import PostgresReader
-from headwater.capture.postgres.record import STREAM, unframe
+from headwater.capture.postgres.record import unframe
 from headwater.capture.postgres.relations import Relations
 from headwater.capture.postgres.resume import RUNNING, Standing, lsn_of, standing_of
 from headwater.capture.postgres.resumption import OTHER_CLUSTER, LogEnd
-from headwater.capture.postgres.rows import Places, decode_copy, decode_stream
+from headwater.capture.postgres.rows import decode_record
 from headwater.capture.postgres.selection import default_name, did_you_mean, matches, qualify, select_tables
 from headwater.capture.postgres.settings import PostgresSettings
 from headwater.capture.postgres.slot import (
@@ -46,11 +45,10 @@ from headwater.capture.postgres.table import FULL, NOTHING, Layout, Table, requi
 from headwater.capture.postgres.transactions import Assembler
 from headwater.capture.postgres.types import Column
 from headwater.capture.postgres.watch import PostgresWatcher
-from headwater.capture.postgres.wire import Frames
 from headwater.capture.request import Request
 from headwater.change import ChangeBatch
 from headwater.clock import Clock, SystemClock
-from headwater.errors import HeadwaterError, PositionLost, SourceStopped, SourceUnavailable, UserError
+from headwater.errors import HeadwaterError, PositionLost, SourceStopped, SourceUnavailable
 from headwater.position import Resume
 from headwater.schema import StreamSchema
 
@@ -159,16 +157,7 @@ class PostgresSource:
     def decode(self, record: bytes) -> ChangeBatch:
         """See `Source.decode`."""
         found = unframe(record)
-        time = None if found.time_us is None else np.array([found.time_us])
-        places = Places(np.array([found.commit], np.uint64), np.array([found.ordinal]), time)
-        layout = self._todays(found.layout)
-        if found.form == STREAM:
-            decoded = decode_stream(layout, Frames.of([found.data]), places, 0)
-        else:
-            decoded = decode_copy(layout, Frames.of([found.data]), places)
-        if decoded.batch is None:
-            raise UserError(str(decoded.rejects[0]["message"]), hint="add the column to the source's text_columns")
-        return decoded.batch
+        return decode_record(self._todays(found.layout), found)
 
     def _todays(self, layout: Layout) -> Layout:
         """The layout under today's `text_columns`."""

@@ -1,0 +1,155 @@
+"""Rows of an upsert stream that cannot be shown: a column of theirs is not known.
+
+It came with a value that its type cannot hold, or an update left it out as unchanged and nobody ever saw it. Such a row
+is no row with a null: it is kept out of sight, whole but for what is not known, so that later changes can fill in from
+it, and comes into sight with the change that leaves nothing unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.change import WEIGHT, ChangeBatch, key_text, unchanged_bits
+from headwater.engine.state.row_store import RowStore
+from headwater.index.kernels import Longs, Mask
+from headwater.schema import StreamSchema
+
+UNKNOWN = "_unknown"
+_FIELD = pa.field(UNKNOWN, pa.binary())
+
+
+class HiddenRows:
+    """The hidden rows of a stream by key; one thread at a time.
+
+    Args:
+        columns, key: the stream's.
+
+    """
+
+    def __init__(self, columns: pa.Schema, key: Sequence[str]) -> None:
+        self.columns = columns
+        self.key = tuple(key)
+        self._healed = dict[str, None]()
+        self._rows: RowStore | None = None
+
+    def __len__(self) -> int:
+        return self._rows.num_rows if self._rows else 0
+
+    def rows_of(self, keys: pa.Table) -> pa.Table:
+        """The hidden rows of these keys: the stream's columns, and which of them are not known."""
+        if self._rows is None:
+            return pa.schema([*self.columns, _FIELD]).empty_table()
+        return self._rows.rows_of(keys).select([*self.columns.names, UNKNOWN])
+
+    def unknown(self, rows: pa.Table, *, after: int = 0) -> dict[str, Mask]:
+        """By column of which that is true of any row, in which of `rows_of` it is not known; `after` other rows of
+        which all is known."""
+        flags = np.zeros((len(self.columns), after + len(rows)), np.bool_)
+        for row, bits in enumerate(rows.column(UNKNOWN).to_pylist(), after):
+            found = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")[: len(self.columns)]
+            flags[: len(found), row] = found
+        return {name: flags[place] for place, name in enumerate(self.columns.names) if flags[place].any()}
+
+    def settle(
+        self, hidden: pa.Table, rows: pa.Table, last: Longs, unknown: Mapping[str, Mask], unsent: Mapping[str, Mask]
+    ) -> Longs:
+        """Puts hidden rows in the place of others.
+
+        Args:
+            hidden: as `rows_of` gave them for the keys of `rows`.
+            rows: the changed rows.
+            last: numbers of those that are there in the end.
+            unknown, unsent: by column, in which of the rows it is not known, and which were sent without it.
+
+        Returns:
+            The numbers in `last` of the rows that are in sight.
+        """
+        hide = np.zeros(len(rows), np.bool_)
+        for mask in unknown.values():
+            hide |= mask
+        out_of_sight, in_sight = last[hide[last]], last[~hide[last]]
+        flags = {name: mask[out_of_sight] for name, mask in unknown.items()}
+        self._replace(hidden, rows.take(pa.array(out_of_sight)), flags)
+        partly = np.zeros(len(rows), np.bool_)
+        for mask in unsent.values():
+            partly |= mask
+        self._healed.update(dict.fromkeys(self._key_texts(rows, in_sight[partly[in_sight]])))
+        for text in self._key_texts(rows, out_of_sight):
+            self._healed.pop(text, None)
+        return in_sight
+
+    def _replace(self, old: pa.Table, new: pa.Table, unknown: Mapping[str, Mask]) -> None:
+        """Takes `old` away, as `rows_of` gave it, and adds `new`, with which of its columns are not known."""
+        if not old.num_rows and not new.num_rows:
+            return
+        if self._rows is None:
+            self._rows = RowStore(pa.schema([*self.columns, _FIELD]), self.key)
+        none = np.zeros(len(new), np.bool_)
+        flags = np.array([unknown.get(name, none) for name in self.columns.names])
+        new = pa.table([*new.columns, unchanged_bits(flags)], schema=self._rows.columns)
+        signs = np.repeat(np.array([-1, 1]), [len(old), len(new)])
+        self._rows.apply(pa.concat_tables([old, new]).append_column(WEIGHT, pa.array(signs)))
+
+    def merged(self, replay: ChangeBatch) -> ChangeBatch:
+        """A batch of one row in which nothing counts as sent but what is not known of the hidden row of its key; the
+        batch itself if none is hidden."""
+        hidden = self.rows_of(pa.Table.from_batches([replay.rows]))
+        if len(hidden) != 1 or len(replay) != 1:
+            return replay
+        unknown = self.unknown(hidden)
+        known = np.array([[name not in unknown and name not in self.key] for name in replay.stream.columns.names])
+        place = replay.rows.schema.get_field_index("_unchanged")
+        columns = [*replay.rows.columns]
+        columns[place] = unchanged_bits(known)
+        return ChangeBatch(replay.stream, pa.RecordBatch.from_arrays(columns, schema=replay.rows.schema))
+
+    def moved(self, stream: StreamSchema, rows: pa.Table) -> HiddenRows:
+        """The same under another schema; `rows` are `all` of these in its columns, with what is not known."""
+        moved = HiddenRows(stream.columns, stream.key)
+        moved._healed = self._healed
+        if rows.num_rows:
+            moved._replace(rows.slice(0, 0), rows.drop_columns([UNKNOWN]), self.unknown(rows))
+        return moved
+
+    def forget(self, gone: Mask) -> None:
+        """Takes rows of `all` away."""
+        rows = self.all().filter(pa.array(gone))
+        self._replace(rows, rows.slice(0, 0).drop_columns([UNKNOWN]), {})
+
+    def take_healed(self) -> list[str]:
+        """Keys, as rejects have them, of rows that changes with columns left out have brought back into sight."""
+        healed, self._healed = self._healed, {}
+        return list(healed)
+
+    def _key_texts(self, rows: pa.Table, at: Longs) -> list[str]:
+        chosen = rows.select(self.key).take(pa.array(at))
+        texts = [key_text(column.combine_chunks()) for column in chosen.columns]
+        return [json.dumps(list(values)) for values in zip(*texts, strict=True)]
+
+    def all(self) -> pa.Table:
+        """Every hidden row, as `rows_of` gives it."""
+        if self._rows is None:
+            return self.rows_of(self.columns.empty_table())
+        return self._rows.rows().select([*self.columns.names, UNKNOWN])
+
+    def clear(self) -> None:
+        """The stream was emptied."""
+        self._rows = None
+
+    def checkpoint(self, folder: Path, previous: Path | None) -> bool:
+        """Writes the rows into `folder`; whether there are any."""
+        if not len(self):
+            return False
+        assert self._rows is not None
+        before = previous / "hidden" if previous and (previous / "hidden").is_dir() else None
+        self._rows.checkpoint(folder / "hidden", before)
+        return True
+
+    def restore(self, folder: Path) -> None:
+        """Takes the rows that `checkpoint` wrote."""
+        self._rows = RowStore.restore(folder / "hidden")

@@ -281,6 +281,12 @@ def test_a_value_never_sent_is_waited_for_only_while_rows_are_missing():
     assert normaliser.apply([batch(update)]).num_rows == 0
     normaliser.apply([marker(STREAM, Op.SNAPSHOT_END, GIVEN_UP, 0, 0)])
     assert normaliser.apply([batch(update)]).num_rows == 0
-    normaliser.apply([marker(STREAM, Op.SNAPSHOT_BEGIN, FIRST, 0, 0), marker(STREAM, Op.SNAPSHOT_END, COMPLETE, 0, 0)])
+    begun, ended = (
+        marker(STREAM, op, weight, 0, 0) for op, weight in ((Op.SNAPSHOT_BEGIN, FIRST), (Op.SNAPSHOT_END, COMPLETE))
+    )
+    with pytest.raises(InvariantBroken, match="did not read it"):
+        normaliser.apply([begun, ended])
+    normaliser = Normaliser(STREAM)
+    normaliser.apply([begun, ended])
     with pytest.raises(InvariantBroken, match="never sent"):
         normaliser.apply([batch(update)])

@@ -147,6 +147,50 @@ def test_a_row_computed_inside_a_model_cannot_be_replayed_and_stops_nothing(shop
     assert state_of(shop, 1) == "open"
 
 
+def hidden(commit, number, op=Op.INSERT, **row):
+    """A transaction whose row has an amount that cannot be held: a reject, and the row marked."""
+    marked = {**order(number, **row), "amount": None, "_unchanged": bytes([0b100000])}
+    return rejected(commit, number, changes=[(ORDERS, op, marked)], amount="20", **row)
+
+
+def partial(commit, number, **row):
+    """A transaction that updates a row without sending its status."""
+    values = {**order(number, **row), "status": None, "_unchanged": bytes([0b010])}
+    return scripted_group(commit, [(ORDERS, Op.UPDATE, values)])
+
+
+def test_an_update_that_leaves_columns_out_fills_from_the_rejected_row(shop):
+    """It used to stop the stream, or to take the value of a still older row for it."""
+    shop.source.add(inserts(1, 7, status="old"), hidden(2, 7, Op.UPDATE, status="big"))
+    shop.run_once()
+    assert shop.rows("orders") == [] and state_of(shop, 1) == "open"
+    shop.source.add(partial(3, 7, amount="30"))
+    shop.run_once()
+    assert shop.rows("orders") == [order(7, status="big", amount="30")]
+    assert state_of(shop, 1) == "superseded" and shop.account("orders")["holds"]
+
+
+def test_a_row_that_stays_rejected_is_replayed_with_what_has_changed_since(shop):
+    shop.source.add(hidden(1, 7, status="first"))
+    still = {**order(7, status="later"), "amount": None, "_unchanged": bytes([0b100])}
+    shop.source.add(scripted_group(2, [(ORDERS, Op.UPDATE, still)]))
+    shop.run_once()
+    assert shop.rows("orders") == [] and state_of(shop, 1) == "open"
+    ledger(shop, "ask_replay", [1])
+    shop.run_once()
+    assert shop.rows("orders") == [order(7, status="later", amount="20")]
+    assert state_of(shop, 1) == "replayed" and shop.account("orders")["holds"]
+
+
+def test_only_the_last_reject_of_a_row_stays_open(shop):
+    shop.source.add(hidden(1, 7), hidden(2, 7, Op.UPDATE), hidden(3, 8))
+    shop.run_once()
+    assert [state_of(shop, number) for number in (1, 2, 3)] == ["superseded", "open", "open"]
+    shop.source.add(scripted_group(4, [(ORDERS, Op.TRUNCATE, {})]))
+    shop.run_once()
+    assert [state_of(shop, number) for number in (2, 3)] == ["superseded", "superseded"]
+
+
 def test_a_later_change_that_leaves_columns_out_does_not_hide_a_reject(shop):
     """The column it did not send may be the one that was rejected: the lake's value is the older one, and says so."""
     row = {**order(7, amount=None), "_unchanged": bytes([0b100])}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,22 @@ from headwater.engine.state.row_store import RowStore
 from headwater.index.kernels import Longs, Mask
 from headwater.schema import StreamSchema
 
-UNKNOWN = "_unknown"
-_FIELD = pa.field(UNKNOWN, pa.binary())
+UNKNOWN, NEVER = "_unknown", "_never"
+MARKS = (pa.field(UNKNOWN, pa.binary()), pa.field(NEVER, pa.bool_()))
+"""Bits of the columns that are not known; and whether that is because nobody ever sent one of them."""
+
+
+@dataclass(frozen=True)
+class Lacks:
+    """What is not known of some rows.
+
+    Attributes:
+        unknown: by column of which that is true of any row, in which rows it is not known.
+        never: of which rows a column was never sent, rather than sent with a value that cannot be held.
+    """
+
+    unknown: dict[str, Mask]
+    never: Mask
 
 
 class HiddenRows:
@@ -43,38 +58,39 @@ class HiddenRows:
     def rows_of(self, keys: pa.Table) -> pa.Table:
         """The hidden rows of these keys: the stream's columns, and which of them are not known."""
         if self._rows is None:
-            return pa.schema([*self.columns, _FIELD]).empty_table()
-        return self._rows.rows_of(keys).select([*self.columns.names, UNKNOWN])
+            return pa.schema([*self.columns, *MARKS]).empty_table()
+        return self._rows.rows_of(keys).select([*self.columns.names, UNKNOWN, NEVER])
 
-    def unknown(self, rows: pa.Table, *, after: int = 0) -> dict[str, Mask]:
-        """By column of which that is true of any row, in which of `rows_of` it is not known; `after` other rows of
-        which all is known."""
+    def lacks(self, rows: pa.Table, *, after: int = 0) -> Lacks:
+        """What is not known of `rows_of`, which stand after so many other rows of which all is known."""
         flags = np.zeros((len(self.columns), after + len(rows)), np.bool_)
         for row, bits in enumerate(rows.column(UNKNOWN).to_pylist(), after):
             found = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")[: len(self.columns)]
             flags[: len(found), row] = found
-        return {name: flags[place] for place, name in enumerate(self.columns.names) if flags[place].any()}
+        never = np.zeros(after + len(rows), np.bool_)
+        never[after:] = rows.column(NEVER).to_numpy()
+        unknown = {name: flags[place] for place, name in enumerate(self.columns.names) if flags[place].any()}
+        return Lacks(unknown, never)
 
-    def settle(
-        self, hidden: pa.Table, rows: pa.Table, last: Longs, unknown: Mapping[str, Mask], unsent: Mapping[str, Mask]
-    ) -> Longs:
+    def settle(self, hidden: pa.Table, rows: pa.Table, last: Longs, lacks: Lacks, unsent: Mapping[str, Mask]) -> Longs:
         """Puts hidden rows in the place of others.
 
         Args:
             hidden: as `rows_of` gave them for the keys of `rows`.
             rows: the changed rows.
             last: numbers of those that are there in the end.
-            unknown, unsent: by column, in which of the rows it is not known, and which were sent without it.
+            lacks: what is not known of the rows.
+            unsent: by column, in which of the rows it was not sent.
 
         Returns:
             The numbers in `last` of the rows that are in sight.
         """
         hide = np.zeros(len(rows), np.bool_)
-        for mask in unknown.values():
+        for mask in lacks.unknown.values():
             hide |= mask
         out_of_sight, in_sight = last[hide[last]], last[~hide[last]]
-        flags = {name: mask[out_of_sight] for name, mask in unknown.items()}
-        self._replace(hidden, rows.take(pa.array(out_of_sight)), flags)
+        flags = {name: mask[out_of_sight] for name, mask in lacks.unknown.items()}
+        self._replace(hidden, rows.take(pa.array(out_of_sight)), Lacks(flags, lacks.never[out_of_sight]))
         partly = np.zeros(len(rows), np.bool_)
         for mask in unsent.values():
             partly |= mask
@@ -83,15 +99,15 @@ class HiddenRows:
             self._healed.pop(text, None)
         return in_sight
 
-    def _replace(self, old: pa.Table, new: pa.Table, unknown: Mapping[str, Mask]) -> None:
-        """Takes `old` away, as `rows_of` gave it, and adds `new`, with which of its columns are not known."""
+    def _replace(self, old: pa.Table, new: pa.Table, lacks: Lacks) -> None:
+        """Takes `old` away, as `rows_of` gave it, and adds `new`."""
         if not old.num_rows and not new.num_rows:
             return
         if self._rows is None:
-            self._rows = RowStore(pa.schema([*self.columns, _FIELD]), self.key)
+            self._rows = RowStore(pa.schema([*self.columns, *MARKS]), self.key)
         none = np.zeros(len(new), np.bool_)
-        flags = np.array([unknown.get(name, none) for name in self.columns.names])
-        new = pa.table([*new.columns, unchanged_bits(flags)], schema=self._rows.columns)
+        flags = np.array([lacks.unknown.get(name, none) for name in self.columns.names])
+        new = pa.table([*new.columns, unchanged_bits(flags), pa.array(lacks.never)], schema=self._rows.columns)
         signs = np.repeat(np.array([-1, 1]), [len(old), len(new)])
         self._rows.apply(pa.concat_tables([old, new]).append_column(WEIGHT, pa.array(signs)))
 
@@ -101,7 +117,7 @@ class HiddenRows:
         hidden = self.rows_of(pa.Table.from_batches([replay.rows]))
         if len(hidden) != 1 or len(replay) != 1:
             return replay
-        unknown = self.unknown(hidden)
+        unknown = self.lacks(hidden).unknown
         known = np.array([[name not in unknown and name not in self.key] for name in replay.stream.columns.names])
         place = replay.rows.schema.get_field_index("_unchanged")
         columns = [*replay.rows.columns]
@@ -113,13 +129,18 @@ class HiddenRows:
         moved = HiddenRows(stream.columns, stream.key)
         moved._healed = self._healed
         if rows.num_rows:
-            moved._replace(rows.slice(0, 0), rows.drop_columns([UNKNOWN]), self.unknown(rows))
+            moved._replace(rows.slice(0, 0), rows.drop_columns([UNKNOWN, NEVER]), self.lacks(rows))
         return moved
 
     def forget(self, gone: Mask) -> None:
         """Takes rows of `all` away."""
         rows = self.all().filter(pa.array(gone))
-        self._replace(rows, rows.slice(0, 0).drop_columns([UNKNOWN]), {})
+        self._replace(rows, rows.slice(0, 0).drop_columns([UNKNOWN, NEVER]), Lacks({}, np.zeros(0, np.bool_)))
+
+    def never_sent(self) -> pa.Table:
+        """The rows of which a column was never sent."""
+        rows = self.all()
+        return rows.filter(rows.column(NEVER))
 
     def take_healed(self) -> list[str]:
         """Keys, as rejects have them, of rows that changes with columns left out have brought back into sight."""
@@ -135,11 +156,12 @@ class HiddenRows:
         """Every hidden row, as `rows_of` gives it."""
         if self._rows is None:
             return self.rows_of(self.columns.empty_table())
-        return self._rows.rows().select([*self.columns.names, UNKNOWN])
+        return self._rows.rows().select([*self.columns.names, UNKNOWN, NEVER])
 
     def clear(self) -> None:
         """The stream was emptied."""
         self._rows = None
+        self._healed = {}
 
     def checkpoint(self, folder: Path, previous: Path | None) -> bool:
         """Writes the rows into `folder`; whether there are any."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema, marks
-from headwater.engine.hidden import UNKNOWN, HiddenRows
+from headwater.engine.hidden import MARKS, HiddenRows, Lacks
 from headwater.engine.resync import CUTS, Resync
 from headwater.engine.state.checkpoint_files import Json, read_manifest, storage, write_manifest
 from headwater.engine.state.row_store import RowStore
@@ -188,7 +188,7 @@ class Normaliser:
             self._state = state
         if (stream.columns, stream.key) != (self._hidden.columns, self._hidden.key):
             hidden = self._hidden.all()
-            rows = _with_columns(hidden, stream.columns).append_column(UNKNOWN, hidden.column(UNKNOWN))
+            rows = _with_columns(hidden, pa.schema([*stream.columns, *MARKS]))
             self._hidden = self._hidden.moved(stream, rows)
         self.stream = stream
 
@@ -219,6 +219,8 @@ class Normaliser:
                 self._hidden.forget(self._resync.unseen(self._hidden.all()))
             delta = _negated(rows.filter(pa.array(self._resync.end(weight, rows))))
             self._state.apply(delta)
+            if weight < 0:
+                self._require_read()
         return delta
 
     def _segment(self, changes: _Changes) -> pa.Table:
@@ -230,7 +232,9 @@ class Normaliser:
     def _as_sent(self, changes: _Changes) -> pa.Table:
         """The rows and their weights; an update's unchanged columns are those of the old row sent right before it."""
         source = np.where(changes.second_halves(), np.arange(len(changes)) - 1, -1)
-        return _weighted(self._filled(changes, source, changes.rows.slice(0, 0), {})[0], changes.weight)
+        return _weighted(
+            self._filled(changes, source, changes.rows.slice(0, 0), Lacks({}, np.zeros(0, np.bool_)))[0], changes.weight
+        )
 
     def _net_change(self, changes: _Changes) -> pa.Table:
         """Minus the state's rows of the keys named, plus the last row of each key that is not deleted in the end."""
@@ -241,38 +245,38 @@ class Normaliser:
         old = self._state.rows_of(changes.rows).select(self.stream.columns.names)
         hidden = self._hidden.rows_of(changes.rows)
         deleted = changes.weight < 0
-        rows, unknown = changes.rows, dict[str, Mask]()
+        rows, lacks = changes.rows, Lacks({}, deleted)
         if deleted.any() or changes.unchanged or changes.misfit or hidden.num_rows:
-            earlier = pa.concat_tables([old, hidden.drop_columns([UNKNOWN])])
+            earlier = pa.concat_tables([old, hidden.select(old.column_names)])
             in_state = np.full(len(index), -1, np.int64)
             in_state[index.find(earlier)] = len(changes) + np.arange(len(earlier))
             before = _before(keys, in_state, deleted)
             self.ignored += int(np.count_nonzero(deleted & (before < 0)))
-            unknown_before = self._hidden.unknown(hidden, after=len(old))
-            rows, unknown = self._filled(changes, _value_sources(changes, before), earlier, unknown_before)
+            before_lacks = self._hidden.lacks(hidden, after=len(old))
+            rows, lacks = self._filled(changes, _value_sources(changes, before), earlier, before_lacks)
         last = np.empty(len(index), np.int64)
         last[keys] = np.arange(len(keys))
         last = last[~deleted[last]]
-        if unknown or hidden.num_rows:
-            last = self._hidden.settle(hidden, rows, last, unknown, changes.unchanged)
+        if lacks.unknown or hidden.num_rows:
+            last = self._hidden.settle(hidden, rows, last, lacks, changes.unchanged)
         new = rows.take(pa.array(last))
         both = [_weighted(old, np.full(len(old), -1)), _weighted(new, np.ones(len(new), np.int64))]
         delta = pa.concat_tables(both)
         return consolidate(delta) if len(old) and len(new) else delta
 
     def _filled(
-        self, changes: _Changes, source: Longs, earlier: pa.Table, unknown_before: dict[str, Mask]
-    ) -> tuple[pa.Table, dict[str, Mask]]:
-        """The rows with every unchanged column's value put in, and by column in which rows it is not known.
+        self, changes: _Changes, source: Longs, earlier: pa.Table, earlier_lacks: Lacks
+    ) -> tuple[pa.Table, Lacks]:
+        """The rows with every unchanged column's value put in, and what is not known of them.
 
         Args:
             changes: the changes.
             source: for each change the row to take from: a change's number, `len(changes) + i` for row i of `earlier`,
                 or -1 if there is none.
             earlier: rows from before the changes.
-            unknown_before: by column, in which of those it is not known.
+            earlier_lacks: what is not known of those.
         """
-        rows, unknown = changes.rows, dict(changes.misfit)
+        rows, unknown, never = changes.rows, dict(changes.misfit), np.zeros(len(changes), np.bool_)
         for name, unsent in changes.unchanged.items():
             unsent = unsent & (changes.weight > 0)
             at = _followed(np.where(unsent, source, np.arange(len(changes))), len(earlier))
@@ -280,13 +284,25 @@ class Normaliser:
                 raise self._no_previous(changes, name, int(np.argmax(at < 0)))
             own, of_earlier = (
                 masks.get(name, np.zeros(size, np.bool_))
-                for masks, size in ((changes.misfit, len(changes)), (unknown_before, len(earlier)))
+                for masks, size in ((changes.misfit, len(changes)), (earlier_lacks.unknown, len(earlier)))
             )
             unknown[name] = np.concatenate([own, of_earlier, [True]])[at]
+            never |= np.concatenate([np.zeros(len(changes), np.bool_), of_earlier & earlier_lacks.never, [True]])[at]
             values = pa.chunked_array([*rows.column(name).chunks, *earlier.column(name).chunks], rows.column(name).type)
             place = rows.schema.get_field_index(name)
             rows = rows.set_column(place, rows.schema.field(place), values.take(pa.array(at, mask=at < 0)))
-        return rows, {name: mask for name, mask in unknown.items() if mask.any()}
+        return rows, Lacks({name: mask for name, mask in unknown.items() if mask.any()}, never)
+
+    def _require_read(self) -> None:
+        """A snapshot has read every row, so nothing may be waited for any more."""
+        waiting = self._hidden.never_sent()
+        if waiting.num_rows:
+            key = waiting.select(self.stream.key).slice(0, 1).to_pylist()[0]
+            raise InvariantBroken(
+                f"stream {self.stream.name!r}: a value of row {key} is sent as unchanged, but was never sent, and a "
+                "whole snapshot did not read it",
+                hint="The stream has a gap: capture it again from a snapshot, and report this.",
+            )
 
     def _no_previous(self, changes: _Changes, column: str, row: int) -> InvariantBroken:
         position = Position(int(changes.commit[row]), int(changes.ordinal[row]))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.capture.source import Source
-from headwater.change import ChangeBatch, key_text, marks
+from headwater.change import ChangeBatch, Op, key_text, marks
 from headwater.errors import UserError
 from headwater.project.definition import Model
 from headwater.quality.rejects import Ledger, Reject
@@ -45,16 +45,25 @@ def requested_replays(
 
 def superseded(ledger: Ledger, intake: Intake, healed: Mapping[str, Sequence[str]]) -> list[int]:
     """Open decode rejects that are moot: in what this epoch took in, their key has changed since, and the change says
-    it all (or its own reject does), or their row is whole again, or went, which is how its end was rejected."""
+    it all (or its own reject does), or their stream was emptied, or their row is whole again, or went, which is how its
+    end was rejected."""
     moot: list[int] = []
     for stream, keys in ledger.open_keys().items():
         moot += [reject for key in healed.get(stream, ()) for reject in keys.get(key, ())]
         for batch in intake.batches.get(stream, ()):
             for key, position in _keys(batch):
                 moot += [reject for reject in keys.get(key, ()) if position > _position(ledger.entry(reject))]
+            emptied = _emptied(batch)
+            moot += [reject for of in keys.values() for reject in of if emptied > _position(ledger.entry(reject))]
         for key, position in _ends(intake, stream):
             moot += [reject for reject in keys.get(key, ()) if position >= _position(ledger.entry(reject))]
     return moot
+
+
+def _emptied(batch: ChangeBatch) -> tuple[int, int]:
+    """Position of the last TRUNCATE; before all others if there is none."""
+    last = batch.rows.filter(pc.equal(batch.rows.column("_op"), int(Op.TRUNCATE)))[-1:]
+    return (last["_commit"][0].as_py(), last["_ordinal"][0].as_py()) if last.num_rows else (-1, -1)
 
 
 def _ends(intake: Intake, stream: str) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -17,7 +17,7 @@ from replay import (
 )
 
 from headwater.capture.postgres.resume import lsn_of
-from headwater.capture.postgres.transactions import GROUP_RECORDS
+from headwater.capture.postgres.staging import GROUP_RECORDS
 from headwater.errors import InvariantBroken, SourceUnavailable
 
 MARKER = "CREATE TABLE marker (id bigserial PRIMARY KEY)"

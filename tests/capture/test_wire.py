@@ -56,7 +56,7 @@ def test_an_error_before_and_under_way(db, way):
 def test_a_connection_that_breaks(db, way):
     with psycopg.connect(db.url, autocommit=True) as reading:
         pid = reading.info.backend_pid
-        endless = b"COPY (SELECT repeat('x', 1000) FROM generate_series(1, 100000000)) TO STDOUT"
+        endless = b"COPY (SELECT repeat('x', 1000), generate_series(1, 100000000)) TO STDOUT"
         chunks = read_copy(reading, endless, 1000, 1 << 30)
         next(chunks)
         db.run(f"SELECT pg_terminate_backend({pid}, 5000)")

@@ -29,13 +29,16 @@ _OP_INSERT, _OP_UPDATE, _OP_DELETE, _OP_TRUNCATE = 1, 2, 3, 4
 
 
 @njit(cache=True, nogil=True)
-def _big_endian_4(buffer: Bytes, at: int) -> np.int64:
-    return (
-        (np.int64(buffer[at]) << 24)
-        | (np.int64(buffer[at + 1]) << 16)
-        | (np.int64(buffer[at + 2]) << 8)
-        | np.int64(buffer[at + 3])
-    )
+def big_endian_4(buffer: Bytes, at: int) -> int:
+    """An unsigned number of 4 bytes."""
+    high = (np.int64(buffer[at]) << 24) | (np.int64(buffer[at + 1]) << 16)
+    return int(high | (np.int64(buffer[at + 2]) << 8) | np.int64(buffer[at + 3]))
+
+
+@njit(cache=True, nogil=True)
+def big_endian_8(buffer: Bytes, at: int) -> int:
+    """A number of 8 bytes."""
+    return big_endian_4(buffer, at) << 32 | big_endian_4(buffer, at + 4)
 
 
 @njit(cache=True, nogil=True)
@@ -53,7 +56,7 @@ def _scan_tuple(buffer: Bytes, at: int, end: int, row: int, starts: Integers, le
         if field == _TEXT_FIELD:
             if at + 4 > end:
                 return -1
-            length = int(_big_endian_4(buffer, at))
+            length = int(big_endian_4(buffer, at))
             at += 4
             if at + length > end:
                 return -1

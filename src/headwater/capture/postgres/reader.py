@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from headwater import failpoint
-from headwater.capture.postgres.resume import RUNNING, lsn_of
+from headwater.capture.postgres.resume import RUNNING, confirmable
 from headwater.capture.postgres.snapshot import Snapshot
 from headwater.capture.postgres.stream import Stream
 from headwater.capture.request import Progress, Request
@@ -51,7 +51,7 @@ class PostgresReader:
         """See `Reader.confirm`. A snapshot under way has nothing to confirm: the slot stands at its beginning."""
         failpoint.reach("capture.confirm.before")
         if boundary.resume.get("snapshot") != RUNNING:
-            lsn = lsn_of(boundary.resume)
+            lsn = confirmable(boundary.resume)
             if lsn < self._confirmed:
                 raise InvariantBroken("a boundary was confirmed after a later one")
             self._confirmed = lsn

@@ -38,9 +38,14 @@ class Standing:
     restart: int = 0
     decided: str = ""
 
-    def resume(self, lsn: int, snapshot: str = DONE) -> Resume:
-        """The resume point at `lsn`: every transaction that commits before it is in the log, and none after."""
+    def resume(self, lsn: int, snapshot: str = DONE, *, held: int | None = None) -> Resume:
+        """The resume point at `lsn`: every transaction that commits before it is in the log, and none after.
+
+        Args:
+            held: where the first transaction was prepared that has not ended; it must be sent again.
+        """
         return {
+            **({} if held is None else {"held": lsn_text(held)}),
             "lsn": lsn_text(lsn),
             "snapshot": snapshot,
             "system": self.system,
@@ -54,13 +59,15 @@ class Standing:
         }
 
 
-def boundary_before(standing: Standing, lsn: int, ordinal: int = 0, snapshot: str = DONE) -> Boundary:
+def boundary_before(
+    standing: Standing, lsn: int, ordinal: int = 0, snapshot: str = DONE, *, held: int | None = None
+) -> Boundary:
     """A boundary that is not a commit: everything that commits before `lsn` is included.
 
     Its position is the byte before `lsn`, because a commit record may begin at `lsn` itself: with `lsn` as its commit,
     the first changes after a snapshot could stand at positions that the snapshot's rows have already.
     """
-    return Boundary(Position(lsn - 1, ordinal), standing.resume(lsn, snapshot), snapshot=snapshot == RUNNING)
+    return Boundary(Position(lsn - 1, ordinal), standing.resume(lsn, snapshot, held=held), snapshot=snapshot == RUNNING)
 
 
 def standing_of(resume: Resume) -> Standing:
@@ -83,3 +90,10 @@ def standing_of(resume: Resume) -> Standing:
 def lsn_of(resume: Resume) -> int:
     """The LSN of a resume point."""
     return parse_lsn(str(resume.get("lsn")))
+
+
+def confirmable(resume: Resume) -> int:
+    """The LSN before which the server need keep nothing for us: that of the resume point, or of an earlier transaction
+    that was prepared and has neither committed nor been rolled back."""
+    held = resume.get("held")
+    return min(lsn_of(resume), parse_lsn(str(held))) if held else lsn_of(resume)

@@ -46,6 +46,16 @@ class PostgresSettings(BaseModel):
         "column's own type cannot hold (infinity, dates before Christ, NaN in a numeric).",
         examples=[["orders.due_date", "public.*.amount"]],
     )
+    streaming: bool = Field(
+        True,
+        description="Large transactions are sent while they run, and kept here until they commit. false: the server "
+        "keeps them, and sends them when they have committed.",
+    )
+    two_phase: bool = Field(
+        False,
+        description="Prepared transactions (PREPARE TRANSACTION) are sent when they are prepared, rather than when "
+        "they commit. They count when they commit either way. The slot keeps this for good. PostgreSQL 15 or newer.",
+    )
     heartbeat_s: float = Field(
         5.0, gt=0, description="Seconds between two heartbeats that move the slot while the captured tables are quiet."
     )

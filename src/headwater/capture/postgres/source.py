@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import psycopg
@@ -40,7 +41,7 @@ from headwater.capture.postgres.slot import (
     require_unused,
 )
 from headwater.capture.postgres.snapshot import Snapshot, begin_snapshot, hold_tables
-from headwater.capture.postgres.stream import Stream
+from headwater.capture.postgres.stream import Stream, Wanted
 from headwater.capture.postgres.table import FULL, NOTHING, Layout, Table, require_streams
 from headwater.capture.postgres.transactions import Assembler
 from headwater.capture.postgres.types import Column
@@ -96,6 +97,8 @@ class PostgresSource:
         self._slot_is_ours = settings.slot is None and bool(identity)
         self._slot_is_named = bool(settings.slot or identity)
         self._clock = clock or SystemClock()
+        self.scratch: Path | None = None
+        """Where large transactions in progress are kept; None: where temporary files go."""
 
     def check(self) -> list[str]:
         """See `Source.check`."""
@@ -139,7 +142,7 @@ class PostgresSource:
         lost = self.examine(resume) if decision is not None else None
         if decision is not None and lost is not None:
             return self._accept(end, lost, decision)
-        return self._go_on(end)
+        return self._go_on(end, resume)
 
     def examine(self, resume: Resume) -> PositionLost | None:
         """See `Source.examine`. A snapshot under way has no position to lose: it would begin again."""
@@ -272,7 +275,7 @@ class PostgresSource:
         standing = standing_of(resume)
         return LogEnd(self.name, standing, self.settings.slot or standing.slot, lsn_of(resume))
 
-    def _go_on(self, end: LogEnd) -> PostgresReader:
+    def _go_on(self, end: LogEnd, resume: Resume) -> PostgresReader:
         """Reads on after the log's end, if nothing can be missing."""
         with self._connected() as connection:
             require_server(connection)
@@ -282,7 +285,7 @@ class PostgresSource:
             publication = require_published(read_publication(connection, self.publication), self.publication, rows)
             tables = self._read_tables(connection, rows, publication.tables)
         now = replace(now, tables={table.qualified: table.oid for table in tables})
-        return PostgresReader(partial(self._stream, tables, now, end.lsn))
+        return PostgresReader(partial(self._stream, tables, now, end.lsn, resume))
 
     def _judge(self, end: LogEnd) -> Standing:
         """Whether nothing is missing after the log's end; what is so from now on.
@@ -339,16 +342,17 @@ class PostgresSource:
                 raise _gone(name, standing.tables[name], existing)
         return [existing[name] for name in wanted]
 
-    def _stream(self, tables: Sequence[Table], standing: Standing, lsn: int) -> Stream:
+    def _stream(self, tables: Sequence[Table], standing: Standing, lsn: int, resume: Resume | None = None) -> Stream:
         relations = Relations(tables, self.settings.text_columns, self._describe)
-        assembler = Assembler(relations, standing, lsn)
+        assembler = Assembler(relations, standing, lsn, folder=self.scratch)
         replication = connect(self.settings, replication=True)
         settings = self.settings
         try:
             require_direct(replication)
             system = identify_system(replication)
-            names = standing.slot, self.publication
-            stream = Stream(replication, assembler, *names, system.wal_end, settings.heartbeat_s, self._clock)
+            wanted = Wanted(standing.slot, self.publication, settings.streaming, settings.two_phase)
+            begin = resume or standing.resume(lsn)
+            stream = Stream(replication, assembler, wanted, begin, system.wal_end, settings.heartbeat_s, self._clock)
             self._require_started(standing, lsn, system, replication.info.backend_pid)
             return stream
         except psycopg.Error as error:

@@ -7,7 +7,9 @@ waits longer than it is asked to.
 from __future__ import annotations
 
 import selectors
+from dataclasses import dataclass
 
+import numpy as np
 import psycopg
 from psycopg import pq
 
@@ -15,10 +17,13 @@ from headwater.capture.postgres import pgoutput
 from headwater.capture.postgres.connection import Connection, failed, result_failed
 from headwater.capture.postgres.lsn import lsn_text
 from headwater.capture.postgres.preconditions import quoted
+from headwater.capture.postgres.resume import confirmable, lsn_of
 from headwater.capture.postgres.transactions import Assembler
+from headwater.capture.postgres.wire import CopyReader
 from headwater.change import Group
 from headwater.clock import Clock
-from headwater.errors import SourceStopped, SourceUnavailable
+from headwater.errors import SourceUnavailable
+from headwater.position import Resume
 
 LINGER_S = 0.002
 LINGER_MAX_S = 0.02
@@ -27,7 +32,41 @@ LINGER_MAX_S = 0.02
 STATUS_INTERVAL_S = 10.0
 """At the latest after this the server hears from us, well within its wal_sender_timeout of a minute."""
 
+READ_MESSAGES = 1 << 16
+READ_BYTES = 4 << 20
+"""What is taken from libpq at once."""
+
 _DOING = "reading changes"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the server is asked to send.
+
+    Attributes:
+        slot, publication: what to read.
+        streaming: large transactions while they run (PostgreSQL 14 and newer).
+        two_phase: prepared transactions when they are prepared (15 and newer). The slot stays so for good.
+        messages: what is written with `pg_logical_emit_message`, too.
+    """
+
+    slot: str
+    publication: str
+    streaming: bool = True
+    two_phase: bool = False
+    messages: bool = False
+
+    def options(self, server_version: int) -> str:
+        """Options of pgoutput for that server (180006): the newest protocol that it speaks."""
+        newest = min(server_version // 10_000, 16) - 12
+        options = {"proto_version": str(newest), "publication_names": quoted(self.publication)}
+        if self.streaming:
+            options["streaming"] = "parallel" if newest >= pgoutput.PARALLEL_VERSION else "on"
+        if self.two_phase and newest >= pgoutput.TWO_PHASE_VERSION:
+            options["two_phase"] = "on"
+        if self.messages:
+            options["messages"] = "on"
+        return ", ".join("{} '{}'".format(name, value.replace("'", "''")) for name, value in options.items())
 
 
 class Stream:
@@ -36,7 +75,8 @@ class Stream:
     Args:
         replication: a replication connection, which the stream takes over.
         assembler: turns messages into groups, from where the log ends on.
-        slot, publication: what to read.
+        wanted: what to read.
+        resume: the resume point to read on from.
         head: how far the server's log goes now.
         heartbeat_s: seconds between two heartbeats.
         clock: time.
@@ -50,8 +90,8 @@ class Stream:
         self,
         replication: Connection,
         assembler: Assembler,
-        slot: str,
-        publication: str,
+        wanted: Wanted,
+        resume: Resume,
         head: int,
         heartbeat_s: float,
         clock: Clock,
@@ -61,29 +101,27 @@ class Stream:
         self._assembler = assembler
         self._heartbeat_s = heartbeat_s
         self._clock = clock
-        self._flushed = self._taken = assembler.lsn
-        self._head = max(head, assembler.lsn)
-        self._quiet = 0
+        self._flushed, self._taken = confirmable(resume), lsn_of(resume)
+        assembler.head = max(head, assembler.lsn)
         self._asked = False
         self._waiting_since: float | None = None
-        self._stopped: SourceStopped | None = None
         self._status_at = self._heartbeat_at = clock.monotonic_s()
-        self._start(slot, publication)
+        self._start(wanted)
+        self._incoming = CopyReader(self._wire, READ_MESSAGES, READ_BYTES)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wire.socket, selectors.EVENT_READ)
 
-    def _start(self, slot: str, publication: str) -> None:
-        names = quoted(publication).replace("'", "''")
+    def _start(self, wanted: Wanted) -> None:
         command = (
-            f"START_REPLICATION SLOT {quoted(slot)} LOGICAL {lsn_text(self._flushed)} "
-            f"(proto_version '1', publication_names '{names}')"
+            f"START_REPLICATION SLOT {quoted(wanted.slot)} LOGICAL {lsn_text(self._flushed)} "
+            f"({wanted.options(self._wire.server_version)})"
         )
         try:
             result = self._wire.exec_(command.encode())
         except psycopg.Error as error:
-            failed(error, f"starting to read slot {slot!r}")
+            failed(error, f"starting to read slot {wanted.slot!r}")
         if result.status != pq.ExecStatus.COPY_BOTH:
-            result_failed(result, f"starting to read slot {slot!r}")
+            result_failed(result, f"starting to read slot {wanted.slot!r}")
 
     def poll(self, timeout_s: float) -> Group | None:
         """The next group; None if nothing is whole within `timeout_s` seconds. See `Reader.poll`.
@@ -95,9 +133,8 @@ class Stream:
         deadline = self._clock.monotonic_s() + timeout_s
         try:
             while True:
-                self._wire.consume_input()
                 self._receive()
-                group = self._last_group() if self._stopped else self._next()
+                group = self._next()
                 left = deadline - self._clock.monotonic_s()
                 if group is not None or left <= 0:
                     return group
@@ -107,54 +144,19 @@ class Stream:
             failed(error, _DOING)
 
     def _receive(self) -> None:
-        """Takes in what libpq has read from the socket, up to a full group."""
-        assembler, get = self._assembler, self._wire.get_copy_data
-        while not (assembler.full or self._stopped):
-            length, message = get(1)
-            if length > 0:
-                self._take_in(message)
-            elif length == 0:
-                return
-            else:
+        """Takes in what the server has sent, up to a full group."""
+        assembler, incoming = self._assembler, self._incoming
+        while not assembler.full:
+            incoming.fill()
+            if incoming.ended and not len(incoming):
                 self._ended()
-
-    def _take_in(self, message: pgoutput.Message) -> None:
-        """Feeds one message. What stops us is kept until the transactions before it are handed over."""
-        if message[0] != pgoutput.XLOG_DATA:
-            return self._hear(message)
-        try:
-            self._assembler.feed(message)
-        except SourceStopped as error:
-            self._stopped = error
-
-    def _last_group(self) -> Group:
-        """The transactions before what stopped us; raises that when there are none.
-
-        Raises:
-            SourceStopped: the reason.
-        """
-        group = self._assembler.take()
-        if group is None:
-            raise self._stopped or SourceUnavailable("the stream was stopped")
-        self._taken = self._assembler.lsn
-        return group
-
-    def _hear(self, keepalive: pgoutput.Message) -> None:
-        """A keepalive tells how far the server has read its log for us.
-
-        It is sent on the same connection, after everything that the server decoded before that point: a transaction is
-        sent when its commit record is read, so outside of a transaction no commit of ours lies before `wal_end` that
-        has not been received. One that is still running commits later, at a higher LSN, and the slot's restart_lsn
-        keeps its changes.
-        """
-        wal_end, reply = pgoutput.read_keepalive(keepalive)
-        self._head = max(self._head, wal_end)
-        if not self._assembler.inside:
-            self._quiet = wal_end
-        if reply:
-            # A server that is shutting down asks until everything is confirmed, so a heartbeat must not wait then.
-            self._asked = True
-            self._send_status()
+            if not len(incoming):
+                return
+            assembler.feed(incoming.cut(lent=True))
+            if assembler.asked:
+                # A server that is shutting down asks until everything is confirmed; a heartbeat must not wait then.
+                self._asked, assembler.asked = True, False
+                self._send_status()
 
     def _next(self) -> Group | None:
         """A group if there is one to hand over now."""
@@ -163,26 +165,29 @@ class Stream:
             group = assembler.take()
             self._waiting_since = None
         elif self._heartbeat_due():
-            group = assembler.heartbeat(self._quiet)
+            group = assembler.heartbeat(assembler.quiet)
             self._asked, self._heartbeat_at = False, self._clock.monotonic_s()
         else:
             return None
-        self._taken = assembler.lsn
-        self._head = max(self._head, self._taken)
+        if group is not None:
+            self._taken = lsn_of(group.boundary.resume)
+            assembler.head = max(assembler.head, self._taken)
         return group
 
     def _ripe(self) -> bool:
         """Whether whole transactions wait, and waiting longer would not pack many more into the group."""
+        if self._assembler.full:
+            return True
         if not self._assembler.complete:
             return False
         now = self._clock.monotonic_s()
         self._waiting_since = now if self._waiting_since is None else self._waiting_since
         waited = now - self._waiting_since >= LINGER_MAX_S
-        return self._assembler.full or waited or not self._readable(LINGER_S)
+        return waited or not self._readable(LINGER_S)
 
     def _heartbeat_due(self) -> bool:
         assembler = self._assembler
-        if assembler.complete or assembler.inside or max(self._quiet, assembler.lsn) <= self._taken:
+        if assembler.complete or assembler.inside or max(assembler.quiet, assembler.lsn) <= self._taken:
             return False
         return self._asked or self._clock.monotonic_s() - self._heartbeat_at >= self._heartbeat_s
 
@@ -213,13 +218,38 @@ class Stream:
     def lag_bytes(self) -> int:
         """Bytes of log between what was handed over, or said to hold nothing of ours, and the farthest that the server
         spoke of; from the first moment on, for it may take the server long to send the first byte."""
-        waiting = self._assembler.complete or self._assembler.inside
-        return max(0, self._head - (self._taken if waiting else max(self._taken, self._quiet, self._assembler.lsn)))
+        return max(0, self._assembler.head - self.reached)
+
+    def transactions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Commit LSNs (uint64) and ids (uint32) of all transactions that were handed over since the last call, those
+        without a captured change included if the server sent them (15 and newer do not); none at the first call."""
+        handed = self._assembler.handed()
+        commits = [np.empty(0, np.uint64), *(each.commits for each in handed)]
+        return np.concatenate(commits), np.concatenate([np.empty(0, np.uint32), *(each.xids for each in handed)])
+
+    @property
+    def reached(self) -> int:
+        """An LSN before which every commit has been handed over."""
+        assembler = self._assembler
+        waiting = assembler.complete or assembler.inside or not assembler.hungry
+        return self._taken if waiting else max(self._taken, assembler.quiet, assembler.lsn)
+
+    def ask(self) -> None:
+        """Asks the server how far it is; `reached` shows it after some later poll.
+
+        Raises:
+            SourceUnavailable: the connection broke.
+        """
+        try:
+            self._send_status(ask=True)
+        except psycopg.Error as error:
+            failed(error, _DOING)
 
     def close(self) -> None:
         """Gives up the connection."""
         self._selector.close()
         self._connection.close()
+        self._assembler.close()
 
     def _readable(self, timeout_s: float) -> bool:
         return bool(self._selector.select(max(0.0, timeout_s)))

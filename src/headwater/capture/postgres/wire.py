@@ -53,7 +53,7 @@ class Frames:
         """Those messages."""
         offsets = np.zeros(len(messages) + 1, np.int64)
         np.cumsum(np.fromiter(map(len, messages), np.int64, len(messages)), out=offsets[1:])
-        return Frames(np.frombuffer(b"".join(messages), np.uint8), offsets[:-1], offsets[1:])
+        return Frames(np.frombuffer(bytearray().join(messages), np.uint8), offsets[:-1], offsets[1:])
 
 
 class CopyReader:
@@ -86,7 +86,8 @@ class CopyReader:
     @property
     def full(self) -> bool:
         """No more messages are taken in before `cut`."""
-        return self._count >= self._rows or int(self._offsets[self._count]) >= self._size
+        enough = self._count >= self._rows or int(self._offsets[self._count]) >= self._size
+        return enough or bool(self._broken and self._count)
 
     def fill(self) -> None:
         """Takes in what is there.
@@ -103,11 +104,13 @@ class CopyReader:
         if self._broken and not self._count:
             raise psycopg.OperationalError(self._broken)
 
-    def cut(self) -> Frames:
-        """What was taken in since the last cut."""
+    def cut(self, *, lent: bool = False) -> Frames:
+        """What was taken in since the last cut; `lent`: only until the next `fill`."""
         offsets = self._offsets[: self._count + 1]
         frames = Frames(self._buffer[: int(offsets[-1])], offsets[:-1], offsets[1:])
-        if self._count:
+        if lent and self._buffer.size <= 2 * self._size:
+            self._count = 0
+        elif self._count:
             self._renew()
         return frames
 

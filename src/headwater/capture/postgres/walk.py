@@ -19,11 +19,11 @@ DONE, RARE, UNKNOWN_TABLE, FULL, DECLARED, MALFORMED = 0, 1, 2, 3, 4, -1
 message that is held, and holds for others as well; nonsense."""
 
 INSIDE, COMMIT, TIME, XID, ORDINAL, SKIP, AFTER, LSN = range(8)
-ROWS, BYTES, TRANSACTIONS, SETTLED_ROWS, SETTLED_BYTES = range(8, 13)
-STATE_FIELDS = 13
+ROWS, BYTES, TRANSACTIONS, SETTLED_ROWS, SETTLED_BYTES, LAST_TABLE, LAST_SLOT = range(8, 15)
+STATE_FIELDS = 15
 """Places in a walk's state, int64: whether a transaction is open, its commit LSN, commit time, id, the next ordinal,
 and whether it is passed over, being before AFTER; the end of the last whole one; how much was stored, and up to its
-end."""
+end; the table of the last row, and its slot."""
 
 SLOT, END, ROW_COMMIT, ROW_ORDINAL, ROW_TIME = range(5)
 ROW_FIELDS = 5
@@ -115,6 +115,33 @@ def store_row(source: Bytes, at: int, end: int, slot: int, state: Integers, stor
 
 
 @njit(cache=True, nogil=True)
+def _row(
+    source: Bytes,
+    at: int,
+    end: int,
+    limits: Integers,
+    tables: tuple[Integers, Integers],
+    state: Integers,
+    store: Bytes,
+    rows: Integers,
+) -> int:
+    """Stores a row message, or says why it cannot; see `walk`."""
+    if not state[INSIDE] or end - at < 6:
+        return MALFORMED
+    if state[SKIP]:
+        return DONE
+    oid = big_endian_4(source, at + 1)
+    if oid != state[LAST_TABLE]:
+        state[LAST_TABLE], state[LAST_SLOT] = oid, slot_of(oid, tables[0], tables[1])
+    if state[LAST_SLOT] < 0:
+        return UNKNOWN_TABLE
+    if state[SETTLED_ROWS] >= limits[0] or state[ROWS] >= limits[1] or state[BYTES] >= limits[2]:
+        return FULL
+    store_row(source, at, end, state[LAST_SLOT], state, store, rows)
+    return DONE
+
+
+@njit(cache=True, nogil=True)
 def walk(
     source: Bytes,
     begins: Integers,
@@ -141,7 +168,7 @@ def walk(
     Returns:
         The message that it stopped at, and why.
     """
-    last_oid, slot = -1, -1
+    state[LAST_TABLE] = -1
     while at < begins.size:
         begin, end = begins[at] + header, ends[at]
         if header and end > begins[at] and source[begins[at]] != _XLOG_DATA:
@@ -150,17 +177,9 @@ def walk(
             return at, MALFORMED
         kind = source[begin]
         if kind in (_INSERT, _UPDATE, _DELETE):
-            if not state[INSIDE] or end - begin < 6:
-                return at, MALFORMED
-            if not state[SKIP]:
-                oid = big_endian_4(source, begin + 1)
-                if oid != last_oid:
-                    last_oid, slot = oid, slot_of(oid, tables[0], tables[1])
-                if slot < 0:
-                    return at, UNKNOWN_TABLE
-                if state[SETTLED_ROWS] >= limits[0] or state[ROWS] >= limits[1] or state[BYTES] >= limits[2]:
-                    return at, FULL
-                store_row(source, begin, end, slot, state, store, rows)
+            reason = _row(source, begin, end, limits, tables, state, store, rows)
+            if reason != DONE:
+                return at, reason
         elif kind == _BEGIN:
             if not _begin(source, begin, end, state):
                 return at, MALFORMED

@@ -1,6 +1,7 @@
 """Fixtures of the tests of capture: one server for all of them, a database for each."""
 
 import pytest
+from mysql_database import MysqlDatabase
 from source_database import make_database
 
 from headwater.testing.debian import POSTGRES_15, ensure
@@ -55,3 +56,22 @@ def mariadb():
     """One MariaDB for all tests of a worker; its binary log is never reset."""
     with MariaDbServer() as running:
         yield running
+
+
+@pytest.fixture
+def my(mariadb):
+    """A database on the shared MariaDB."""
+    database = MysqlDatabase(mariadb)
+    database.run("CREATE TABLE marker (id int AUTO_INCREMENT PRIMARY KEY)")
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def own_mariadb():
+    """A database on a MariaDB of the test's own, to be stopped, reset and started."""
+    with MariaDbServer() as running:
+        database = MysqlDatabase(running)
+        database.run("CREATE TABLE marker (id int AUTO_INCREMENT PRIMARY KEY)")
+        yield database
+        database.close()

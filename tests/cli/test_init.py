@@ -11,6 +11,7 @@ import pytest
 
 from headwater.project import load
 from headwater.project.check import check
+from headwater.project.connectors import CONNECTORS
 from headwater.project.starter import files, name_from
 from headwater.schema import StreamSchema
 
@@ -83,9 +84,9 @@ def test_a_database_that_cannot_be_used_leaves_no_file(tmp_path: Path, shop: str
 
 
 def test_what_is_no_database(tmp_path: Path, run: Callable[..., object]) -> None:
-    done = run("init", tmp_path / "p", "--from", "mysql://u:hunter2@h/d")
+    done = run("init", tmp_path / "p", "--from", "oracle://u:hunter2@h/d")
     assert done.code == 1
-    assert "takes the URL of a PostgreSQL" in done.err
+    assert "that is not a connection URL" in done.err
     assert "hunter2" not in done.err
 
 
@@ -115,7 +116,7 @@ STREAMS = [
 
 @pytest.mark.parametrize("streams", STREAMS, ids=[streams[0].name for streams in STREAMS])
 def test_the_starter_works_whatever_the_names_are(tmp_path: Path, streams: list[StreamSchema]) -> None:
-    for path, text in files("shop", "shop", streams).items():
+    for path, text in files("shop", "shop", CONNECTORS[0], streams).items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
     project = load(tmp_path, environment={"SHOP_URL": "postgresql://h/d"})

@@ -25,10 +25,11 @@ def init(
 
     Args:
         directory: The folder to write into; made if it is not there.
-        url: A database to begin from, postgresql://user:password@host/database.
+        url: A database to begin from, postgresql://user:password@host/database or mysql://user:password@host/database.
         name: Name of the project; the default is the folder's.
     """
     from headwater.project import starter
+    from headwater.project.connectors import CONNECTORS, connector_of_url
 
     if (directory / "headwater.yml").exists():
         place = Place(str(directory / "headwater.yml"))
@@ -36,11 +37,13 @@ def init(
     project = starter.name_from(name or directory.absolute().name, "project")
     source = starter.name_from(_database(url), project)
     streams = _discover(url, project, source) if url is not None else ()
-    for path in _write(directory, starter.files(project, source, streams)):
+    kind = connector_of_url(url) if url is not None else CONNECTORS[0]
+    for path in _write(directory, starter.files(project, source, kind, streams)):
         output.note(f"wrote {path}")
     if streams:
         _remember(directory, streams)
-    _say_next(directory, starter.url_variable(source), streams, asked=url is not None)
+    shown = "<the URL that you gave>" if url is not None else kind.url
+    _say_next(directory, starter.url_variable(source), shown, streams)
     return output.OK
 
 
@@ -48,18 +51,19 @@ def _database(url: str | None) -> str:
     """The database's name in a URL; empty if it is not said."""
     if url is None:
         return ""
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise UserError("--from takes the URL of a PostgreSQL", hint="--from postgresql://user:password@host/database")
+    from headwater.project.connectors import connector_of_url
+
+    connector_of_url(url)
     return urlsplit(url).path.strip("/")
 
 
 def _discover(url: str, project: str, source: str) -> tuple[StreamSchema, ...]:
     """The streams of the database, once it has said that it can be captured."""
     from headwater.clock import SystemClock
-    from headwater.project.connectors import CONNECTORS, make_source, settings_class
+    from headwater.project.connectors import connector_of_url, make_source, settings_class
     from headwater.project.definition import SourceDefinition
 
-    kind = next(known for known in CONNECTORS if known.type == "postgres")
+    kind = connector_of_url(url)
     settings = settings_class(kind).model_validate({"url": url})
     made = make_source(SourceDefinition(source, kind.type, settings), project, identity="", clock=SystemClock())
     for intention in made.check():
@@ -94,8 +98,7 @@ def _remember(directory: Path, streams: tuple[StreamSchema, ...]) -> None:
     save_streams(directory / ".headwater", streams)
 
 
-def _say_next(directory: Path, variable: str, streams: tuple[StreamSchema, ...], *, asked: bool) -> None:
+def _say_next(directory: Path, variable: str, url: str, streams: tuple[StreamSchema, ...]) -> None:
     folder = "" if directory == Path() else f" {directory}"
-    value = "'<the URL that you gave>'" if asked else "'postgresql://user:password@host:5432/database'"
-    found = f"{output.counted(len(streams), 'table')} found. " if asked else ""
-    output.note(f"\n{found}Next:\n  export {variable}={value}\n  headwater check{folder}\n  headwater run{folder}")
+    found = f"{output.counted(len(streams), 'table')} found. " if streams else ""
+    output.note(f"\n{found}Next:\n  export {variable}='{url}'\n  headwater check{folder}\n  headwater run{folder}")

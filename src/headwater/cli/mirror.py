@@ -23,7 +23,7 @@ name: {name}
 
 sources:
   {name}:
-    type: postgres
+    type: {kind}
     url: ${{{variable}}}
     tables: [{tables}]
 
@@ -33,14 +33,15 @@ lake:
 
 
 def mirror(url: str, /, *, tables: list[str] | None = None, to: Path | None = None, once: bool = False) -> int:
-    """Mirror the tables of a PostgreSQL database into a lake folder, live, until Ctrl-C.
+    """Mirror the tables of a PostgreSQL, MySQL or MariaDB database into a lake folder, live, until Ctrl-C.
 
     Needs no project. Looks first whether the database can be captured and says what it will make there. Running it
     again goes on where it stopped.
 
     Args:
-        url: The database, as postgresql://user:password@host/database.
-        tables: Patterns on schema.table with * and ?; a leading ! excludes. By default all of schema public.
+        url: The database, as postgresql://user:password@host/database or mysql://user:password@host/database.
+        tables: Patterns on schema.table (of MySQL database.table) with * and ?; a leading ! excludes. By default all of
+            schema public, or of the url's database.
         to: Folder for the lake; by default one with the database's name.
         once: Stop when the tables hold what the database holds now.
     """
@@ -61,15 +62,13 @@ def project_name(url: str) -> str:
     Raises:
         UserError: `url` is not a connection URL.
     """
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
+    from urllib.parse import unquote, urlsplit
 
-    from headwater.errors import UserError
+    from headwater.project.connectors import connector_of_url
 
-    try:
-        database = str(conninfo_to_dict(url).get("dbname") or "mirror")
-    except psycopg.ProgrammingError:
-        raise UserError("that is not a connection URL", hint="postgresql://user@host:5432/database") from None
+    connector_of_url(url)
+    named = re.search(r"\bdbname\s*=\s*'?([^\s']+)", url)
+    database = named.group(1) if named else unquote(urlsplit(url).path.strip("/")) or "mirror"
     name = re.sub(r"[^a-z0-9_]+", "_", database.lower())[:50].strip("_")
     return name if re.match(r"[a-z]", name) else f"mirror_{name}".rstrip("_")
 
@@ -82,16 +81,17 @@ def _open(folder: Path, url: str, tables: list[str] | None) -> Project:
     """
     from headwater.errors import UserError
     from headwater.project import load
+    from headwater.project.connectors import connector_of_url
 
     file = folder / "headwater.yml"
     if not file.exists():
         if folder.exists() and any(folder.iterdir()):
             raise UserError(f"{folder} is not an empty folder", hint="give another one: --to DIR")
         folder.mkdir(parents=True, exist_ok=True)
-        listed = ", ".join(dumps(table) for table in tables or ["public.*"])
-        file.write_text(
-            _TEMPLATE.format(name=project_name(url), variable=URL_VARIABLE, tables=listed), encoding="utf-8"
-        )
+        kind = connector_of_url(url)
+        listed = ", ".join(dumps(table) for table in tables or [kind.tables])
+        text = _TEMPLATE.format(name=project_name(url), kind=kind.type, variable=URL_VARIABLE, tables=listed)
+        file.write_text(text, encoding="utf-8")
     project = load(folder, environment={**os.environ, URL_VARIABLE: url})
     there = [getattr(source.settings, "tables", ()) for source in project.sources]
     if tables and there != [tuple(tables)]:

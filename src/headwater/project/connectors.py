@@ -27,6 +27,9 @@ class Connector:
         record: "module:function" that reads a rejected record for people: bytes to rows; raises UserError if
             the bytes are not its own.
         extra: the extra of the package that brings what it needs; empty if it always works.
+        schemes: what its URLs begin with.
+        url: how such a URL is written.
+        tables: the pattern of all tables of a URL's database.
     """
 
     type: str
@@ -34,6 +37,9 @@ class Connector:
     source: str
     record: str
     extra: str = ""
+    schemes: tuple[str, ...] = ()
+    url: str = ""
+    tables: str = "*"
 
 
 CONNECTORS: tuple[Connector, ...] = (
@@ -42,6 +48,19 @@ CONNECTORS: tuple[Connector, ...] = (
         settings="headwater.capture.postgres.settings:PostgresSettings",
         source="headwater.capture.postgres.source:PostgresSource",
         record="headwater.capture.postgres.rows:as_text",
+        schemes=("postgresql", "postgres"),
+        url="postgresql://user:password@host:5432/database",
+        tables="public.*",
+    ),
+    Connector(
+        "mysql",
+        settings="headwater.capture.mysql.settings:MysqlSettings",
+        source="headwater.capture.mysql.source:MysqlSource",
+        record="headwater.capture.mysql.rows:as_text",
+        extra="mysql",
+        schemes=("mysql", "mariadb"),
+        url="mysql://user:password@host:3306/database",
+        tables="*",
     ),
 )
 
@@ -53,6 +72,21 @@ class _MakesSource(Protocol):
 def connector(kind: str) -> Connector | None:
     """The connector of a type; None if there is none."""
     return next((known for known in CONNECTORS if known.type == kind), None)
+
+
+def connector_of_url(url: str) -> Connector:
+    """The connector of the database that a URL leads to; libpq's "host=... dbname=..." is one of PostgreSQL.
+
+    Raises:
+        UserError: there is none; the hint shows how URLs are written.
+    """
+    scheme = url.partition("://")[0] if "://" in url else "postgresql" if "=" in url else ""
+    found = next((known for known in CONNECTORS if scheme in known.schemes), None)
+    if found is None:
+        raise UserError(
+            "that is not a connection URL", hint=" or ".join(known.url for known in CONNECTORS if known.url)
+        )
+    return found
 
 
 def settings_class(known: Connector) -> type[BaseModel]:

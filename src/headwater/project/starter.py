@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
+from headwater.project.connectors import Connector
 from headwater.project.settings import is_name
 from headwater.schema import StreamSchema
 
@@ -24,10 +25,10 @@ name: {name}
 
 sources:
   {source}:
-    type: postgres
-    # The variable holds postgresql://user:password@host:5432/database
+    type: {kind}
+    # The variable holds {url}
     url: ${{{variable}}}
-    tables: [public.*]            # patterns on schema.table; a leading ! excludes
+    tables: [{tables}]{gap}# patterns on {qualified}; a leading ! excludes
 {streams}
 lake:
   warehouse: lake                 # folder of the Iceberg tables
@@ -76,15 +77,18 @@ def url_variable(source: str) -> str:
     return f"{source.upper()}_URL"
 
 
-def files(name: str, source: str, streams: Sequence[StreamSchema]) -> dict[str, str]:
+def files(name: str, source: str, kind: Connector, streams: Sequence[StreamSchema]) -> dict[str, str]:
     """Text of each file of a new project, by its path in the folder.
 
     Args:
         name: the project's name.
-        source: the name of its one source, a PostgreSQL.
+        source: the name of its one source.
+        kind: the source's connector.
         streams: what the source feeds; none if that is not known yet, then the model is only a sample to rename.
     """
-    text = _PROJECT.format(name=name, source=source, variable=url_variable(source), streams=_streams(streams))
+    text = _PROJECT.format(
+        name=name, source=source, variable=url_variable(source), streams=_streams(streams), **_of(kind)
+    )
     model, sql = _starter_model(streams) if streams else ("example.sql.sample", _SAMPLE)
     ignored = "".join(f"{line}\n" for line in IGNORED)
     return {
@@ -93,6 +97,18 @@ def files(name: str, source: str, streams: Sequence[StreamSchema]) -> dict[str, 
         ".gitignore": ignored,
         "README.md": _README.format(name=name),
     }
+
+
+def _of(kind: Connector) -> dict[str, str]:
+    tables = _pattern(kind.tables)
+    qualified = "schema.table" if kind.type == "postgres" else "database.table"
+    gap = " " * max(1, 20 - len(tables))
+    return {"kind": kind.type, "url": kind.url, "tables": tables, "qualified": qualified, "gap": gap}
+
+
+def _pattern(pattern: str) -> str:
+    """A pattern as YAML has to write it: one that begins with * would be an alias."""
+    return json.dumps(pattern) if pattern.startswith("*") else pattern
 
 
 def _streams(streams: Sequence[StreamSchema]) -> str:

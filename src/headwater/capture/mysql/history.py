@@ -1,0 +1,226 @@
+"""The schema history: what every table looks like at the place of the log that is being read, statement by statement.
+
+information_schema says what is now, the binlog speaks of then. So the definitions are read once, when nothing can
+change them, and followed from there; they stand in every resume point. Every table map is held against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from headwater.capture.mysql.binlog import Query
+from headwater.capture.mysql.ddl import Change, read_statement
+from headwater.capture.mysql.definition import TableDefinition, TableName
+from headwater.capture.mysql.layout import make_layout, make_table, reconciled
+from headwater.capture.mysql.selection import SERVER_DATABASES, Selection
+from headwater.capture.mysql.shape import altered
+from headwater.capture.mysql.statement import NotUnderstood, tokens
+from headwater.capture.mysql.table import Layout, Table
+from headwater.capture.mysql.table_map import TableMap
+from headwater.errors import SourceStopped
+
+_SHOWN = 120
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a statement did to the streams.
+
+    Attributes:
+        emptied: captured tables without any rows from here on.
+        changed: definitions are not what they were: table maps must be looked at anew.
+    """
+
+    emptied: tuple[Table, ...] = ()
+    changed: bool = False
+
+
+class History:
+    """The definitions in force; they change as statements are applied.
+
+    Args:
+        tables: what is known at the place where reading begins.
+        selection: the user's patterns.
+        folded: names of tables are the same in capitals (lower_case_table_names is not 0).
+    """
+
+    def __init__(self, tables: Iterable[TableDefinition], selection: Selection, *, folded: bool = False) -> None:
+        self._tables = {table.full_name: table for table in tables}
+        self._selection = selection
+        self._folded = folded
+
+    @property
+    def tables(self) -> tuple[TableDefinition, ...]:
+        """The definitions, in order of their names."""
+        return tuple(self._tables[name] for name in sorted(self._tables))
+
+    def captured(self) -> list[Table]:
+        """The captured tables as they are now."""
+        return [make_table(one, self._selection) for one in self.tables if self._wanted(one)]
+
+    def layout(self, table_map: TableMap) -> Layout | None:
+        """How rows after a table map are read; None if the table is not captured.
+
+        Raises:
+            SourceStopped: the table is not what we believe it to be.
+        """
+        name = (table_map.database, table_map.table)
+        if not self._selection.wants(*name):
+            return None
+        definition = self._tables.get(name)
+        if definition is None:
+            raise _unknown(name, "rows of it come, and no statement in the binlog has made it (sql_log_bin=0?)")
+        if not definition.columns:
+            return None
+        self._tables[name] = reconciled(definition, table_map)
+        return make_layout(self._tables[name], table_map, self._selection)
+
+    def apply(self, query: Query) -> Effect:
+        """Follows a statement.
+
+        Raises:
+            SourceStopped: it does to a captured table what cannot be followed.
+        """
+        try:
+            changes = read_statement(query.sql, query.database)
+        except NotUnderstood as error:
+            changes = [Change("unclear", (query.database, ""), reason=str(error))]
+        emptied: list[Table] = []
+        changed = False
+        for change in changes:
+            now, gone = self._one(change, query)
+            changed, emptied = changed or now, [*emptied, *gone]
+        return Effect(tuple(emptied), changed)
+
+    def _one(self, change: Change, query: Query) -> tuple[bool, list[Table]]:
+        """Follows one change: whether definitions changed, and tables that were emptied."""
+        name = self._known(change.table)
+        if change.kind == "create":
+            return self._create(change, name)
+        if change.kind == "drop":
+            return self._drop(name)
+        if change.kind == "truncate":
+            return False, self._as_tables([name])
+        if change.kind == "rename":
+            return self._rename(name, change.to, query)
+        if change.kind == "alter":
+            return self._alter(change, name, query)
+        self._refuse(change, query)
+        return False, []
+
+    def _create(self, change: Change, name: TableName) -> tuple[bool, list[Table]]:
+        if not self._tracked(name[0]) or (change.keep and name in self._tables):
+            return False, []
+        definition = change.definition
+        if change.like[1]:
+            like = self._tables.get(self._known(change.like))
+            definition = like.renamed(name) if like else None
+        emptied = self._as_tables([name])
+        if definition is None:
+            if self._selection.wants(*name):
+                raise _unknown(name, f"it was made like {'.'.join(change.like)}, which is not known here")
+            self._tables.pop(name, None)
+        else:
+            self._tables[name] = definition
+        return True, emptied
+
+    def _drop(self, name: TableName) -> tuple[bool, list[Table]]:
+        gone = [known for known in self._tables if known == name or (not name[1] and known[0] == name[0])]
+        emptied = self._as_tables(gone)
+        for known in gone:
+            del self._tables[known]
+        return bool(gone), emptied
+
+    def _rename(self, name: TableName, to: TableName, query: Query) -> tuple[bool, list[Table]]:
+        definition = self._tables.get(name)
+        if self._selection.wants(*to):
+            raise SourceStopped(
+                f"table {'.'.join(name)} became {'.'.join(to)}, which is captured: its rows so far are not in the log "
+                f"({_shown(query.sql)})",
+                hint="take a new snapshot of it, or leave it out: "
+                f"tables: [..., '!{'.'.join(to)}'] and `headwater source resnapshot`",
+            )
+        emptied = self._as_tables([name])
+        self._tables.pop(name, None)
+        if definition is not None and self._tracked(to[0]):
+            self._tables[to] = definition.renamed(to)
+        return True, emptied
+
+    def _alter(self, change: Change, name: TableName, query: Query) -> tuple[bool, list[Table]]:
+        before = self._tables.get(name)
+        if before is None or not before.columns:
+            return False, []
+        try:
+            after, to = altered(before, change.parts, query.database)
+        except NotUnderstood as error:
+            if not self._wanted(before):
+                del self._tables[name]
+                return True, []
+            raise _not_followed(before.qualified, str(error), query) from error
+        self._tables[name] = after
+        if to != name:
+            return self._rename(name, to, query)
+        return after != before, []
+
+    def _refuse(self, change: Change, query: Query) -> None:
+        """A statement that may have changed rows or tables in a way that the binlog does not show.
+
+        Raises:
+            SourceStopped: it concerns a captured table.
+        """
+        words = {token.text.lower() for token in tokens(query.sql)}
+        concerned = [one for one in self.tables if self._wanted(one) and one.name.lower() in words]
+        if change.table[1] and self._selection.wants(*change.table):
+            raise _not_followed(".".join(change.table), change.reason, query)
+        if change.kind == "data" and concerned:
+            raise SourceStopped(
+                f"rows of {concerned[0].qualified} were changed by a statement that the binlog holds instead of the "
+                f"rows: {_shown(query.sql)}",
+                hint="SET GLOBAL binlog_format = 'ROW'; let sessions connect anew, then take a new snapshot: "
+                "headwater source resnapshot",
+            )
+        if change.kind != "data" and concerned:
+            raise _not_followed(concerned[0].qualified, change.reason, query)
+
+    def adopt(self, tables: Iterable[TableDefinition]) -> None:
+        """Takes definitions that were read while nothing could change them."""
+        self._tables.update({table.full_name: table for table in tables})
+
+    def _as_tables(self, names: Iterable[TableName]) -> list[Table]:
+        known = (self._tables.get(name) for name in names)
+        return [make_table(one, self._selection) for one in known if one is not None and self._wanted(one)]
+
+    def _wanted(self, definition: TableDefinition) -> bool:
+        return bool(definition.columns) and self._selection.wants(*definition.full_name)
+
+    def _tracked(self, database: str) -> bool:
+        """Whether tables of a database may be captured, or renamed to one that is."""
+        return database.lower() not in SERVER_DATABASES and self._selection.may_want(database)
+
+    def _known(self, name: TableName) -> TableName:
+        """A name as the server stores it."""
+        if not self._folded or name in self._tables:
+            return name
+        folded = (name[0].lower(), name[1].lower())
+        return next((one for one in self._tables if (one[0].lower(), one[1].lower()) == folded), folded)
+
+
+def _shown(sql: str) -> str:
+    text = " ".join(sql.split())
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _unknown(name: TableName, reason: str) -> SourceStopped:
+    qualified = ".".join(name)
+    return SourceStopped(
+        f"table {qualified} is not in the schema history: {reason}",
+        hint=f"leave it out: tables: [..., '!{qualified}'], or begin anew: headwater source resnapshot",
+    )
+
+
+def _not_followed(qualified: str, reason: str, query: Query) -> SourceStopped:
+    return SourceStopped(
+        f"table {qualified} was changed in a way that cannot be followed, {reason}: {_shown(query.sql)}",
+        hint=f"leave it out: tables: [..., '!{qualified}'], or read it anew: headwater source resnapshot",
+    )

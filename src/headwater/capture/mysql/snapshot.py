@@ -1,0 +1,193 @@
+"""The initial snapshot: every captured table read whole, as of one place of the binary log, on several connections.
+
+Large tables with an integer key are cut into ranges of it, so that the connections share the work. The connections
+only take bytes from their sockets; rows are decoded, in the order in which they arrive, where the groups are made.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pymysql
+
+from headwater import failpoint
+from headwater.capture.mysql.connection import Connection, execute, quoted
+from headwater.capture.mysql.packets import Frames, select
+from headwater.capture.mysql.pinned import Pinned
+from headwater.capture.mysql.resume import DONE, RUNNING, Standing, boundary_before
+from headwater.capture.mysql.rows import Places, decode_text, reject_batch, truncation
+from headwater.capture.mysql.table import Table, as_read
+from headwater.capture.mysql.types import select_expression
+from headwater.change import ChangeBatch, Group
+from headwater.errors import SourceUnavailable
+
+RANGE_ROWS = 250_000
+"""About how many rows one range of a table has."""
+
+WAITING_MOST = 8
+"""Blocks of rows that wait to be decoded at most, so that memory stays bounded when the log is slow."""
+
+STEP_S = 0.2
+
+
+@dataclass(frozen=True)
+class Task:
+    """A part of a table to be read.
+
+    Attributes:
+        table: the table.
+        where: condition on its rows, as SQL; empty for all.
+    """
+
+    table: Table
+    where: str = ""
+
+
+@dataclass
+class Snapshot:
+    """A snapshot that can be read once.
+
+    Attributes:
+        pinned: connections that see the databases at one place; closed at the end.
+        tables: the captured tables, as they are there.
+        wanted: those of them to be read; none with `snapshot: never`.
+        standing: goes into resume points.
+        again: the log holds part of an earlier attempt, so every stream is emptied first.
+    """
+
+    pinned: Pinned
+    tables: Sequence[Table]
+    wanted: Sequence[Table]
+    standing: Standing
+    again: bool
+    _ordinal: int = 0
+    _leave: threading.Event = field(default_factory=threading.Event)
+
+    def groups(self) -> Iterator[Group]:
+        """The snapshot; the last group is empty and ends it.
+
+        Raises:
+            SourceUnavailable: a connection broke.
+            SourceStopped: a table cannot be read.
+        """
+        if self.again:
+            yield self._truncations()
+        tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        for table in self.wanted:
+            for where in ranges(self.pinned.connections[0], table):
+                tasks.put(Task(table, where))
+        rows: queue.Queue[tuple[Table, Frames] | None] = queue.Queue(WAITING_MOST)
+        with ThreadPoolExecutor(len(self.pinned.connections), "snapshot") as pool:
+            try:
+                working = [pool.submit(self._work, one, tasks, rows) for one in self.pinned.connections]
+                yield from self._arriving(rows, len(working))
+                for worker in working:
+                    worker.result()
+            finally:
+                self._leave.set()
+        self.pinned.close()
+        yield Group(boundary_before(self.standing, self.pinned.place, self._ordinal, DONE))
+
+    def _arriving(self, rows: queue.Queue[tuple[Table, Frames] | None], running: int) -> Iterator[Group]:
+        """Groups in the order in which rows arrive, until every worker has said that it is through."""
+        while running:
+            found = rows.get()
+            if found is None:
+                running -= 1
+                continue
+            yield self._group(*found)
+            failpoint.reach("capture.snapshot.after_table")
+
+    def _work(
+        self,
+        connection: Connection,
+        tasks: queue.SimpleQueue[Task],
+        rows: queue.Queue[tuple[Table, Frames] | None],
+    ) -> None:
+        """One connection's thread: takes tasks until there are none."""
+        try:
+            while not tasks.empty():
+                with suppress(queue.Empty):
+                    task = tasks.get_nowait()
+                    for frames in select(connection, query(task.table, task.where), f"reading {task.table.qualified}"):
+                        if not self._put(rows, (task.table, frames)):
+                            return
+        finally:
+            self._put(rows, None)
+
+    def _put(self, rows: queue.Queue[tuple[Table, Frames] | None], found: tuple[Table, Frames] | None) -> bool:
+        while not self._leave.is_set():
+            try:
+                rows.put(found, timeout=STEP_S)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def _group(self, table: Table, frames: Frames) -> Group:
+        count = len(frames)
+        ordinals = np.arange(self._ordinal, self._ordinal + count, dtype=np.int64)
+        self._ordinal += count
+        commit = self.pinned.place.number - 1
+        places = Places(np.full(count, commit, np.uint64), ordinals, None)
+        decoded = decode_text(as_read(table), frames.buffer, frames.begins, frames.ends, places)
+        boundary = boundary_before(self.standing, self.pinned.place, self._ordinal - 1, RUNNING)
+        batches: tuple[ChangeBatch, ...] = (decoded.batch,) if decoded.batch is not None else ()
+        return Group(boundary, batches, reject_batch(decoded.rejects))
+
+    def _truncations(self) -> Group:
+        commit = self.pinned.place.number - 1
+        batches = [truncation(as_read(table), commit, at, None) for at, table in enumerate(self.tables)]
+        self._ordinal = len(batches)
+        return Group(boundary_before(self.standing, self.pinned.place, self._ordinal - 1, RUNNING), tuple(batches))
+
+    def close(self) -> None:
+        """Gives the snapshot up."""
+        self._leave.set()
+        self.pinned.close()
+
+
+def query(table: Table, where: str = "") -> str:
+    """SELECT of the captured columns, so that each value reads back the same as from the binary log."""
+    columns = ", ".join(select_expression(column) for column in table.columns)
+    condition = f" WHERE {where}" if where else ""
+    return f"SELECT SQL_NO_CACHE {columns} FROM {quoted(table.database, table.name)}{condition}"  # noqa: S608 - quoted
+
+
+def ranges(connection: Connection, table: Table) -> list[str]:
+    """Conditions that cut a table into parts of about `RANGE_ROWS` rows; one empty condition if it is not cut.
+
+    Only a key of one integer column is cut: MySQL finds a range of it by its index.
+    """
+    integers = [column for column in table.columns if (column.name,) == table.key and _is_integer(column.natural_type)]
+    if not integers:
+        return [""]
+    name, source = quoted(table.key[0]), quoted(table.database, table.name)
+    try:
+        low, high = execute(connection, f"SELECT MIN({name}), MAX({name}) FROM {source}")[0]  # noqa: S608 - quoted
+        about = execute(
+            connection,
+            "SELECT COALESCE(TABLE_ROWS, 0) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+            (table.database, table.name),
+        )
+    except pymysql.MySQLError as error:
+        raise SourceUnavailable(f"cutting {table.qualified} into ranges: {error}", hint="trying again") from error
+    parts = min(int(about[0][0]) // RANGE_ROWS + 1 if about else 1, 10_000)
+    if low is None or parts == 1:
+        return [""]
+    step = (int(high) - int(low)) // parts + 1
+    cuts = [int(low) + step * at for at in range(1, parts)]
+    inner = [f"{name} >= {first} AND {name} < {last}" for first, last in pairwise(cuts)]
+    return [f"{name} < {cuts[0]}", *inner, f"{name} >= {cuts[-1]}"]
+
+
+def _is_integer(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind))

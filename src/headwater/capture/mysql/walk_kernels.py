@@ -141,14 +141,10 @@ def walk(
 ) -> tuple[int, int]:
     """Walks from event `start` up to one that Python must look at.
 
-    Args:
-        codes: what each event is, see above.
-        heads, known, places: see the types; `places` is filled for row events of captured tables.
-        state: see the indexes above; changed.
+    Args: see the types and indexes above; `places` is filled for row events of captured tables, `state` changed.
 
     Returns:
-        The event to look at (their number if there is none), and the event after the last that ended a transaction
-        (-1 if none did).
+        The event to look at (their number if there is none); the event after the last transaction's end, or -1.
     """
     begins, ends, tables, times_s, servers, positions, sizes = heads
     ids, maps, map_begins, map_ends, wanted = known

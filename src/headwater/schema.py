@@ -39,3 +39,39 @@ class StreamSchema:
             raise ValueError(f"stream {self.name!r}: key columns {missing} are not among its columns")
         if self.changelog == "upsert" and not self.key:
             raise ValueError(f"stream {self.name!r}: an upsert stream needs a key")
+
+
+COLUMN = b"headwater.column"
+"""Field metadata: what identifies the column at its source for ever, whatever it is called; see `column_id`."""
+
+DEFAULT = b"headwater.default"
+"""Field metadata: the value that rows which are there already have in a column that came; see `default_of`."""
+
+PROMISED = b"headwater.promised"
+"""Field metadata: the source has this column by now, but no change that was taken in has brought it yet."""
+
+
+def column_id(field: pa.Field) -> str | None:
+    """What identifies a column at its source, unique in its stream; None if its name is all there is to go by."""
+    found = (field.metadata or {}).get(COLUMN)
+    return None if found is None else found.decode()
+
+
+def with_column_id(field: pa.Field, identity: str) -> pa.Field:
+    """The field, identified."""
+    return field.with_metadata({**(field.metadata or {}), COLUMN: identity.encode()})
+
+
+def with_default(field: pa.Field, value: pa.Array) -> pa.Field:
+    """The field of a column that came, whose value in rows that are there already is the one in `value`."""
+    table = pa.table([value], schema=pa.schema([pa.field("value", field.type)]))
+    buffer = pa.BufferOutputStream()
+    with pa.ipc.new_stream(buffer, table.schema) as writer:
+        writer.write_table(table)
+    return field.with_metadata({**(field.metadata or {}), DEFAULT: buffer.getvalue().to_pybytes()})
+
+
+def default_of(field: pa.Field) -> pa.Scalar | None:
+    """The value of a column in the rows that were there when it came; None for null."""
+    found = (field.metadata or {}).get(DEFAULT)
+    return None if found is None else pa.ipc.open_stream(found).read_all().column(0)[0]

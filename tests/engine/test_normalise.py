@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema, log_schema
 from headwater.engine.normalise import Normaliser
-from headwater.errors import CorruptCheckpoint, InvariantBroken, UserError
+from headwater.errors import CorruptCheckpoint, InvariantBroken
 from headwater.schema import StreamSchema
 
 COLUMNS = pa.schema([pa.field("k", pa.int64(), False), ("a", pa.string()), ("b", pa.list_(pa.int32()))])
@@ -243,20 +243,3 @@ def test_added_columns_and_wider_types_come_with_the_batches(tmp_path: Path) -> 
     (tmp_path / "0" / "manifest.json").unlink()
     with pytest.raises(CorruptCheckpoint):
         Normaliser.restore(tmp_path / "0")
-
-
-def test_a_type_that_old_values_do_not_fit_is_refused() -> None:
-    other = replace(UPSERT, columns=pa.schema([("k", pa.int64()), ("a", pa.date32())]))
-    with pytest.raises(UserError, match="'a' changed its type from string to date32"):
-        Normaliser(UPSERT).evolve(other)
-
-
-def test_a_stream_may_change_from_upsert_to_full() -> None:
-    log, normaliser = Log(), Normaliser(UPSERT)
-    log.upsert(Op.INSERT, (1, "x", None))
-    first = log.take(UPSERT)
-    log.write(Op.DELETE, -1, {"k": 1, "a": "x"})
-    log.write(Op.INSERT, 1, {"k": 2, "a": "y"})
-    delta = normaliser.apply([*first, *log.take(FULL)])
-    assert counted(delta) == {(2, "y", None): 1}
-    assert normaliser.stream == FULL

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT, ChangeBatch, key_text, unchanged_bits
+from headwater.engine.evolution import Evolution
 from headwater.engine.state.row_store import RowStore
 from headwater.index.kernels import Longs, Mask
 from headwater.schema import StreamSchema
@@ -124,12 +125,21 @@ class HiddenRows:
         columns[place] = unchanged_bits(known)
         return ChangeBatch(replay.stream, pa.RecordBatch.from_arrays(columns, schema=replay.rows.schema))
 
-    def moved(self, stream: StreamSchema, rows: pa.Table) -> HiddenRows:
-        """The same under another schema; `rows` are `all` of these in its columns, with what is not known."""
+    def moved(self, stream: StreamSchema, change: Evolution) -> HiddenRows:
+        """The same under the schema that a change of the columns leads to."""
         moved = HiddenRows(stream.columns, stream.key)
         moved._healed = self._healed
+        rows = self.all()
         if rows.num_rows:
-            moved._replace(rows.slice(0, 0), rows.drop_columns([UNKNOWN, NEVER]), self.lacks(rows))
+            lacks, carried = self.lacks(rows), change.carry(rows)
+            names = dict(zip(change.origin, change.columns.names, strict=True))
+            unknown = {names[name]: mask for name, mask in lacks.unknown.items() if name in names}
+            columns = [
+                carried.column(field.name) if field.name in carried.column_names else pa.nulls(len(rows), field.type)
+                for field in stream.columns
+            ]
+            carried = pa.table(columns, schema=stream.columns)
+            moved._replace(carried.slice(0, 0), carried, Lacks(unknown, lacks.never))
         return moved
 
     def forget(self, gone: Mask) -> None:

@@ -19,11 +19,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema, marks
-from headwater.engine.hidden import MARKS, HiddenRows, Lacks
+from headwater.engine.evolution import Evolution, align, evolution, promise, restart
+from headwater.engine.hidden import HiddenRows, Lacks
 from headwater.engine.resync import CUTS, Resync
 from headwater.engine.state.checkpoint_files import Json, read_manifest, storage, write_manifest
 from headwater.engine.state.row_store import RowStore
-from headwater.errors import InvariantBroken, UserError
+from headwater.errors import InvariantBroken
 from headwater.index.consolidate import consolidate
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import KeyIndex
@@ -77,13 +78,16 @@ class Normaliser:
         stream: the stream's schema as far as it is known; batches may bring a newer one.
 
     Attributes:
-        stream: the schema in force; `apply` may add columns to it.
+        stream: the schema in force; `apply` may change it.
+        refilled: the last `apply` changed values or the key of rows of which its delta says nothing: `rows` has to be
+            taken whole.
         ignored: how many deletes named a key that was not there.
     """
 
     def __init__(self, stream: StreamSchema) -> None:
         self.stream = stream
         self.ignored = 0
+        self.refilled = False
         self._state = _empty_state(stream)
         self._resync = Resync()
         self._hidden = HiddenRows(stream.columns, stream.key)
@@ -98,11 +102,11 @@ class Normaliser:
         Raises:
             InvariantBroken: a column was left out as unchanged but no previous value is known, or a row that is not
                 there is retracted. The stream must be captured again; this normaliser is of no more use.
-            UserError: a column changed to a type that its old values do not fit.
         """
-        for batch in batches:
-            self.evolve(batch.stream)
-        parts = [part for run in _runs(batches) for part in self._run(run)]
+        self.refilled = False
+        parts: list[pa.Table] = []
+        for run in _runs(batches):
+            parts = [*self._follow(run[0], parts), *self._run(run)]
         delta = pa.concat_tables([delta_schema(self.stream.columns).empty_table(), *parts])
         return consolidate(delta) if len(parts) > 1 else delta
 
@@ -130,16 +134,32 @@ class Normaliser:
         """Memory held, in bytes."""
         return self._state.nbytes
 
-    def evolve(self, stream: StreamSchema) -> None:
-        """Adds columns that `stream` has and this one lacks (null in the rows there are) and widens types.
+    def promise(self, columns: pa.Schema) -> None:
+        """Adds columns that the source is known to have by now; they are null until a change brings them."""
+        promised = promise(self.stream, columns)
+        if len(promised.columns) > len(self.stream.columns):
+            self._adopt(promised, evolution(self.stream, promised))
 
-        Raises:
-            UserError: a column has changed to a type that its old values do not fit.
-        """
-        if stream.columns.equals(self.stream.columns):
-            return
-        columns = _evolved(self.stream, stream)
-        self._adopt(StreamSchema(self.stream.name, columns, self.stream.key, self.stream.changelog))
+    def _follow(self, batch: ChangeBatch, before: list[pa.Table]) -> list[pa.Table]:
+        """Takes over the schema of changes to come; returns what was computed before, in its columns."""
+        same_key = (batch.stream.key, batch.stream.changelog) == (self.stream.key, self.stream.changelog)
+        change = evolution(self.stream, batch.stream)
+        if same_key and change.same:
+            return before
+        now = StreamSchema(batch.stream.name, change.columns, batch.stream.key, batch.stream.changelog)
+        self.refilled |= change.refills or not self._keeps_key(change, now)
+        if batch.rows.num_rows and batch.rows.column("_op")[0].as_py() == Op.TRUNCATE:
+            before = [*before, _negated(self._state.clear())]  # first: its rows need not fit the new key
+            self._hidden.clear()
+        if not self._state.num_rows and not change.same:
+            now = restart(self.stream, batch.stream)
+        self._adopt(now, change)
+        return [_in_columns(change.carry(part), now.columns) for part in before]
+
+    def _keeps_key(self, change: Evolution, now: StreamSchema) -> bool:
+        """Whether the key is of the columns that it was of."""
+        origin = dict(zip(change.columns.names, change.origin, strict=True))
+        return tuple(origin[name] for name in now.key) == self.stream.key
 
     def checkpoint(self, folder: Path, previous: Path | None = None) -> None:
         """Writes content and schema into `folder`; see `RowStore.checkpoint`.
@@ -179,23 +199,20 @@ class Normaliser:
             restored._hidden.restore(folder)
         return restored
 
-    def _adopt(self, stream: StreamSchema) -> None:
+    def _adopt(self, stream: StreamSchema, change: Evolution) -> None:
         """Makes `stream` the schema in force, and puts the state into its shape."""
+        columns = stream.columns
         state = _empty_state(stream)
-        if _shape(state) != _shape(self._state):
-            content = self._state.rows()
-            state.apply(_weighted(_with_columns(content, stream.columns), content.column(WEIGHT).to_numpy()))
+        if change.refills or _shape(state) != _shape(self._state):
+            state.apply(_in_columns(change.carry(self._state.rows()), columns))
             self._state = state
-        if (stream.columns, stream.key) != (self._hidden.columns, self._hidden.key):
-            hidden = self._hidden.all()
-            rows = _with_columns(hidden, pa.schema([*stream.columns, *MARKS]))
-            self._hidden = self._hidden.moved(stream, rows)
+        if (stream.columns, stream.key) != (self._hidden.columns, self._hidden.key) or change.refills:
+            self._hidden = self._hidden.moved(stream, change)
+        self._resync.follow(change, stream.key)
         self.stream = stream
 
     def _run(self, batches: list[ChangeBatch]) -> Iterator[pa.Table]:
         """Applies batches of one key and changelog; yields a delta per truncate and per part without one."""
-        stream = batches[0].stream
-        self._adopt(StreamSchema(self.stream.name, self.stream.columns, stream.key, stream.changelog))
         changes = _joined([_aligned(batch, self.stream.columns) for batch in batches])
         for start, stop in _segments(changes.op):
             if start:
@@ -313,9 +330,20 @@ class Normaliser:
 
 
 def _runs(batches: Sequence[ChangeBatch]) -> Iterator[list[ChangeBatch]]:
-    """Neighbours of one key and changelog, together."""
-    for _, run in itertools.groupby(batches, key=lambda batch: (batch.stream.key, batch.stream.changelog)):
-        yield list(run)
+    """Neighbours of one schema, together."""
+    run: list[ChangeBatch] = []
+    for batch in batches:
+        if run and not _same(run[0].stream, batch.stream):
+            yield run
+            run = []
+        run.append(batch)
+    if run:
+        yield run
+
+
+def _same(one: StreamSchema, other: StreamSchema) -> bool:
+    alike = (one.key, one.changelog) == (other.key, other.changelog)
+    return alike and one.columns.equals(other.columns, check_metadata=True)
 
 
 def _empty_state(stream: StreamSchema) -> RowStore:
@@ -328,37 +356,13 @@ def _shape(state: RowStore) -> tuple[bool, tuple[str, ...], pa.Schema]:
     return state.append_only, state.key, state.columns
 
 
-def _evolved(old: StreamSchema, new: StreamSchema) -> pa.Schema:
-    """Columns of both, the old ones first, with the wider type where they differ; added ones are nullable."""
-    fields = {field.name: field for field in old.columns}
-    for field in new.columns:
-        known = fields.get(field.name)
-        if known is None:
-            fields[field.name] = field.with_nullable(True)
-        elif known.type != field.type:
-            fields[field.name] = known.with_type(_wider(old.name, known, field))
-    return pa.schema(list(fields.values()), old.columns.metadata)
-
-
-def _wider(stream: str, old: pa.Field, new: pa.Field) -> pa.DataType:
-    try:
-        unified = pa.unify_schemas([pa.schema([old]), pa.schema([new])], promote_options="permissive")
-    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-        raise UserError(
-            f"stream {stream!r}: column {old.name!r} changed its type from {old.type} to {new.type}",
-            hint=f"Old values do not fit the new type: capture {stream!r} again from a snapshot.",
-        ) from error
-    return unified.field(0).type
-
-
-def _with_columns(rows: pa.Table | pa.RecordBatch, columns: pa.Schema) -> pa.Table:
-    """Rows with exactly these columns: cast, and null where they have none."""
-    present = set(rows.schema.names)
+def _in_columns(delta: pa.Table, columns: pa.Schema) -> pa.Table:
+    """The delta with exactly these columns, of which it may lack some."""
     arrays = [
-        rows.column(field.name).cast(field.type) if field.name in present else pa.nulls(rows.num_rows, field.type)
+        delta.column(field.name) if field.name in delta.column_names else pa.nulls(delta.num_rows, field.type)
         for field in columns
     ]
-    return pa.Table.from_arrays(arrays, schema=columns)
+    return pa.Table.from_arrays([*arrays, delta.column(WEIGHT)], schema=delta_schema(columns))
 
 
 def _weighted(rows: pa.Table, weights: Longs) -> pa.Table:
@@ -376,7 +380,7 @@ def _aligned(batch: ChangeBatch, columns: pa.Schema) -> _Changes:
     op, weight, commit, ordinal = (
         rows.column(name).to_numpy(zero_copy_only=False) for name in ("_op", "_weight", "_commit", "_ordinal")
     )
-    whole = _with_columns(rows, columns)
+    whole = align(rows, batch.stream, columns)
     return _Changes(op, weight.astype(np.int64), commit, ordinal, whole, *marks(batch))
 
 

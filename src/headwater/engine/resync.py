@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT, Op
+from headwater.engine.evolution import Evolution
 from headwater.engine.state.checkpoint_files import Json
 from headwater.engine.state.row_store import RowStore
 from headwater.index.kernels import Mask
@@ -63,6 +64,19 @@ class Resync:
         if self.seen is None:
             return np.zeros(rows.num_rows, np.bool_)
         return np.asarray(~self.seen.contains(rows.select(self.seen.columns.names)))
+
+    def follow(self, change: Evolution, key: tuple[str, ...]) -> None:
+        """The stream's columns have changed. Under another key it can no longer be told which rows are gone."""
+        if self.seen is None:
+            return
+        renamed = {before: field.name for field, before in zip(change.columns, change.origin, strict=True) if before}
+        names = [renamed.get(name) for name in self.seen.columns.names]
+        if sorted(map(str, names)) != sorted(key):
+            self.seen = None
+        elif names != self.seen.columns.names:
+            rows = self.seen.rows().drop_columns([WEIGHT]).rename_columns(list(map(str, names)))
+            self.seen = RowStore(rows.schema, tuple(rows.column_names), append_only=True)
+            self.seen.apply(_once(rows))
 
     def end(self, weight: int, rows: pa.Table) -> Mask:
         """A snapshot ends; which of the stream's rows are gone."""

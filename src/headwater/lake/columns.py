@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.errors import UserError
+from headwater.schema import column_id, with_column_id
 
 _SAME: frozenset[pa.DataType] = frozenset(
     [pa.bool_(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.date32(), pa.string(), pa.binary(), pa.uuid()]
@@ -59,13 +60,17 @@ _WIDENINGS = {(pa.int32(), pa.int64()), (pa.float32(), pa.float64())}
 
 
 def lake_columns(schema: pa.Schema) -> pa.Schema:
-    """The columns as a lake table holds them: names kept, types mapped, all nullable, no metadata.
+    """The columns as a lake table holds them: names and ids kept, types mapped, all nullable, no other metadata.
 
     Raises:
         UserError: a column's type has no counterpart, or two columns differ only in case.
     """
     _refuse_lookalikes(schema.names)
-    return pa.schema([pa.field(field.name, _column_type(field)) for field in schema])
+    return pa.schema([_identified(pa.field(field.name, _column_type(field)), column_id(field)) for field in schema])
+
+
+def _identified(field: pa.Field, identity: str | None) -> pa.Field:
+    return field if identity is None else with_column_id(field, identity)
 
 
 def _refuse_lookalikes(names: list[str]) -> None:

@@ -73,11 +73,18 @@ class Table(Protocol):
             InvariantBroken: the delta retracts a row the table does not hold, or adds a key that it does.
         """
 
-    def evolve(self, columns: pa.Schema) -> None:
-        """Adds the columns that the table lacks (null in the rows that are there).
+    def evolve(self, columns: pa.Schema, key: tuple[str, ...] | None = None, *, anew: bool = False) -> None:
+        """Makes the table take rows of these columns: adds those that it lacks (null in the rows that are there),
+        widens types, and renames columns that have the same id (`headwater.schema.column_id`) under another name. A
+        column no longer named stays, unless another one takes its name.
+
+        Args:
+            columns: the columns.
+            key: the key from now on, if it is another one; then all rows are to be replaced next.
+            anew: all rows are to be replaced next, so a column may become one of any other type.
 
         Raises:
-            UserError: a column has changed its type in a way that is not a widening.
+            UserError: a column has changed its type in a way that is not a widening, and not `anew`.
         """
 
     def read(self, epoch: int | None = None) -> pa.Table:
@@ -94,8 +101,9 @@ class Table(Protocol):
 class Lake(Protocol):
     """A catalog with its warehouse."""
 
-    def table(self, spec: TableSpec) -> Table:
-        """Opens a table for writing, creating or evolving it as needed."""
+    def table(self, spec: TableSpec, *, as_held: bool = False) -> Table:
+        """Opens a table for writing, creating or evolving it as needed; with `as_held` one that is there is left as it
+        is, to be changed by `Table.evolve` later."""
 
     def open_table(self, name: str) -> Table:
         """Opens an existing table for reading.

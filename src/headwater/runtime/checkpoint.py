@@ -71,7 +71,7 @@ class CheckpointFolder:
         for name, node in flow.streams.items():
             if name not in fresh:
                 restored = Normaliser.restore(folder / "streams" / name)
-                restored.evolve(node.stream)
+                restored.promise(node.stream.columns)
                 node.normaliser = restored
                 node.landed = record.landed.get(name, 0)
                 if record.watermark_settings.get(name) == str(node.watermark):

@@ -15,8 +15,11 @@ import pyarrow.compute as pc
 from headwater import failpoint
 from headwater.change import WEIGHT, ChangeBatch
 from headwater.engine.delta import expanded, settled
+from headwater.engine.evolution import realigned
 from headwater.engine.normalise import Normaliser
 from headwater.engine.view import View
+from headwater.errors import UserError
+from headwater.lake.table_format import TableSpec
 from headwater.project.definition import Model, SourceDefinition, Watermark
 from headwater.project.models import times_to_live
 from headwater.runtime.intake import Intake
@@ -32,19 +35,23 @@ END_OF_TIME_US = 253_402_300_800_000_000
 
 @dataclass(frozen=True)
 class Output:
-    """What an epoch changes in one table: a delta, or with `replace` all the rows it is to hold."""
+    """What an epoch changes in one table: a delta, or with `replace` all the rows it is to hold; and what the table
+    looks like from then on."""
 
     delta: pa.Table
     replace: bool = False
+    spec: TableSpec | None = None
 
 
 @dataclass
 class Step:
-    """What an epoch computed: outputs by table, the models that were built anew for it, what could not go on, and by
-    stream the keys of rows whose rejects are moot, because later changes have made them whole."""
+    """What an epoch computed: outputs by table, the models that were built anew for it, the streams whose columns are
+    others than before, what could not go on, and by stream the keys of rows whose rejects are moot, because later
+    changes have made them whole."""
 
     outputs: dict[str, Output] = field(default_factory=dict)
     rebuilt: list[str] = field(default_factory=list)
+    evolved: list[str] = field(default_factory=list)
     rejects: list[pa.RecordBatch] = field(default_factory=list)
     replayed: list[int] = field(default_factory=list)
     failed_replays: dict[int, str] = field(default_factory=dict)
@@ -74,9 +81,14 @@ class StreamNode:
         """The schema in force."""
         return self.normaliser.stream
 
+    @property
+    def spec(self) -> TableSpec:
+        """The stream's table."""
+        return TableSpec(self.stream.name, self.stream.columns, self.stream.key)
+
     def observe(self, delta: pa.Table) -> None:
         """Moves the watermark to the largest event time that appeared, less the delay; it never goes back."""
-        if self.watermark is None or not delta.num_rows:
+        if self.watermark is None or not delta.num_rows or self.watermark.column not in delta.column_names:
             return
         appeared = delta.filter(pc.greater(delta[WEIGHT], 0))
         latest = _latest_us(appeared[self.watermark.column])
@@ -93,6 +105,11 @@ class ModelNode:
     view: View
     refed: int = 0
 
+    @property
+    def spec(self) -> TableSpec:
+        """The model's table."""
+        return TableSpec(self.model.name, self.view.schema, self.view.key)
+
 
 class Dataflow:
     """All streams and models of a project, stepped an epoch at a time by one thread.
@@ -101,6 +118,10 @@ class Dataflow:
         streams: by stream name.
         models: in dependency order; a model without a view yet must be in the first plan's `rebuild`.
         threads: how many share out the keys of each model.
+
+    Attributes:
+        waiting: models that do not fit what they read as it is now, with what is wrong. Their tables stay as they are;
+            they are built anew, from all rows, as soon as they fit.
     """
 
     def __init__(self, streams: Mapping[str, StreamNode], models: Sequence[Model], threads: int = 1) -> None:
@@ -110,20 +131,21 @@ class Dataflow:
         self.nodes: dict[str, ModelNode] = {}
         self._idle: set[str] = set()
         self._newcomers: set[str] = set()
+        self.waiting: dict[str, UserError] = {}
 
     def step(self, plan: EpochPlan, intake: Intake) -> Step:
         """Takes an epoch in and returns its effects on every table. Deterministic in the state, `plan` and `intake`."""
         step = Step()
         self._idle = {name for name in plan.idle if name in self.streams and not intake.changes(name)}
         self._idle -= {name for name, node in self.streams.items() if node.source in plan.snapshotting}
+        columns = {name: node.stream.columns for name, node in self.streams.items()}
         deltas = {name: self._step_stream(node, plan, intake, step) for name, node in self.streams.items()}
+        step.evolved = [name for name, node in self.streams.items() if self._is_other(node, columns[name])]
         for model in self.models.values():
-            if not self._takes_part(model, plan, deltas):
+            if not self._takes_part(model, plan, deltas, step):
                 self.nodes.pop(model.name, None)
-                continue
-            if model.name in plan.rebuild or self._undone(model, deltas, step):
-                step.rebuilt.append(model.name)
-                deltas[model.name] = self._rebuild(model, plan, step)
+            elif self._is_due_anew(model, plan, deltas, step):
+                self._build(model, plan, deltas, step)
             else:
                 deltas[model.name] = self._step_model(self.nodes[model.name], deltas, plan, step)
         self._newcomers.clear()
@@ -155,6 +177,8 @@ class Dataflow:
             return self.streams[name].stream.columns
         if name in self.nodes:
             return self.nodes[name].view.schema
+        if name not in self.models:
+            raise UserError(f"nothing has come of the stream {name!r} yet", hint="headwater status shows its source")
         return self.view_of(self.models[name]).schema
 
     def _appends(self, name: str) -> bool:
@@ -172,16 +196,66 @@ class Dataflow:
         relied_on = [name for name, scan in scans.items() if scan.append_only and deltas[name].num_rows]
         return any(pc.min(deltas[name][WEIGHT]).as_py() < 0 for name in relied_on)
 
-    def _takes_part(self, model: Model, plan: EpochPlan, deltas: Mapping[str, pa.Table]) -> bool:
+    def _takes_part(self, model: Model, plan: EpochPlan, deltas: Mapping[str, pa.Table], step: Step) -> bool:
         """An epoch that runs again leaves out a model that was another one then, or none, and what reads it. What they
-        knew before lacks that epoch, so it is forgotten and they are built anew."""
-        same = plan.models.get(model.name) == model.fingerprint and all(name in deltas for name in model.inputs)
-        return same and (model.name in plan.rebuild or model.name in self.nodes)
+        knew before lacks that epoch, so it is forgotten and they are built anew. A model that waits takes part when
+        something that it reads is another than before."""
+        if plan.models.get(model.name) != model.fingerprint:
+            return False
+        held_up = [name for name in model.inputs if name in self.waiting]
+        if held_up:
+            self.waiting[model.name] = UserError(f"it reads {held_up[0]!r}, which waits")
+        if any(name not in deltas for name in model.inputs):
+            return False
+        moved = not {*step.evolved, *step.rebuilt, *self._newcomers}.isdisjoint(model.inputs)
+        return model.name in plan.rebuild or model.name in self.nodes or (model.name in self.waiting and moved)
+
+    def _is_due_anew(self, model: Model, plan: EpochPlan, deltas: Mapping[str, pa.Table], step: Step) -> bool:
+        """Whether a model must be built from all rows: planned so, or what it knows is no longer of its inputs."""
+        if model.name in plan.rebuild or model.name not in self.nodes:
+            return True
+        return self._undone(model, deltas, step) or self._outgrown(model, step)
+
+    def _is_other(self, node: StreamNode, before: pa.Schema) -> bool:
+        """Whether a stream's columns, or values of which its delta says nothing, have changed in this epoch."""
+        return node.normaliser.refilled or not node.stream.columns.equals(before, check_metadata=True)
+
+    def _outgrown(self, model: Model, step: Step) -> bool:
+        """Whether columns that a model reads have changed, or more columns make it another one (`SELECT *`)."""
+        view = self.nodes[model.name].view
+        evolved = [name for name in model.inputs if name in step.evolved]
+        for name in evolved:
+            now = self.streams[name].stream.columns
+            if self.streams[name].normaliser.refilled:
+                return True
+            if any(f.name not in now.names or now.field(f.name).type != f.type for f in view.inputs[name]):
+                return True
+        return bool(evolved) and self._would_be_other(model, view)
+
+    def _would_be_other(self, model: Model, view: View) -> bool:
+        try:
+            planned = self.view_of(model)
+        except UserError:
+            return False  # a new column's name is ambiguous in it, say: it goes on as it was bound
+        planned.close()
+        return bool(not planned.schema.equals(view.schema))
+
+    def _build(self, model: Model, plan: EpochPlan, deltas: dict[str, pa.Table], step: Step) -> None:
+        """Builds a model anew; one that does not fit what it reads waits."""
+        try:
+            view = self.view_of(model)
+        except UserError as mistake:
+            self.nodes.pop(model.name, None)
+            self.waiting[model.name] = mistake
+            return
+        self.waiting.pop(model.name, None)
+        step.rebuilt.append(model.name)
+        deltas[model.name] = self._rebuild(model, view, plan, step)
 
     def _step_stream(self, node: StreamNode, plan: EpochPlan, intake: Intake, step: Step) -> pa.Table:
         name = node.stream.name
         replays = [replay for replay in plan.replays if replay.stage == "decode" and replay.stream == name]
-        decoded = (ChangeBatch(node.stream, _rows(replay).to_batches()[0]) for replay in replays)
+        decoded = (ChangeBatch(node.stream, realigned(_rows(replay), node.stream)) for replay in replays)
         again = [node.normaliser.merged(batch) for batch in decoded]
         step.replayed += [replay.reject for replay in replays]
         node.landed += len(replays)
@@ -190,19 +264,19 @@ class Dataflow:
         step.healed[name] = node.normaliser.take_healed()
         node.observe(delta)
         if node.mirror:
-            rebuilt = name in plan.rebuild or name in self._newcomers
-            step.outputs[name] = Output(node.normaliser.rows() if rebuilt else delta, rebuilt)
+            rebuilt = name in plan.rebuild or name in self._newcomers or node.normaliser.refilled
+            step.outputs[name] = Output(node.normaliser.rows() if rebuilt else delta, rebuilt, node.spec)
         return delta
 
-    def _rebuild(self, model: Model, plan: EpochPlan, step: Step) -> pa.Table:
+    def _rebuild(self, model: Model, view: View, plan: EpochPlan, step: Step) -> pa.Table:
         """A new view fed with the whole current input; what its former self rejected is moot."""
-        node = self.nodes[model.name] = ModelNode(model, self.view_of(model))
+        node = self.nodes[model.name] = ModelNode(model, view)
         applied = node.view.apply({name: self._whole(name) for name in model.inputs})
         closed = node.view.advance(self._watermarks(model.inputs, plan), self._idle.intersection(model.inputs))
         self._take_rejects(node, step)
         whole = settled(pa.concat_tables([node.view.initial, applied, closed]))
         whole = _weighted(expanded(whole) if whole is not None else node.view.schema.empty_table())
-        step.outputs[model.name] = Output(whole, replace=True)
+        step.outputs[model.name] = Output(whole, replace=True, spec=node.spec)
         return whole
 
     def _step_model(self, node: ModelNode, deltas: Mapping[str, pa.Table], plan: EpochPlan, step: Step) -> pa.Table:
@@ -215,7 +289,7 @@ class Dataflow:
                 out.append(self._refeed(node, entry, replay, step))
         out.append(view.advance(self._watermarks(inputs, plan), self._idle.intersection(inputs)))
         delta = pa.concat_tables(out)
-        step.outputs[node.model.name] = Output(delta)
+        step.outputs[node.model.name] = Output(delta, spec=node.spec)
         return delta
 
     def _refeed(self, node: ModelNode, entry: str, replay: Replay, step: Step) -> pa.Table:

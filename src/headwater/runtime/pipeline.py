@@ -18,7 +18,6 @@ from headwater import failpoint
 from headwater.capture.gap import gap_stream
 from headwater.clock import Clock
 from headwater.errors import InvariantBroken, UserError
-from headwater.lake.table_format import TableSpec
 from headwater.project.definition import Project, SourceDefinition
 from headwater.project.discovery import load_streams, save_streams
 from headwater.quality.accounting import Account
@@ -27,11 +26,11 @@ from headwater.runtime.checkpoint import CheckpointFolder
 from headwater.runtime.dataflow import Dataflow, Step, StreamNode
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.intake import Intake, boundary_after, take_in
+from headwater.runtime.journal import Journal
 from headwater.runtime.replay import superseded
 from headwater.runtime.silence import Silence
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, Replay, StateStore
-from headwater.runtime.streams import with_new_columns
 
 CHECKPOINTS_KEPT = 2
 
@@ -61,7 +60,9 @@ class Pipeline:
     rebuild: tuple[str, ...] = ()
     checkpointed: int | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    journal: Journal | None = None
     silence: Silence = field(default_factory=Silence)
+    _told: set[str] = field(default_factory=set)
 
     def next_plan(self, replays: tuple[Replay, ...]) -> EpochPlan | None:
         """Plans what is in the log now, at most `epoch_max_records` per source; None if there is nothing to do."""
@@ -98,9 +99,9 @@ class Pipeline:
         """
         intake = take_in(plan, self.partitions.as_mapping(), self.left_out)
         self._meet(plan, intake, again=again)
-        columns = {name: node.stream.columns for name, node in self.flow.streams.items()}
         step = self.flow.step(plan, intake)
-        self._follow_columns([node for name, node in self.flow.streams.items() if node.stream.columns != columns[name]])
+        self._remember(step.evolved)
+        self._tell_waiting()
         self.sinks.commit(plan.epoch, step.outputs, self._properties(plan, intake))
         visible_us = self.clock.now_us()
         failpoint.reach("epoch.done.before")
@@ -190,7 +191,7 @@ class Pipeline:
             node.landed = self.partitions[source].counts_at(plan.ranges[source][1])[name].changes - intake.changes(name)
             self.flow.adopt(node)
             if node.mirror:
-                self.sinks.begin(mirror_spec(name, self.flow), plan.epoch, again=again)
+                self.sinks.begin(node.spec, plan.epoch, again=again)
         known = load_streams(self.project.state)
         save_streams(self.project.state, [*known, *(self.flow.streams[name].stream for name in new)])
 
@@ -206,14 +207,24 @@ class Pipeline:
                     hint=f"leave the table out (sources: {source}: tables: [..., '!...']), or rename the other",
                 )
 
-    def _follow_columns(self, evolved: Sequence[StreamNode]) -> None:
-        """Gives the tables of streams the columns that have come, and remembers those for the next start."""
-        for node in evolved:
-            if node.mirror:
-                self.sinks.evolve(node.stream.name, node.stream.columns)
-        if evolved:
-            state = self.project.state
-            save_streams(state, with_new_columns(load_streams(state), [node.stream for node in evolved]))
+    def _remember(self, evolved: Sequence[str]) -> None:
+        """Notes the columns of streams as they are now for the next start."""
+        if not evolved:
+            return
+        state = self.project.state
+        now = {name: self.flow.streams[name].stream for name in evolved}
+        save_streams(state, [now.get(stream.name, stream) for stream in load_streams(state)])
+        if self.journal is not None:
+            for name in evolved:
+                self.journal.write("stream.changed", stream=name, columns=", ".join(now[name].columns.names))
+
+    def _tell_waiting(self) -> None:
+        """Tells of models that have begun to wait."""
+        for name in self.flow.waiting.keys() - self._told:
+            mistake = self.flow.waiting[name]
+            if self.journal is not None:
+                self.journal.write("model.waiting", "warning", model=name, error=str(mistake), hint=mistake.hint)
+        self._told = set(self.flow.waiting)
 
     def _has_begun(self) -> bool:
         """Whether some source is past its initial snapshot: before, there is nothing worth building from."""
@@ -278,9 +289,3 @@ class Pipeline:
             sources={name: node.source for name, node in streams.items()},
             tables={name: epoch for name, epoch in self.sinks.committed.items() if name not in self.rebuild},
         )
-
-
-def mirror_spec(name: str, flow: Dataflow) -> TableSpec:
-    """The table of a stream."""
-    stream = flow.streams[name].stream
-    return TableSpec(name, stream.columns, stream.key)

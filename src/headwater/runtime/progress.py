@@ -27,6 +27,7 @@ class Progress:
         stream_sources: by stream, its source.
         watermarks: by stream and model, event time in microseconds since 1970 UTC.
         rows: by table, its number of rows.
+        waiting: models that do not fit what they read, and why.
         rejects_open: rejects that wait for a decision.
         gaps: by source, accepted gaps that no later snapshot has closed.
         freshness_ms: percentiles of the delay from source commit to visible in the lake.
@@ -40,6 +41,7 @@ class Progress:
     stream_sources: Mapping[str, str] = field(default_factory=dict)
     watermarks: Mapping[str, int] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
+    waiting: Mapping[str, str] = field(default_factory=dict)
     rejects_open: int = 0
     gaps: Mapping[str, int] = field(default_factory=dict)
     freshness_ms: Mapping[str, float | None] = field(default_factory=dict)
@@ -61,6 +63,7 @@ def read_progress(pipeline: Pipeline, freshness: Freshness) -> Progress:
         stream_sources={name: node.source for name, node in flow.streams.items()},
         watermarks=watermarks,
         rows=dict(pipeline.sinks.rows),
+        waiting={name: str(mistake) for name, mistake in flow.waiting.items()},
         rejects_open=pipeline.store.ledger.open_count(),
         gaps={
             source: pipeline.store.ledger.open_gaps(gap_stream(source)) for source in pipeline.partitions.as_mapping()

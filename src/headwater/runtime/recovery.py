@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from headwater.capture.source import Source
 from headwater.clock import Clock
-from headwater.errors import HeadwaterError, SourceStopped, SourceUnavailable, StorageFailed, UserError
+from headwater.engine.evolution import evolution, promise
+from headwater.errors import HeadwaterError, ProjectError, SourceStopped, SourceUnavailable, StorageFailed, UserError
 from headwater.lake.iceberg.lake import IcebergLake
-from headwater.lake.table_format import Lake, TableSpec
+from headwater.lake.table_format import Lake
 from headwater.position import Boundary
 from headwater.project.check import check
 from headwater.project.definition import Project, SourceDefinition
@@ -17,13 +18,12 @@ from headwater.project.discovery import load_streams, save_streams
 from headwater.project.recorded import describe, load_recorded
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
-from headwater.runtime.dataflow import Dataflow, StreamNode
+from headwater.runtime.dataflow import Dataflow, ModelNode, StreamNode
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.journal import Journal
-from headwater.runtime.pipeline import Pipeline, mirror_spec
+from headwater.runtime.pipeline import Pipeline
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, StateStore
-from headwater.runtime.streams import merge_streams
 from headwater.schema import StreamSchema
 
 LEFT_OUT = "they are new since the snapshot and not captured: move the state folder away to begin with a new snapshot"
@@ -52,8 +52,8 @@ def open_pipeline(
         streams = _find_streams(project, sources, partitions, journal)
         flow, record = _restore(project, streams, store, folder, journal)
         pipeline = Pipeline(project, store, partitions, flow, sinks, folder, clock, freshness)
-        pipeline.left_out = streams.left_out
-        _resume(pipeline, record, lake, journal)
+        pipeline.left_out, pipeline.journal = streams.left_out, journal
+        _resume(pipeline, record, lake, streams.new)
     except BaseException:
         sinks.close()
         store.close()
@@ -68,10 +68,12 @@ class _Streams:
     Attributes:
         fed: by stream, its schema and the source that feeds it.
         left_out: streams of which the log has changes and that the settings no longer name, with the end of its log.
+        new: streams that were not known at the last start.
     """
 
     fed: Mapping[str, tuple[StreamSchema, SourceDefinition]]
     left_out: Mapping[str, int]
+    new: frozenset[str]
 
     def nodes(self) -> dict[str, StreamNode]:
         """Fresh nodes for them."""
@@ -104,25 +106,47 @@ def _restore(
 def _find_streams(
     project: Project, sources: Mapping[str, Source], partitions: Partitions, journal: Journal
 ) -> _Streams:
-    """Asks the sources which streams there are, and holds the models against them."""
+    """Asks the sources which streams there are, and holds the models against them.
+
+    What a stream that is known looks like, its changes say and not the source: it may be far ahead of them.
+    """
     known = load_streams(project.state)
     streams: dict[str, tuple[StreamSchema, SourceDefinition]] = {}
     found: list[StreamSchema] = []
     left_out: dict[str, int] = {}
     for definition in project.sources:
-        before = [stream for stream in known if _feeds(definition.name, stream, project, partitions)]
+        before = {stream.name: stream for stream in known if _feeds(definition.name, stream, project, partitions)}
         partition = partitions[definition.name]
         head, seen = partition.head, set(partition.counts)  # before the question: what comes meanwhile is wanted
-        now = _discover(sources[definition.name], partition.boundary, before, journal)
+        now = _discover(sources[definition.name], partition.boundary, before.values(), journal)
         if now is not None:
             left_out |= dict.fromkeys(seen - {stream.name for stream in now}, head)
-        for stream in before if now is None else merge_streams(before, now):
-            streams[stream.name] = (stream, definition)
-            found.append(stream)
-    if len(found) > len(streams) or load_recorded(project.state) != describe(project, found):
+        for stream in before.values() if now is None else now:
+            then = before.get(stream.name, stream)
+            streams[stream.name] = (promise(then, stream.columns), definition)
+            found.append(StreamSchema(stream.name, evolution(then, stream).columns, stream.key, stream.changelog))
+    _check_models(project, found, len(found) > len(streams), journal)
+    save_streams(project.state, [before for before, _ in streams.values()])
+    return _Streams(streams, left_out, frozenset(streams.keys() - {stream.name for stream in known}))
+
+
+def _check_models(project: Project, found: Sequence[StreamSchema], clash: bool, journal: Journal) -> None:
+    """Holds the models against the streams as the sources have them now.
+
+    Raises:
+        ProjectError: there are mistakes, and not only because a source has changed its tables under models that fitted
+            them: such a model waits, and nothing else does.
+    """
+    recorded, now = load_recorded(project.state), describe(project, found)
+    if not clash and recorded == now:
+        return
+    try:
         check(project, found)
-    save_streams(project.state, found)
-    return _Streams(streams, left_out)
+    except ProjectError as error:
+        if clash or recorded is None or (recorded.models, recorded.sources) != (now.models, now.sources):
+            raise
+        for mistake in error.mistakes:
+            journal.write("model.misfit", "warning", error=str(mistake), hint=mistake.hint)
 
 
 def _feeds(source: str, stream: StreamSchema, project: Project, partitions: Partitions) -> bool:
@@ -130,7 +154,7 @@ def _feeds(source: str, stream: StreamSchema, project: Project, partitions: Part
 
 
 def _discover(
-    source: Source, boundary: Boundary | None, before: Sequence[StreamSchema], journal: Journal
+    source: Source, boundary: Boundary | None, before: Collection[StreamSchema], journal: Journal
 ) -> Sequence[StreamSchema] | None:
     """Asks the source; one that is away may be begun without (None), if its streams are known from before.
 
@@ -148,20 +172,24 @@ def _discover(
         return None
 
 
-def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, journal: Journal) -> None:
+def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, new: Collection[str]) -> None:
     flow, sinks = pipeline.flow, pipeline.sinks
     plans = pipeline.store.plans_after(record.epoch if record else -1)
     _open_tables(flow, sinks, lake, _unbuilt(flow, record, plans))
     _hold_back(flow, sinks, record)
     fresh = record is None and not plans
+    if not fresh:
+        last = plans[-1].epoch if plans else pipeline.store.checkpoints()[0].epoch
+        for node in [flow.streams[name] for name in new if flow.streams[name].mirror]:
+            sinks.begin(node.spec, last + 1, again=False)
     pipeline.epoch = record.epoch if record else (plans[0].epoch - 1 if plans else sinks.last_epoch())
     taken_in = record.offsets if record else {}
     pipeline.offsets = {source: taken_in.get(source, 0) for source, _ in pipeline.partitions.items()}
     sinks.rows = dict(record.rows) if record else {}
     pipeline.checkpointed = record.epoch if record else None
     _refuse_gap(pipeline)
-    if plans:
-        journal.write("epoch.again", first=plans[0].epoch, last=plans[-1].epoch)
+    if plans and pipeline.journal is not None:
+        pipeline.journal.write("epoch.again", first=plans[0].epoch, last=plans[-1].epoch)
     for plan in plans:
         pipeline.run(plan, again=True)
     if not fresh and sinks.last_epoch() > pipeline.epoch:
@@ -196,10 +224,12 @@ def _hold_back(flow: Dataflow, sinks: Sinks, record: CheckpointRecord | None) ->
 
 
 def _open_tables(flow: Dataflow, sinks: Sinks, lake: Lake, unbuilt: set[str]) -> None:
-    specs = [mirror_spec(name, flow) for name, node in flow.streams.items() if node.mirror]
+    specs = [node.spec for node in flow.streams.values() if node.mirror]
     for name, model in flow.models.items():
-        view = flow.nodes[name].view if name in flow.nodes else flow.view_of(model)
-        specs.append(TableSpec(name, view.schema, view.key))
+        try:
+            specs.append(flow.nodes[name].spec if name in flow.nodes else ModelNode(model, flow.view_of(model)).spec)
+        except UserError:
+            sinks.look(name)  # it does not fit what there is at the moment, and waits
     for spec in specs:
         try:
             sinks.open(spec)

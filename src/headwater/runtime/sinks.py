@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater import failpoint
@@ -32,13 +31,19 @@ class Sinks:
         self.held: set[str] = set()
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="sink")
         self.rows: dict[str, int] = {}
+        self._shapes: dict[str, TableSpec] = {}
 
     def open(self, spec: TableSpec) -> None:
         """Opens a table, making it if need be, and asks it which epoch it holds."""
-        table = self._lake.table(spec)
+        table = self._lake.table(spec, as_held=True)
         committed = table.committed()
         self._tables[spec.name] = table
         self.committed[spec.name] = committed.epoch if committed else 0
+
+    def look(self, name: str) -> None:
+        """Opens a table as it is, if it is there, for what will be known later of what it is to look like."""
+        if name in self._lake.names():
+            self.open(self._lake.open_table(name).spec)
 
     def begin(self, spec: TableSpec, epoch: int, *, again: bool) -> None:
         """Opens the table of a stream that first appears in `epoch`, which is run `again` or not yet.
@@ -50,16 +55,15 @@ class Sinks:
             self._lake.drop(spec.name)
             self.open(spec)
 
-    def evolve(self, name: str, columns: pa.Schema) -> None:
-        """Adds columns that a stream has got."""
-        self._tables[name].evolve(columns)
-
     def last_epoch(self) -> int:
         """The highest epoch that any table holds."""
         return max(self.committed.values(), default=0)
 
     def commit(self, epoch: int, outputs: Mapping[str, Output], properties: Mapping[str, str]) -> list[str]:
         """Makes the outputs visible; a table that already holds the epoch is left alone. Returns the tables changed.
+
+        A table follows its output's columns when it commits, not before: an epoch that is run again may be of older
+        columns than the table has by now.
 
         Raises:
             StorageFailed, CommitUnknown: for one table; the others may have committed. Re-open and run the epoch again.
@@ -80,14 +84,26 @@ class Sinks:
         self._lake.close()
 
     def _is_due(self, name: str, epoch: int, output: Output) -> bool:
-        new = self.committed[name] < epoch and name not in self.held
+        new = self.committed.get(name, 0) < epoch and name not in self.held
         return new and (output.replace or output.delta.num_rows > 0)
 
     def _commit_one(self, name: str, epoch: int, output: Output, properties: Mapping[str, str]) -> None:
-        self._tables[name].commit(epoch, output.delta, properties, replace=output.replace)
+        if name not in self._tables and output.spec is not None:
+            self.open(output.spec)
+        table, spec = self._tables[name], output.spec
+        if spec is not None and not _alike(self._shapes.get(name), spec):
+            table.evolve(spec.columns, spec.key, anew=output.replace)
+            self._shapes[name] = spec
+        table.commit(epoch, output.delta, properties, replace=output.replace)
         self.committed[name] = epoch
         failpoint.reach("epoch.sinks.between")
 
     def _count(self, name: str, output: Output) -> None:
         net = pc.sum(output.delta[WEIGHT]).as_py() or 0
         self.rows[name] = net if output.replace else self.rows.get(name, 0) + net
+
+
+def _alike(one: TableSpec | None, other: TableSpec) -> bool:
+    if one is None or one.key != other.key:
+        return False
+    return bool(one.columns.equals(other.columns, check_metadata=True))

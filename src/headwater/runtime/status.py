@@ -75,7 +75,10 @@ class StatusWriter:
             "sources": [
                 self._source(job, progress, watch.health) for job, watch in zip(captures, watches, strict=True)
             ],
-            "models": [self._model(name, progress) for name in progress.models],
+            "models": [
+                *(self._model(name, progress) for name in progress.models),
+                *({"name": name, "state": "waiting", "error": why} for name, why in progress.waiting.items()),
+            ],
             "tables": [{"name": name, "rows": rows, "epoch": progress.epoch} for name, rows in progress.rows.items()],
             "rejects": {"open": progress.rejects_open},
             "accounting": all(account.holds for account in (*progress.streams.values(), *progress.models.values())),

@@ -21,10 +21,9 @@ from headwater.lake.iceberg.catalog import open_catalog
 from headwater.lake.iceberg.durable_io import local_path
 from headwater.lake.iceberg.handle import TableHandle, storage_errors
 from headwater.lake.iceberg.schema import columns_of
-from headwater.lake.iceberg.table import IcebergTable
+from headwater.lake.iceberg.table import KEY_PROPERTY, IcebergTable
 from headwater.lake.table_format import TableSpec
 
-KEY_PROPERTY = "headwater.key"
 _PROPERTIES = {
     "format-version": "2",
     "write.delete.mode": "merge-on-read",
@@ -77,8 +76,12 @@ class IcebergLake:
         except NamespaceAlreadyExistsError:
             return
 
-    def table(self, spec: TableSpec) -> IcebergTable:
+    def table(self, spec: TableSpec, *, as_held: bool = False) -> IcebergTable:
         """Opens a table for writing, creating or evolving it as needed; its spec then has lake types.
+
+        Args:
+            spec: what it should look like.
+            as_held: one that is there already is left as it is; `IcebergTable.evolve` may change it later.
 
         Raises:
             UserError: the table is there with another key or types that cannot become these.
@@ -89,7 +92,10 @@ class IcebergLake:
         wanted = replace(spec, columns=lake_columns(spec.columns))
         handle = self._handle(spec.name)
         with storage_errors(f"opening table {spec.name!r}"):
-            held = self._load(handle) or self._create(handle, wanted)
+            found = self._load(handle)
+            held = found or self._create(handle, wanted)
+        if found is not None and as_held:
+            wanted = TableSpec(spec.name, columns_of(held.schema()), _key_of(held), dict(held.metadata.properties))
         _check_key(wanted, _key_of(held))
         table = IcebergTable(handle, wanted, self._writer, self._clock, read_only=False)
         table.evolve(wanted.columns)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.exceptions import ValidationError
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.schema import Schema
-from pyiceberg.table import Table
+from pyiceberg.table import Transaction
 
 from headwater.errors import UserError
 from headwater.lake.columns import lake_columns, widens
+from headwater.schema import column_id, with_column_id
 
 FIELD_ID = b"PARQUET:field_id"
 
-
-def columns_of(schema: Schema) -> pa.Schema:
-    """A table's columns as Arrow lake types."""
-    return lake_columns(schema_to_pyarrow(schema, include_field_ids=False))
+NOTE = "headwater.column: "
+"""How a column's doc begins; then comes the id that its source has for it."""
 
 
 def file_schema(schema: Schema) -> pa.Schema:
@@ -41,26 +43,97 @@ def _small(field: pa.Field) -> pa.Field:
     return field.with_type(kind)
 
 
-def evolution(table: str, held: pa.Schema, wanted: pa.Schema) -> pa.Schema | None:
-    """What to add to or widen in the columns `held`, so that they take rows of `wanted`; None if nothing.
+def columns_of(schema: Schema) -> pa.Schema:
+    """A table's columns as Arrow lake types, with the ids that their sources have for them."""
+    columns = lake_columns(schema_to_pyarrow(schema, include_field_ids=False))
+    ids = {field.name: (field.doc or "") for field in schema.fields}
+    noted = {name: doc.removeprefix(NOTE) for name, doc in ids.items() if doc.startswith(NOTE)}
+    return pa.schema([with_column_id(f, noted[f.name]) if f.name in noted else f for f in columns])
 
-    A column that is held and no longer wanted stays, and is null in new rows.
+
+@dataclass(frozen=True)
+class ColumnChanges:
+    """What has to be done to a table's columns, in this order.
+
+    Attributes:
+        dropped: columns that make room for another one of their name.
+        renamed: former and new names.
+        changed: columns to add or widen.
+        identified: columns whose id is to be noted.
+    """
+
+    dropped: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...]
+    changed: pa.Schema
+    identified: pa.Schema
+
+    @property
+    def touched(self) -> set[str]:
+        """Names of columns that are not what they were."""
+        return {*self.dropped, *(after for _, after in self.renamed), *self.changed.names}
+
+
+def evolution(table: str, held: pa.Schema, wanted: pa.Schema, *, anew: bool = False) -> ColumnChanges | None:
+    """What has to be done to the columns `held`, so that they take rows of `wanted`; None if nothing.
+
+    Columns are the same if their ids are, or their names where one has no id. A column that is held and no longer
+    wanted stays, and is null in new rows, unless another one takes its name.
+
+    Args:
+        table: the table's name.
+        held, wanted: lake types, with ids where there are any.
+        anew: all rows are about to be replaced, so a column may become another one.
 
     Raises:
-        UserError: a column has changed its type in a way that is not a widening.
+        UserError: a column has changed its type in a way that is not a widening, and not `anew`.
     """
-    changed = []
-    for field in wanted:
-        if field.name not in held.names:
-            changed.append(field)
+    successor = _successors(held, wanted)
+    dropped, renamed, changed, identified = [], [], [], []
+    for field in held:
+        after = successor.get(field.name)
+        if after is None:
+            if field.name in wanted.names:
+                dropped.append(field.name)
             continue
-        old = held.field(field.name).type
-        if old.equals(field.type):
-            continue
-        if not (widens(old, field.type) or (pa.types.is_nested(old) and old.id == field.type.id)):
-            raise _not_a_widening(table, field.name, old, field.type)
-        changed.append(field)
-    return pa.schema(changed) if changed else None
+        fits = field.type.equals(after.type) or (_fits(field.type, after.type) and not (anew and _nested(field)))
+        if not fits and not anew:
+            raise _not_a_widening(table, field.name, field.type, after.type)
+        if not fits:
+            dropped.append(field.name)
+            changed.append(after)
+        else:
+            renamed += [(field.name, after.name)] if field.name != after.name else []
+            changed += [after] if field.type != after.type else []
+        if column_id(after) is not None and (not fits or column_id(field) is None):
+            identified.append(after)
+    continued = {field.name for field in successor.values()}
+    added = [field for field in wanted if field.name not in continued]
+    changed += added
+    identified += [field for field in added if column_id(field) is not None]
+    if not (dropped or renamed or changed or identified):
+        return None
+    return ColumnChanges(tuple(dropped), tuple(renamed), pa.schema(changed), pa.schema(identified))
+
+
+def _successors(held: pa.Schema, wanted: pa.Schema) -> dict[str, pa.Field]:
+    """Which wanted column continues which held one, by its name."""
+    by_id = {column_id(field): field for field in wanted if column_id(field) is not None}
+    found = {}
+    for field in held:
+        identity = column_id(field)
+        if identity is not None and identity in by_id:
+            found[field.name] = by_id[identity]
+        elif field.name in wanted.names and (identity is None or column_id(wanted.field(field.name)) is None):
+            found[field.name] = wanted.field(field.name)
+    return found
+
+
+def _fits(old: pa.DataType, new: pa.DataType) -> bool:
+    return widens(old, new) or bool(pa.types.is_nested(old) and old.id == new.id)
+
+
+def _nested(field: pa.Field) -> bool:
+    return bool(pa.types.is_nested(field.type))
 
 
 def _not_a_widening(table: str, column: str, old: object, new: object) -> UserError:
@@ -71,19 +144,41 @@ def _not_a_widening(table: str, column: str, old: object, new: object) -> UserEr
     )
 
 
-def apply_evolution(table: Table, name: str, changed: pa.Schema) -> None:
-    """Adds and widens columns by field id, in one commit of the catalog.
+def apply_evolution(change: Transaction, name: str, todo: ColumnChanges) -> None:
+    """Drops, renames, widens and adds columns by field id.
 
     Raises:
         UserError: Iceberg cannot do it (a change inside a nested type).
     """
     try:
-        with table.update_schema() as update:
-            update.union_by_name(changed)
+        if todo.dropped:
+            with change.update_schema(allow_incompatible_changes=True) as update:
+                for column in todo.dropped:
+                    update.delete_column(column)
+        for step in _in_steps(todo.renamed):
+            with change.update_schema() as update:
+                for before, after in step:
+                    update.rename_column(before, after)
+        if len(todo.changed):
+            with change.update_schema() as update:
+                update.union_by_name(pa.schema([field.remove_metadata() for field in todo.changed]))
+        if len(todo.identified):
+            with change.update_schema() as update:
+                for field in todo.identified:
+                    update.update_column(field.name, doc=f"{NOTE}{column_id(field)}")
     except (ValidationError, ValueError) as error:
+        names = ", ".join(map(repr, sorted(todo.touched)))
         raise UserError(
-            f"table {name!r}: columns {changed.names} cannot be changed: {error}", hint="land them under other names"
+            f"table {name!r}: columns {names} cannot be changed: {error}", hint="land them under other names"
         ) from error
+
+
+def _in_steps(renamed: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """Renames in an order in which no name is taken: where they change places, by way of names that nobody has."""
+    if not {before for before, _ in renamed} & {after for _, after in renamed}:
+        return [list(renamed)] if renamed else []
+    aside = [(before, f"_headwater_{number}") for number, (before, _) in enumerate(renamed)]
+    return [aside, [(name, after) for (_, name), (_, after) in zip(aside, renamed, strict=True)]]
 
 
 def fill_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:

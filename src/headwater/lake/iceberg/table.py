@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,12 +33,15 @@ from headwater.lake.iceberg.history import (
 from headwater.lake.iceberg.manifests import ManifestStore
 from headwater.lake.iceberg.places import TableIndex
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
-from headwater.lake.iceberg.schema import apply_evolution, columns_of, evolution
+from headwater.lake.iceberg.schema import ColumnChanges, apply_evolution, columns_of, evolution
 from headwater.lake.iceberg.snapshot import FileChange, StagedSnapshot, stage
 from headwater.lake.key_index import Taken
 from headwater.lake.table_format import Committed, TableChange, TableSpec
 
 _ATTEMPTS = 5
+
+KEY_PROPERTY = "headwater.key"
+"""Table property: the names of the key columns, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +103,27 @@ class IcebergTable:
         table = self._handle.load()
         return changes_after(table.io, table.metadata, self.spec.columns, after_epoch)
 
-    def evolve(self, columns: pa.Schema) -> None:
-        """Adds and widens columns; those no longer named stay, null in new rows."""
+    def evolve(self, columns: pa.Schema, key: tuple[str, ...] | None = None, *, anew: bool = False) -> None:
+        """Renames, adds and widens columns; those no longer named stay, null in new rows. See the contract."""
         self._refuse_read_only()
         wanted = lake_columns(columns)
-        changed = evolution(self.spec.name, columns_of(self._table.schema()), wanted)
-        if changed is not None:
+        key = self.spec.key if key is None else key
+        held = self._table.schema()
+        todo = evolution(self.spec.name, columns_of(held), wanted, anew=anew)
+        if key != self.spec.key or todo is not None:
             with storage_errors(f"changing the columns of table {self.spec.name!r}"):
-                apply_evolution(self._handle.load(), self.spec.name, changed)
+                self._alter(todo, key)
             self._accept_foreign(self._handle.load())
-        if not self.spec.key or (changed is not None and set(changed.names) & set(self.spec.key)):
+        if not key or key != self.spec.key or (todo is not None and todo.touched & set(key)):
             self._index = None
-        self.spec = replace(self.spec, columns=wanted)
+        self.spec = replace(self.spec, columns=wanted, key=key)
+
+    def _alter(self, todo: ColumnChanges | None, key: tuple[str, ...]) -> None:
+        with self._handle.load().transaction() as change:
+            if todo is not None:
+                apply_evolution(change, self.spec.name, todo)
+            if key != self.spec.key:
+                change.set_properties({KEY_PROPERTY: json.dumps(key)})
 
     def commit(self, epoch: int, delta: pa.Table, properties: Mapping[str, str], *, replace: bool = False) -> None:
         """Makes `delta` visible at once, tagged with `epoch`; see the contract."""

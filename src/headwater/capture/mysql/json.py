@@ -94,7 +94,7 @@ def _pieces(buffer: Bytes, pieces: Integers) -> tuple[Bytes, Integers]:
 
 def double_text(value: float) -> str:
     """A DOUBLE as the server prints it: the fewest digits that read back the same, plain up to 15 places from the
-    point, else with an exponent."""
+    point or if there are digits after it, else with an exponent."""
     sign, digits, exponent = Decimal(repr(value)).as_tuple()
     if not isinstance(exponent, int):
         raise ValueError("not a number")
@@ -103,7 +103,7 @@ def double_text(value: float) -> str:
     point = len(text) + exponent
     if text == "0":
         shown = "0"
-    elif point < 1 - _MAX_F_FORMAT or point > _MAX_F_FORMAT:
+    elif point < 1 - _MAX_F_FORMAT or (point > _MAX_F_FORMAT and point >= len(text)):
         shown = text[0] + ("." + text[1:] if len(text) > 1 else "") + f"e{point - 1}"
     elif point <= 0:
         shown = "0." + "0" * -point + text

@@ -152,7 +152,7 @@ def query(database, sql, collation=255, error_code=0):
     """A QUERY's body with the status variables that MySQL 8 writes."""
     variables = b"\0" + struct.pack("<I", 0) + b"\1" + struct.pack("<Q", 0) + b"\x06\x03std"
     variables += b"\4" + struct.pack("<HHH", collation, collation, 255)
-    head = struct.pack("<IIBHH", 1, 0, len(database), error_code, len(variables))
+    head = struct.pack("<IIBHH", 1, 0, len(database.encode()), error_code, len(variables))
     return head + variables + database.encode() + b"\0" + sql
 
 

@@ -139,7 +139,7 @@ class HiddenRows:
                 for field in stream.columns
             ]
             carried = pa.table(columns, schema=stream.columns)
-            moved._replace(carried.slice(0, 0), carried, Lacks(unknown, lacks.never))
+            moved._replace(moved.all(), carried, Lacks(unknown, lacks.never))
         return moved
 
     def forget(self, gone: Mask) -> None:

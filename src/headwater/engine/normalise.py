@@ -151,7 +151,7 @@ class Normaliser:
         if batch.rows.num_rows and batch.rows.column("_op")[0].as_py() == Op.TRUNCATE:
             before = [*before, _negated(self._state.clear())]  # first: its rows need not fit the new key
             self._hidden.clear()
-        if not self._state.num_rows and not change.same:
+        if not self._state.num_rows and not len(self._hidden) and not change.same:
             now = restart(self.stream, batch.stream)
         self._adopt(now, change)
         return [_in_columns(change.carry(part), now.columns) for part in before]

@@ -27,10 +27,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.capture.health import Watcher
 from headwater.capture.request import Progress, Request
 from headwater.capture.source import Reader, Source
 from headwater.change import ChangeBatch, Group, Op, log_schema
-from headwater.errors import SourceStopped
+from headwater.errors import PositionLost, SourceStopped
 from headwater.position import Boundary, Resume
 from headwater.schema import StreamSchema
 
@@ -174,9 +175,17 @@ class WithHistory:
         histories = [history_of(stream) for stream in streams if self.keeps(stream.name)]
         return [*streams, *histories, transactions_of(self.name)]
 
-    def open(self, resume: Resume | None) -> Reader:
+    def open(self, resume: Resume | None, decision: Request | None = None) -> Reader:
         """See `Source.open`."""
-        return _HistoryReader(self._source.open(resume), self)
+        return _HistoryReader(self._source.open(resume, decision), self)
+
+    def examine(self, resume: Resume) -> PositionLost | None:
+        """See `Source.examine`."""
+        return self._source.examine(resume)
+
+    def watcher(self) -> Watcher:
+        """See `Source.watcher`."""
+        return self._source.watcher()
 
     def decode(self, record: bytes) -> ChangeBatch:
         """See `Source.decode`."""

@@ -111,7 +111,12 @@ def make_source(definition: SourceDefinition, project: str, identity: str, clock
     if known is None:
         raise UserError(f"there is no connector {definition.type!r}", place=definition.place)
     make = cast(_MakesSource, _named(known, known.source))
-    return make(definition.name, definition.settings, project=project, identity=identity, clock=clock)
+    source = make(definition.name, definition.settings, project=project, identity=identity, clock=clock)
+    if not definition.history:
+        return source
+    from headwater.capture.history import WithHistory
+
+    return WithHistory(source, definition.history)
 
 
 def rows_of_record(record: bytes) -> list[dict[str, object]]:

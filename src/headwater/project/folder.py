@@ -152,7 +152,9 @@ class _Reader:
         if common is None or settings is None:
             return None
         place = self._document.place(path, key=True)
-        return SourceDefinition(name, known.type, settings, common.mirror, common.streams, place)
+        return SourceDefinition(
+            name, known.type, settings, common.mirror, common.streams, history=common.history, place=place
+        )
 
 
 def _resolved(lake: LakeSettings, folder: Path, project: str) -> LakeSettings:

@@ -58,6 +58,7 @@ _TRANSACTION = pa.schema(
     ]
 )
 _KEPT = {Op.INSERT: "insert", Op.UPDATE: "update", Op.DELETE: "delete", Op.TRUNCATE: "truncate"}
+_CHANGES = pa.array([int(op) for op in _KEPT], pa.uint8())
 _NAMES = pa.array([_KEPT.get(Op(op)) if op in set(Op) else None for op in range(max(Op) + 1)], pa.string())
 
 
@@ -85,8 +86,8 @@ def transactions_of(source: str) -> StreamSchema:
 def transactions_batch(
     source: str,
     commits: np.ndarray,
-    ids: Sequence[str],
-    times_us: np.ndarray,
+    ids: Sequence[str | None],
+    times_us: Sequence[int | None] | np.ndarray,
     contexts: Sequence[str | None],
 ) -> ChangeBatch:
     """Rows of `transactions_of(source)`.
@@ -94,8 +95,8 @@ def transactions_batch(
     Args:
         source: name of the source.
         commits: uint64 `Position.commit` of each transaction.
-        ids: what the source calls it.
-        times_us: int64 commit times, microseconds since 1970 UTC.
+        ids: what the source calls it; None if it does not say.
+        times_us: commit times, microseconds since 1970 UTC.
         contexts: what the application said of it; None if nothing.
     """
     times = pa.array(times_us, pa.int64()).cast(_TIME)
@@ -119,7 +120,7 @@ def history_batch(batch: ChangeBatch) -> ChangeBatch | None:
     """The changes of a batch as rows of its stream's history; None if it has none (rows of a snapshot are no
     changes)."""
     rows = batch.rows
-    kept = rows.filter(pc.is_in(rows.column("_op"), pa.array([int(op) for op in _KEPT], pa.uint8())))
+    kept = rows.filter(pc.is_in(rows.column("_op"), _CHANGES))
     if not kept.num_rows:
         return None
     stream = history_of(batch.stream)
@@ -156,14 +157,22 @@ class WithHistory:
     """A source whose groups also carry the history of some of its streams. See `Source`.
 
     Args:
-        source: the source; made so that its groups tell of their transactions.
+        source: the source.
         patterns: the streams meant, with * and ?.
+
+    Attributes:
+        told: the source's groups carry rows of its transactions.
     """
 
     def __init__(self, source: Source, patterns: Sequence[str]) -> None:
         self.name = source.name
         self._source = source
+        self.told = source.tell_transactions()
         self._patterns = tuple(patterns)
+
+    def tell_transactions(self) -> bool:
+        """See `Source.tell_transactions`."""
+        return self.told
 
     def check(self) -> list[str]:
         """See `Source.check`."""
@@ -195,12 +204,6 @@ class WithHistory:
         """Whether a stream's history is kept."""
         return any(fnmatchcase(stream, pattern) for pattern in self._patterns)
 
-    def with_history(self, group: Group) -> Group:
-        """The group and the history of its changes."""
-        histories = [history_batch(batch) for batch in group.batches if self.keeps(batch.stream.name)]
-        added = tuple(batch for batch in histories if batch is not None)
-        return replace(group, batches=(*group.batches, *added)) if added else group
-
 
 class _HistoryReader:
     """See `Reader`."""
@@ -208,10 +211,32 @@ class _HistoryReader:
     def __init__(self, reader: Reader, history: WithHistory) -> None:
         self._reader = reader
         self._history = history
+        self._parted: dict[int, int | None] = {}
 
     def poll(self, timeout_s: float) -> Group | None:
         group = self._reader.poll(timeout_s)
-        return None if group is None else self._history.with_history(group)
+        if group is None:
+            return None
+        histories = [history_batch(batch) for batch in group.batches if self._history.keeps(batch.stream.name)]
+        added = [batch for batch in histories if batch is not None]
+        if not self._history.told:
+            added += self._transactions(group)
+        return replace(group, batches=(*group.batches, *added)) if added else group
+
+    def _transactions(self, group: Group) -> list[ChangeBatch]:
+        """The transactions of the changes, by their commit times; one in parts is told with its last."""
+        for batch in group.batches:
+            changes = batch.rows.filter(pc.is_in(batch.rows.column("_op"), _CHANGES))
+            commits, first = np.unique(changes.column("_commit").to_numpy(), return_index=True)
+            times = changes.column("_time").take(first).cast(pa.int64()).to_pylist()
+            self._parted.update(zip(commits.tolist(), times, strict=True))
+        if group.more or not self._parted:
+            return []
+        told = sorted(self._parted.items())
+        self._parted.clear()
+        nothing = [None] * len(told)
+        commits = np.array([commit for commit, _ in told], np.uint64)
+        return [transactions_batch(self._history.name, commits, nothing, [time for _, time in told], nothing)]
 
     def confirm(self, boundary: Boundary) -> None:
         self._reader.confirm(boundary)

@@ -47,6 +47,10 @@ class ScriptedSource:
         with self._lock:
             self._script.extend(entries)
 
+    def tell_transactions(self) -> bool:
+        """See `Source.tell_transactions`."""
+        return False
+
     def check(self) -> list[str]:
         """Nothing to check."""
         return [f"reads {len(self._script)} scripted groups"]

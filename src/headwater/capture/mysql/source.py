@@ -87,6 +87,10 @@ class MysqlSource:
         database = parse_url(self.settings.url.get_secret_value()).database
         return Selection(self.settings.tables, self.settings.text_columns, database)
 
+    def tell_transactions(self) -> bool:
+        """See `Source.tell_transactions`."""
+        return False
+
     def check(self) -> list[str]:
         """See `Source.check`."""
         with self._connected() as connection:

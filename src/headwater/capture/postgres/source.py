@@ -18,6 +18,7 @@ import psycopg
 
 from headwater import failpoint
 from headwater.capture.postgres.acceptance import gap_group, new_start
+from headwater.capture.postgres.audit import TransactionLog
 from headwater.capture.postgres.catalog import Published, TableRow, as_wanted, describe_type, list_tables, read_tables
 from headwater.capture.postgres.connection import Connection, connect, failed
 from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
@@ -99,6 +100,12 @@ class PostgresSource:
         self._clock = clock or SystemClock()
         self.scratch: Path | None = None
         """Where large transactions in progress are kept; None: where temporary files go."""
+        self._observer: TransactionLog | None = None
+
+    def tell_transactions(self) -> bool:
+        """See `Source.tell_transactions`."""
+        self._observer = TransactionLog(self.name)
+        return True
 
     def check(self) -> list[str]:
         """See `Source.check`."""
@@ -344,13 +351,14 @@ class PostgresSource:
 
     def _stream(self, tables: Sequence[Table], standing: Standing, lsn: int, resume: Resume | None = None) -> Stream:
         relations = Relations(tables, self.settings.text_columns, self._describe)
-        assembler = Assembler(relations, standing, lsn, folder=self.scratch)
+        assembler = Assembler(relations, standing, lsn, folder=self.scratch, observer=self._observer)
         replication = connect(self.settings, replication=True)
         settings = self.settings
         try:
             require_direct(replication)
             system = identify_system(replication)
-            wanted = Wanted(standing.slot, self.publication, settings.streaming, settings.two_phase)
+            messages = self._observer is not None
+            wanted = Wanted(standing.slot, self.publication, settings.streaming, settings.two_phase, messages)
             begin = resume or standing.resume(lsn)
             stream = Stream(replication, assembler, wanted, begin, system.wal_end, settings.heartbeat_s, self._clock)
             self._require_started(standing, lsn, system, replication.info.backend_pid)

@@ -26,7 +26,7 @@ _COLUMNS = (
     "name varchar(100), note varchar(100)"
 )
 _ROW = (
-    "n, n % 1000, (n % 100000) / 100, n / 7, n % 3 = 0, timestamp'2026-01-01' + interval n second, "
+    "n, n % 1000, (n % 100000) / 100, n / 7, n % 3 = 0, timestamp'2026-01-01 00:00:00' + interval n second, "
     "concat('name ', n), md5(n)"
 )
 _SETTINGS = {"sync-binlog": "0", "innodb-flush-log-at-trx-commit": "0"}

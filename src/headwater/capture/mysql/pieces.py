@@ -50,6 +50,16 @@ class Piece:
         """Bytes of the events."""
         return int((self.events.ends[self.at] - self.events.begins[self.at]).sum())
 
+    def since(self, commit: int) -> Piece | None:
+        """The events with that commit number or a later one; None if there are none."""
+        fresh = self.commits >= commit
+        if fresh.all():
+            return self
+        if not fresh.any():
+            return None
+        at, slot, commits = self.at[fresh], self.slot[fresh], self.commits[fresh]
+        return Piece(self.events, self.slots, at, slot, commits, self.ordinals[fresh], self.times_us[fresh])
+
     def moved(self, commit: int, time_us: int) -> Piece:
         """The same events in another transaction."""
         commits, times = np.full(self.at.size, commit, np.uint64), np.full(self.at.size, time_us, np.int64)
@@ -84,6 +94,10 @@ class Emptied:
     time_us: int
 
     size = 0
+
+    def since(self, commit: int) -> Emptied | None:
+        """The same, if its commit number is not an earlier one."""
+        return self if self.commit >= commit else None
 
     def moved(self, commit: int, time_us: int) -> Emptied:
         """The same in another transaction."""

@@ -175,7 +175,6 @@ class Assembler:
         slots, commits, ordinals, times = self._out
         at = np.flatnonzero(slots[self._from : stop] >= 0) + self._from
         self._from = stop
-        at = at[commits[at] >= self._after]
         if at.size:
             piece = Piece(self._events, self._slots.known, at, slots[at], commits[at], ordinals[at], times[at])
             self._open.append(piece)
@@ -183,7 +182,7 @@ class Assembler:
 
     def _finish_open(self) -> None:
         """What is open has become whole: the state says that a transaction ended."""
-        self._ready += self._open
+        self._ready += self._fresh(self._open)
         self._ready_bytes += self._open_bytes
         self._open, self._open_bytes, self._savepoints = [], 0, {}
         state = self._state
@@ -193,6 +192,11 @@ class Assembler:
         elif state[walk.DOMAIN] >= 0:
             self._gtids.add(str(state[walk.DOMAIN]), int(state[walk.DONE_SERVER]), int(state[walk.DONE_SEQUENCE]))
         self._place = Place(self._file, int(state[walk.DONE_AT]), self._gtids.text(), self._place.era)
+
+    def _fresh(self, items: list[Item]) -> list[Item]:
+        """What is not in the log already."""
+        kept = (item.since(self._after) for item in items)
+        return [item for item in kept if item is not None]
 
     def _special(self, at: int) -> None:
         """Deals with an event that the compiled walk leaves to us."""
@@ -340,9 +344,8 @@ class Assembler:
         state = self._state
         commit = int(state[walk.FILE]) | int(state[walk.BEGAN])
         for table in effect.emptied:
-            if commit >= self._after:
-                ordinal = int(state[walk.NUMBER]) << 32
-                self._open.append(Emptied(table, commit, ordinal, int(state[walk.TIME_US])))
+            ordinal = int(state[walk.NUMBER]) << 32
+            self._open.append(Emptied(table, commit, ordinal, int(state[walk.TIME_US])))
             state[walk.NUMBER] += 1
         if effect.changed:
             self._standing = self._standing.with_tables(self._history.tables)
@@ -386,7 +389,7 @@ class Assembler:
                 f"XA transaction {xid} was prepared before reading began, and is committed now: its rows are not known",
                 hint="begin anew with a snapshot: headwater source resnapshot",
             )
-        if prepared is not None and commit and number >= self._after:
+        if prepared is not None and commit:
             self._open += [item.moved(number, int(state[walk.TIME_US])) for item in prepared.items]
             self._open_bytes = sum(item.size for item in self._open)
         self._end()
@@ -402,7 +405,7 @@ class Assembler:
             self._taken, self._parted = int(self._state[walk.DONE]), False
             return self._group(items, more=False)
         if self._open_bytes >= PART_BYTES:
-            items, self._open, self._open_bytes = self._open, [], 0
+            items, self._open, self._open_bytes = self._fresh(self._open), [], 0
             self._parted = True
             return self._group(items, more=True)
         return None

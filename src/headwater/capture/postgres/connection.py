@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import psycopg
@@ -20,7 +25,6 @@ _SESSION = (
     "timezone=UTC",
     "bytea_output=hex",
     "extra_float_digits=1",
-    "statement_timeout=0",
     "lock_timeout=0",
     "idle_in_transaction_session_timeout=0",
     "row_security=off",
@@ -63,14 +67,19 @@ _FINAL_STATES = ("28", "3D", "42", "55000", "0A", "22", "23")
 """SQLSTATEs (or their classes) after which trying again cannot help."""
 
 
-def connect(settings: PostgresSettings, *, replication: bool = False) -> Connection:
-    """Opens a connection in autocommit; with `replication`, one that takes replication commands.
+def connect(settings: PostgresSettings, *, replication: bool = False, asking: bool = False) -> Connection:
+    """Opens a connection in autocommit.
+
+    Args:
+        settings: how.
+        replication: one that takes replication commands.
+        asking: one for questions to the catalogs, each of which may take `query_timeout_s`.
 
     Raises:
         SourceUnavailable: the server does not answer now.
         SourceStopped: it refuses us, or the URL is none.
     """
-    parameters = _parameters(settings)
+    parameters = _parameters(settings, settings.query_timeout_s if asking else 0.0)
     extra = {"replication": "database"} if replication else {}
     try:
         return psycopg.connect(make_conninfo("", **parameters, **extra), autocommit=True)
@@ -78,7 +87,26 @@ def connect(settings: PostgresSettings, *, replication: bool = False) -> Connect
         raise refusal(str(error), parameters) from None
 
 
-def _parameters(settings: PostgresSettings) -> dict[str, str]:
+@contextmanager
+def cut_after(connection: Connection, seconds: float) -> Iterator[None]:
+    """Breaks the connection if what is done inside takes longer: the server's own time limit does not help when its
+    answer is lost on the way and the connection looks alive (a frozen proxy, a dead NAT entry)."""
+    with socket.socket(fileno=os.dup(connection.pgconn.socket)) as held:
+        timer = threading.Timer(seconds, _cut, (held,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _cut(held: socket.socket) -> None:
+    with suppress(OSError):
+        held.shutdown(socket.SHUT_RDWR)
+
+
+def _parameters(settings: PostgresSettings, limit_s: float) -> dict[str, str]:
     try:
         given = conninfo_to_dict(settings.url.get_secret_value())
     except psycopg.ProgrammingError:
@@ -89,6 +117,7 @@ def _parameters(settings: PostgresSettings) -> dict[str, str]:
     ours = {**_DEFAULTS, "connect_timeout": str(settings.connect_timeout_s)}
     merged = {**ours, **{name: str(value) for name, value in given.items() if value is not None}}
     options = [merged.get("options", ""), *(f"-c {setting}" for setting in _SESSION)]
+    options.append(f"-c statement_timeout={int(limit_s * 1000)}")
     return {**merged, "options": " ".join(options).strip(), "client_encoding": "UTF8"}
 
 

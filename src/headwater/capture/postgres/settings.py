@@ -73,6 +73,12 @@ class PostgresSettings(BaseModel):
     query_timeout_s: float = Field(
         60.0, gt=0, description="Seconds that a question of ours to the catalogs may take; reading tables has no limit."
     )
+    silence_timeout_s: float = Field(
+        120.0,
+        gt=0,
+        description="Seconds without a word from the server, though it was asked, after which the connection is taken "
+        "for dead and made anew.",
+    )
     failover: bool = Field(
         False,
         description="Have the slot copied to standbys, so that it outlives a failover (PostgreSQL 17 and newer; the "

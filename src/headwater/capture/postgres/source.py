@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from headwater import failpoint
 from headwater.capture.postgres.acceptance import gap_group, new_start
 from headwater.capture.postgres.audit import TransactionLog
 from headwater.capture.postgres.catalog import Published, TableRow, as_wanted, describe_type, list_tables, read_tables
-from headwater.capture.postgres.connection import Connection, connect, failed
+from headwater.capture.postgres.connection import Connection, connect, cut_after, failed
 from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
 from headwater.capture.postgres.publication import plan_publication, read_publication, read_stamps, require_published
 from headwater.capture.postgres.reader import PostgresReader
@@ -55,6 +55,9 @@ from headwater.position import Resume
 from headwater.schema import StreamSchema
 
 T = TypeVar("T")
+
+QUESTIONS = 2
+"""How many times `query_timeout_s` all questions of one connection may take together."""
 
 SLOT_FREE_WAIT_S = 3.0
 """How long `open` waits for a slot that is in use: the server may not have missed our own last reader yet."""
@@ -177,11 +180,14 @@ class PostgresSource:
         return replace(layout, table=replace(table, columns=columns))
 
     @contextmanager
-    def _connected(self, *, replication: bool = False) -> Iterator[Connection]:
-        """A connection for a few questions."""
-        connection = connect(self.settings, replication=replication)
+    def _connected(self, *, replication: bool = False, patient: bool = False) -> Iterator[Connection]:
+        """A connection for a few questions; `patient`: they may take as long as they like (making a slot waits for
+        the server's open transactions)."""
+        connection = connect(self.settings, replication=replication, asking=not replication)
+        limit = cut_after(connection, QUESTIONS * self.settings.query_timeout_s)
         try:
-            yield connection
+            with nullcontext() if patient else limit:
+                yield connection
         except psycopg.Error as error:
             failed(error, f"asking PostgreSQL about source {self.name!r}")
         finally:
@@ -231,7 +237,7 @@ class PostgresSource:
             require_free_slot(connection)
             if survey.publish:
                 connection.execute(survey.publish.encode())
-        with self._connected(replication=True) as replication:
+        with self._connected(replication=True, patient=True) as replication:
             system = identify_system(replication)
             created = create_slot(replication, self.slot, failover=self.settings.failover)
             failpoint.reach("capture.snapshot.after_slot")
@@ -322,7 +328,7 @@ class PostgresSource:
             survey = self._survey(connection)
             if survey.publish:
                 connection.execute(survey.publish.encode())
-        with self._connected() as connection, self._connected(replication=True) as replication:
+        with self._connected() as connection, self._connected(replication=True, patient=True) as replication:
             system = identify_system(replication)
             rows = self._captured(list_tables(connection), end.standing, moved=lost.cause == OTHER_CLUSTER)
             at = new_start(connection, replication, end, lost, system, failover=self.settings.failover)
@@ -355,12 +361,13 @@ class PostgresSource:
         replication = connect(self.settings, replication=True)
         settings = self.settings
         try:
-            require_direct(replication)
-            system = identify_system(replication)
+            with cut_after(replication, QUESTIONS * settings.query_timeout_s):
+                require_direct(replication)
+                system = identify_system(replication)
             messages = self._observer is not None
             wanted = Wanted(standing.slot, self.publication, settings.streaming, settings.two_phase, messages)
-            begin = resume or standing.resume(lsn)
-            stream = Stream(replication, assembler, wanted, begin, system.wal_end, settings.heartbeat_s, self._clock)
+            begin, times = resume or standing.resume(lsn), (settings.heartbeat_s, settings.silence_timeout_s)
+            stream = Stream(replication, assembler, wanted, begin, system.wal_end, *times, self._clock)
             self._require_started(standing, lsn, system, replication.info.backend_pid)
             return stream
         except psycopg.Error as error:

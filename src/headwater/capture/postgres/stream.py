@@ -79,6 +79,7 @@ class Stream:
         resume: the resume point to read on from.
         head: how far the server's log goes now.
         heartbeat_s: seconds between two heartbeats.
+        silence_s: seconds without a word from the server, though asked, after which it is taken for gone.
         clock: time.
 
     Raises:
@@ -94,13 +95,16 @@ class Stream:
         resume: Resume,
         head: int,
         heartbeat_s: float,
+        silence_s: float,
         clock: Clock,
     ) -> None:
         self._connection = replication
         self._wire = replication.pgconn
         self._assembler = assembler
         self._heartbeat_s = heartbeat_s
+        self._silence_s = silence_s
         self._clock = clock
+        self._unanswered_since: float | None = None
         self._flushed, self._taken = confirmable(resume), lsn_of(resume)
         assembler.head = max(head, assembler.lsn)
         self._asked = False
@@ -152,6 +156,7 @@ class Stream:
                 self._ended()
             if not len(incoming):
                 return
+            self._unanswered_since = None
             assembler.feed(incoming.cut(lent=True))
             if assembler.asked:
                 # A server that is shutting down asks until everything is confirmed; a heartbeat must not wait then.
@@ -192,13 +197,24 @@ class Stream:
         return self._asked or self._clock.monotonic_s() - self._heartbeat_at >= self._heartbeat_s
 
     def _keep_alive(self) -> None:
-        """Tells the server now and then that we live, and asks how far it is."""
-        if self._clock.monotonic_s() - self._status_at >= min(self._heartbeat_s, STATUS_INTERVAL_S):
+        """Tells the server now and then that we live, and asks how far it is.
+
+        Raises:
+            SourceUnavailable: it has not answered for long: the connection is open at our end only.
+        """
+        now, since = self._clock.monotonic_s(), self._unanswered_since
+        if since is not None and now - since >= self._silence_s:
+            raise SourceUnavailable(
+                f"the server has not said a word for {self._silence_s:g} s", hint="connecting anew; look at the network"
+            )
+        if now - self._status_at >= min(self._heartbeat_s, STATUS_INTERVAL_S):
             self._send_status(ask=True)
 
     def _send_status(self, *, ask: bool = False) -> None:
         """`flush` is what was confirmed to us and nothing else; `write` may be ahead of it."""
         self._status_at = self._clock.monotonic_s()
+        if ask and self._unanswered_since is None:
+            self._unanswered_since = self._status_at
         written = max(self._flushed, self._assembler.lsn)
         self._wire.put_copy_data(pgoutput.status_update(written, self._flushed, self._clock.now_us(), reply=ask))
         self._wire.flush()

@@ -7,7 +7,7 @@ import threading
 import psycopg
 
 from headwater.capture.health import Alarm, Health
-from headwater.capture.postgres.connection import Connection, connect, failed
+from headwater.capture.postgres.connection import Connection, connect, cut_after, failed
 from headwater.capture.postgres.lsn import lsn_text
 from headwater.capture.postgres.publication import read_stamps
 from headwater.capture.postgres.resume import lsn_of, standing_of
@@ -57,8 +57,9 @@ class PostgresWatcher:
         if resume is None:
             return Health()
         try:
-            self._connection = self._connection or connect(self._settings)
-            return self._look(self._connection, resume)
+            self._connection = self._connection or connect(self._settings, asking=True)
+            with cut_after(self._connection, self._settings.query_timeout_s + DROP_WAIT_S):
+                return self._look(self._connection, resume)
         except psycopg.Error as error:
             self.close()
             failed(error, f"watching source {self._source!r}")

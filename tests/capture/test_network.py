@@ -76,7 +76,10 @@ class Follower:
     def check(self):
         """Everything is here, once, in order."""
         found = positions(self.groups)
-        assert found == sorted(set(found))
+        assert len(found) == len(set(found))
+        for stream in ("orders", "marker"):
+            places = [(row["_commit"], row["_ordinal"]) for row in rows_of(self.groups, stream)]
+            assert places == sorted(places)
         here = {key: row["note"] for (key,), row in Mirror().apply(self.groups).tables["orders"].items()}
         assert here == dict(self.db.connection.execute("SELECT id, note FROM orders").fetchall())
 

@@ -20,9 +20,13 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 from types import TracebackType
 
 CHUNK = 16 * 1024
+HELD = 4096
+"""Pieces held back at most, as on a real way only so much is under way."""
+
 STEP_S = 0.05
 """How long a pump waits at most before it looks at the faults again."""
 
@@ -135,27 +139,30 @@ class Proxy:
                 threading.Thread(target=self._pump, args=(link, source, target), daemon=True).start()
 
     def _pump(self, link: _Link, source: socket.socket, target: socket.socket) -> None:
-        """Forwards one way until either end is gone."""
-        source.settimeout(STEP_S)
+        """Forwards one way until either end is gone. What came waits in order until it is due; b"" is the end."""
+        waiting: deque[tuple[float, bytes]] = deque()
         while not link.ended.is_set():
-            try:
-                data = source.recv(CHUNK)
-            except TimeoutError:
-                continue
-            except OSError:
-                data = b""
-            self._hold(link, self.latency_s if data else self.slow_close_s)
-            if not data or not self._pass(link, data, target, from_server=source is link.server):
-                break
+            now = time.monotonic()
+            if waiting and waiting[0][0] <= now and self._thawed.is_set():
+                data = waiting.popleft()[1]
+                if not data or not self._pass(link, data, target, from_server=source is link.server):
+                    break
+            elif (waiting and not waiting[-1][1]) or len(waiting) >= HELD:
+                link.ended.wait(min(STEP_S, max(0.001, waiting[0][0] - now)))
+            else:
+                self._take(source, waiting, now)
         link.end(reset=link.bytes_left == 0)
 
-    def _hold(self, link: _Link, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not link.ended.is_set() and not self._closing.is_set():
-            left = deadline - time.monotonic()
-            if left <= 0 and self._thawed.is_set():
-                return
-            self._thawed.wait(STEP_S) if left <= 0 else link.ended.wait(min(left, STEP_S))
+    def _take(self, source: socket.socket, waiting: deque[tuple[float, bytes]], now: float) -> None:
+        """Waits for data until the next piece that was held back is due."""
+        source.settimeout(max(0.001, min(STEP_S, waiting[0][0] - now)) if waiting else STEP_S)
+        try:
+            data = source.recv(CHUNK)
+        except TimeoutError:
+            return
+        except OSError:
+            data = b""
+        waiting.append((time.monotonic() + (self.latency_s if data else self.slow_close_s), data))
 
     def _pass(self, link: _Link, data: bytes, target: socket.socket, *, from_server: bool) -> bool:
         """Hands data over; False when the connection has come to its end."""

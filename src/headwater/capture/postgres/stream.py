@@ -268,7 +268,10 @@ class Stream:
         self._assembler.close()
 
     def _readable(self, timeout_s: float) -> bool:
-        return bool(self._selector.select(max(0.0, timeout_s)))
+        readable = bool(self._selector.select(max(0.0, timeout_s)))
+        if readable:  # perhaps a part of a large message: that is a sign of life as well
+            self._unanswered_since = None
+        return readable
 
     def _ended(self) -> None:
         """The server ended the stream.

@@ -188,7 +188,7 @@ def test_any_faults_in_any_order(follower, seed):
                 proxy.reset_after(chance.randrange(50_000))
             else:
                 getattr(proxy, action)()
-            time.sleep(pause)
+            ended.wait(pause)
             proxy.up()
             proxy.thaw()
         proxy.latency(0)
@@ -200,7 +200,6 @@ def test_any_faults_in_any_order(follower, seed):
 
     def written():
         write(follower.db, next(number))
-        time.sleep(0.02)
         return ended.is_set()
 
     follower.follow(written)

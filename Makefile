@@ -7,7 +7,7 @@ N ?= 100000
 SEED ?= 1
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash fuzz lock clean
+.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash fuzz fuzz-binlog lock clean
 
 setup: .venv/.stamp  ## create .venv with the locked dependencies
 
@@ -59,6 +59,9 @@ ci: check test
 
 fuzz: setup  ## N random SELECTs against DuckDB, from seed SEED; make fuzz N=100000
 	$(BIN)/python -m tests.fuzz --queries $(N) --seed $(SEED) --jobs $(JOBS)
+
+fuzz-binlog: setup  ## N mutated binlogs of MySQL and MariaDB, from seed SEED, every index of the kernels checked
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/boundscheck $(BIN)/python -m tests.fuzz.binlog --inputs $(N) --seed $(SEED) --jobs $(JOBS)
 
 lock:  ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

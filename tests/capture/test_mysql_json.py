@@ -22,7 +22,7 @@ def text_of(*documents):
     starts = np.cumsum(lengths) - lengths
     buffer = np.frombuffer(b"".join(documents) or b"\0", np.uint8)
     array, bad = json.to_text(buffer, starts, lengths, np.full(len(documents), VALUE, np.uint8), None)
-    return array.to_pylist(), bad
+    return array.cast(pa.string()).to_pylist(), bad
 
 
 def one(value, *, large=False):
@@ -148,7 +148,7 @@ def changed(before, *diffs):
     where = np.array([len(document)]), np.array([len(changes)]), np.array([DIFF], np.uint8)
     array, bad = json.to_text(buffer, *where, bases)
     assert bad is None
-    return array.to_pylist()[0]
+    return array.cast(pa.string()).to_pylist()[0]
 
 
 def test_changes_of_a_partial_update():

@@ -327,7 +327,11 @@ def _text(column: Column, kind: int, meta: int, values: Values) -> Converted:
         (offsets, whole), bad = values.gathered(), None
     converted, moved = charsets.to_utf8(column.charset or "utf8mb4", whole, offsets)
     text, invalid = _utf8(binary(moved, converted, values.valid))
-    return text, invalid if bad is None else bad if invalid is None else bad | invalid
+    return text, _either(bad, invalid)
+
+
+def _either(one: Bad, other: Bad) -> Bad:
+    return other if one is None else one if other is None else one | other
 
 
 def _enum(column: Column, kind: int, meta: int, values: Values) -> Converted:
@@ -357,22 +361,23 @@ def _json(column: Column, kind: int, meta: int, values: Values) -> Converted:
     """MySQL's binary JSON; MariaDB's JSON is declared as longtext."""
     if kind != table_map.JSON:
         raise _refuse(column, kind)
-    return json_document.to_text(values.buffer, values.starts, values.lengths, values.kinds, values.bases)
+    texts, bad = json_document.to_text(values.buffer, values.starts, values.lengths, values.kinds, values.bases)
+    array, invalid = _utf8(texts)
+    return array, _either(bad, invalid)
 
 
 def _network(read: Callable[[bytes], str], width: int) -> Callable[[Column, int, int, Values], Converted]:
     """Types of MariaDB that are a fixed number of bytes, of which zeros at the end are cut off like BINARY's."""
 
     def convert(column: Column, kind: int, meta: int, values: Values) -> Converted:
+        if kind != table_map.STRING or (values.lengths[values.valid] > width).any():
+            raise _refuse(column, kind)
         seen: dict[bytes, str] = {}
         texts: list[str | None] = []
         for value in values.each():
-            if value is None:
-                texts.append(None)
-                continue
-            if value not in seen:
+            if value is not None and value not in seen:
                 seen[value] = read(value.ljust(width, b"\0"))
-            texts.append(seen[value])
+            texts.append(None if value is None else seen[value])
         return pa.array(texts, pa.string()), None
 
     return convert

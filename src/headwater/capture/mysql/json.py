@@ -46,7 +46,7 @@ def to_text(
         bases: int64 [2, row]: where `kinds` is DIFF, start and length of the document that is changed.
 
     Returns:
-        The texts, and where there is no document (None if nowhere).
+        The texts as bytes, UTF-8 if the documents' strings are, and where there is no document (None if nowhere).
 
     Raises:
         SourceStopped: changes do not fit the document that they are changes to.
@@ -71,7 +71,7 @@ def to_text(
     array = pa.Array.from_buffers(pa.binary(), rows, [bitmap, pa.py_buffer(offsets), pa.py_buffer(out)])
     if bases is not None and (kinds == DIFF).any():
         array = _with_changes(array, buffer, starts, lengths, kinds, bases)
-    return array.cast(pa.string()), bad.astype(bool) if bad.any() else None
+    return array, bad.astype(bool) if bad.any() else None
 
 
 def _pieces(buffer: Bytes, pieces: Integers) -> tuple[Bytes, Integers]:

@@ -73,16 +73,16 @@ def test_a_transaction_in_parts_is_confirmed_at_its_end(shop):
 
 
 def test_a_reading_that_ends_between_parts_is_begun_again_at_the_first(shop):
-    """Whatever ends it: the source goes away, the disk is full, we are stopped."""
+    """Whatever ends it: the disk is full, the source goes away, we are stopped."""
     gone, full_disk = SourceUnavailable("gone"), StorageFailed("the disk is full")
-    shop.source.add(inserts(1, 1), part(2, 2), gone, part(2, 3), full_disk, part(2, 4))
+    shop.source.add(inserts(1, 1), part(2, 2), full_disk, part(2, 3), gone, part(2, 4), part(2, more=False), part(3, 5))
     with shop.running() as supervisor:
-        wait_until(lambda: len(shop.source.opened) == 3)
-        wait_until(lambda: supervisor._captures[0].state == "running" and shop.account("orders")["landed"] == 1)
-        assert shop.source.confirmed == 1
-    shop.source.add(part(2, more=False))
+        wait_until(lambda: shop.account("orders")["landed"] == 4)
+    assert supervisor.error is None
+    assert shop.source.opened == [None, *[{"commit": 1}] * 2]
+    shop.source.add(part(3, 6, more=False))
     shop.run_once()
-    assert shop.source.opened == [None, *[{"commit": 1}] * 3]
-    assert [row["id"] for row in shop.rows("orders")] == [1, 2, 3, 4]
-    assert shop.account("orders")["read"] == shop.account("orders")["landed"] == 4
-    assert shop.source.confirmed == 2
+    assert [row["id"] for row in shop.rows("orders")] == [1, 2, 3, 4, 5, 6]
+    assert shop.account("orders")["read"] == shop.account("orders")["landed"] == 6
+    assert shop.source.confirmed == 3
+    assert not shop.events("log.recovered"), "closing left nothing to cut"

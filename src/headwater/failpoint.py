@@ -34,6 +34,7 @@ NAMES = (
     "lake.commit.after_data_file",
     "lake.commit.before_catalog",
     "lake.commit.after_catalog",
+    "epoch.sinks.staged",
     "epoch.sinks.between",
     "epoch.done.before",
     "epoch.done.after",

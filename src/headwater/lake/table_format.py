@@ -61,8 +61,23 @@ class Table(Protocol):
     def committed(self) -> Committed | None:
         """The last commit of ours, from the destination; None if there was none."""
 
+    def stage(self, epoch: int, delta: pa.Table, *, replace: bool = False) -> None:
+        """Writes a part of what `epoch` changes, for nobody to see before `commit` of that epoch makes all its parts
+        visible at once. A part may take back rows of the table and of parts before it. With `replace` the parts before
+        it and the table's former rows are to go.
+
+        Raises:
+            StorageFailed: open the table anew, and begin the epoch again. So after any other error.
+            InvariantBroken: as `commit`.
+        """
+
+    def forget_staged(self) -> None:
+        """Removes what was staged and not committed, as far as the disk lets it. After a crash it stays: files that no
+        catalog knows."""
+
     def commit(self, epoch: int, delta: pa.Table, properties: Mapping[str, str], *, replace: bool = False) -> None:
-        """Makes `delta` (columns of the spec and int64 `_weight`) visible at once, tagged with `epoch`.
+        """Makes `delta` (columns of the spec and int64 `_weight`), after what was staged, visible at once, tagged with
+        `epoch`.
 
         An empty delta still commits if `properties` must be recorded. With `replace` the table's former rows
         go, all in the same table snapshot. An epoch at or below the committed one is refused.

@@ -122,6 +122,13 @@ class SegmentChain:
                 return
             yield from _read_segment(segments[number], start, end)
 
+    def release(self, start: int, end: int) -> None:
+        """Gives back the memory that reading of [start, end) took; what was read stays valid."""
+        segments = self.segments
+        for segment in segments[_segment_of(segments, start) :]:
+            if segment.base < end:
+                segment.release()
+
     def _check_range(self, start: int, end: int) -> None:
         if not self.base <= start <= end <= self.head:
             kept = f"which keeps {self.base} to {self.head}"

@@ -172,6 +172,10 @@ class Partition:
         """
         return self._chain.read(start, end)
 
+    def release(self, start: int, end: int) -> None:
+        """Gives back the memory that reading of offsets [start, end) took; batches read stay valid."""
+        self._chain.release(start, end)
+
     def boundary_at(self, offset: int) -> Boundary:
         """Boundary of the last group, empty ones included, that ends at `offset`.
 

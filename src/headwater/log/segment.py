@@ -175,6 +175,12 @@ class Segment:
             raise self.corrupt(len(self._view), end, "the file is too short")
         return self._view
 
+    def release(self) -> None:
+        """Lets the kernel take the mapped pages out of this process's memory; they are read again when asked for."""
+        mapped = self._view.obj
+        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
     def frame(self, position: int) -> tuple[Frame, memoryview]:
         """The frame at `position` and its payload proper, every CRC checked.
 

@@ -45,9 +45,9 @@ class Output:
 
 @dataclass
 class Step:
-    """What an epoch computed: outputs by table, the models that were built anew for it, the streams whose columns are
-    others than before, what could not go on, and by stream the keys of rows whose rejects are moot, because later
-    changes have made them whole."""
+    """What an epoch, or a slice of one, computed: outputs by table, the models that were built anew for it, the streams
+    whose columns are others than before, what could not go on, and by stream the keys of rows whose rejects are moot,
+    because later changes have made them whole."""
 
     outputs: dict[str, Output] = field(default_factory=dict)
     rebuilt: list[str] = field(default_factory=list)
@@ -56,6 +56,15 @@ class Step:
     replayed: list[int] = field(default_factory=list)
     failed_replays: dict[int, str] = field(default_factory=dict)
     healed: dict[str, list[str]] = field(default_factory=dict)
+
+    def follows(self, earlier: Step) -> None:
+        """Puts what the slices before said, but for their outputs, before what this one says."""
+        self.rebuilt = [*earlier.rebuilt, *self.rebuilt]
+        self.rejects = [*earlier.rejects, *self.rejects]
+        self.replayed = [*earlier.replayed, *self.replayed]
+        self.failed_replays = {**earlier.failed_replays, **self.failed_replays}
+        for stream, keys in earlier.healed.items():
+            self.healed[stream] = [*keys, *self.healed.get(stream, ())]
 
 
 @dataclass
@@ -134,9 +143,10 @@ class Dataflow:
         self.waiting: dict[str, UserError] = {}
 
     def step(self, plan: EpochPlan, intake: Intake) -> Step:
-        """Takes an epoch in and returns its effects on every table. Deterministic in the state, `plan` and `intake`."""
+        """Takes an epoch in, or the next slice of one, and returns its effects on every table. Deterministic in the
+        state, `plan` and `intake`. Event time moves on at the epoch's end."""
         step = Step()
-        self._idle = {name for name in plan.idle if name in self.streams and not intake.changes(name)}
+        self._idle = {name for name in plan.idle if name in self.streams and name not in intake.seen}
         self._idle -= {name for name, node in self.streams.items() if node.source in plan.snapshotting}
         columns = {name: node.stream.columns for name, node in self.streams.items()}
         deltas = {name: self._step_stream(node, plan, intake, step) for name, node in self.streams.items()}
@@ -144,10 +154,10 @@ class Dataflow:
         for model in self.models.values():
             if not self._takes_part(model, plan, deltas, step):
                 self.nodes.pop(model.name, None)
-            elif self._is_due_anew(model, plan, deltas, step):
-                self._build(model, plan, deltas, step)
+            elif self._is_due_anew(model, plan if intake.first else None, deltas, step):
+                self._build(model, plan, deltas, step, over=intake.last)
             else:
-                deltas[model.name] = self._step_model(self.nodes[model.name], deltas, plan, step)
+                deltas[model.name] = self._step_model(self.nodes[model.name], deltas, plan, step, over=intake.last)
         self._newcomers.clear()
         failpoint.reach("epoch.models.after")
         return step
@@ -210,9 +220,10 @@ class Dataflow:
         moved = not {*step.evolved, *step.rebuilt, *self._newcomers}.isdisjoint(model.inputs)
         return model.name in plan.rebuild or model.name in self.nodes or (model.name in self.waiting and moved)
 
-    def _is_due_anew(self, model: Model, plan: EpochPlan, deltas: Mapping[str, pa.Table], step: Step) -> bool:
-        """Whether a model must be built from all rows: planned so, or what it knows is no longer of its inputs."""
-        if model.name in plan.rebuild or model.name not in self.nodes:
+    def _is_due_anew(self, model: Model, plan: EpochPlan | None, deltas: Mapping[str, pa.Table], step: Step) -> bool:
+        """Whether a model must be built from all rows: planned so for the slice that begins the epoch, which alone
+        comes with its plan, or what it knows is no longer of its inputs."""
+        if (plan is not None and model.name in plan.rebuild) or model.name not in self.nodes:
             return True
         return self._undone(model, deltas, step) or self._outgrown(model, step)
 
@@ -240,7 +251,7 @@ class Dataflow:
         planned.close()
         return bool(not planned.schema.equals(view.schema))
 
-    def _build(self, model: Model, plan: EpochPlan, deltas: dict[str, pa.Table], step: Step) -> None:
+    def _build(self, model: Model, plan: EpochPlan, deltas: dict[str, pa.Table], step: Step, *, over: bool) -> None:
         """Builds a model anew; one that does not fit what it reads waits."""
         try:
             view = self.view_of(model)
@@ -250,11 +261,12 @@ class Dataflow:
             return
         self.waiting.pop(model.name, None)
         step.rebuilt.append(model.name)
-        deltas[model.name] = self._rebuild(model, view, plan, step)
+        deltas[model.name] = self._rebuild(model, view, plan, step, over=over)
 
     def _step_stream(self, node: StreamNode, plan: EpochPlan, intake: Intake, step: Step) -> pa.Table:
         name = node.stream.name
-        replays = [replay for replay in plan.replays if replay.stage == "decode" and replay.stream == name]
+        wanted = plan.replays if intake.first else ()
+        replays = [replay for replay in wanted if replay.stage == "decode" and replay.stream == name]
         decoded = (ChangeBatch(node.stream, realigned(_rows(replay), node.stream)) for replay in replays)
         again = [node.normaliser.merged(batch) for batch in decoded]
         step.replayed += [replay.reject for replay in replays]
@@ -264,30 +276,36 @@ class Dataflow:
         step.healed[name] = node.normaliser.take_healed()
         node.observe(delta)
         if node.mirror:
-            rebuilt = name in plan.rebuild or name in self._newcomers or node.normaliser.refilled
+            planned = intake.first and name in plan.rebuild
+            rebuilt = planned or name in self._newcomers or node.normaliser.refilled
             step.outputs[name] = Output(node.normaliser.rows() if rebuilt else delta, rebuilt, node.spec)
         return delta
 
-    def _rebuild(self, model: Model, view: View, plan: EpochPlan, step: Step) -> pa.Table:
+    def _rebuild(self, model: Model, view: View, plan: EpochPlan, step: Step, *, over: bool) -> pa.Table:
         """A new view fed with the whole current input; what its former self rejected is moot."""
         node = self.nodes[model.name] = ModelNode(model, view)
         applied = node.view.apply({name: self._whole(name) for name in model.inputs})
-        closed = node.view.advance(self._watermarks(model.inputs, plan), self._idle.intersection(model.inputs))
+        parts = [node.view.initial, applied]
+        if over:
+            parts.append(node.view.advance(self._watermarks(model.inputs, plan), self._idle.intersection(model.inputs)))
         self._take_rejects(node, step)
-        whole = settled(pa.concat_tables([node.view.initial, applied, closed]))
+        whole = settled(pa.concat_tables(parts))
         whole = _weighted(expanded(whole) if whole is not None else node.view.schema.empty_table())
         step.outputs[model.name] = Output(whole, replace=True, spec=node.spec)
         return whole
 
-    def _step_model(self, node: ModelNode, deltas: Mapping[str, pa.Table], plan: EpochPlan, step: Step) -> pa.Table:
+    def _step_model(
+        self, node: ModelNode, deltas: Mapping[str, pa.Table], plan: EpochPlan, step: Step, *, over: bool
+    ) -> pa.Table:
         view, inputs = node.view, node.model.inputs
         out = [view.apply({name: _only(deltas[name], view.inputs[name]) for name in inputs})]
         self._take_rejects(node, step)
-        for replay in plan.replays:
+        for replay in plan.replays if over else ():
             model, _, entry = replay.stream.partition("/")
             if replay.stage != "decode" and model == node.model.name:
                 out.append(self._refeed(node, entry, replay, step))
-        out.append(view.advance(self._watermarks(inputs, plan), self._idle.intersection(inputs)))
+        if over:
+            out.append(view.advance(self._watermarks(inputs, plan), self._idle.intersection(inputs)))
         delta = pa.concat_tables(out)
         step.outputs[node.model.name] = Output(delta, spec=node.spec)
         return delta

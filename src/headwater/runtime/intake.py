@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,63 +11,130 @@ from numpy.typing import NDArray
 
 from headwater.change import ChangeBatch, Op
 from headwater.errors import UserError
-from headwater.log.partition import Partition
+from headwater.log.partition import LogRecord, Partition
 from headwater.position import Boundary
 from headwater.runtime.state_store import EpochPlan
+
+MOST_BYTES = 64 << 20
+"""A slice of an epoch is closed at so many bytes of the log, if no less is asked for."""
 
 
 @dataclass
 class Intake:
-    """What one epoch read.
+    """What one epoch read, or one slice of it: an epoch with a transaction that is larger than memory is taken in
+    slices, one after the other, all effects of which still become visible at once.
 
     Attributes:
         batches: changes by stream, in source order.
         sources: by stream with changes, the source that they are from.
         rejects: records rejected at decode, `REJECT_SCHEMA`.
-        boundaries: by source, where it stands at the end of the epoch.
         commit_times: source commit times in microseconds since 1970 UTC of the changes that have one and are not part
             of a snapshot; what freshness is measured from.
+        seen: streams of which the epoch has had changes, up to and with this slice.
+        first, last: of the epoch's slices.
     """
 
     batches: dict[str, list[ChangeBatch]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     rejects: list[pa.RecordBatch] = field(default_factory=list)
-    boundaries: dict[str, Boundary] = field(default_factory=dict)
     commit_times: list[NDArray[np.int64]] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    first: bool = True
+    last: bool = True
 
     def changes(self, stream: str) -> int:
         """Number of changes of a stream."""
         return sum(len(batch) for batch in self.batches.get(stream, ()))
 
+    def add(self, source: str, record: LogRecord) -> None:
+        """Takes rows of the log in."""
+        if record.stream is None:
+            self.rejects.append(record.rows)
+            return
+        batch = ChangeBatch(record.stream, record.rows)
+        self.batches.setdefault(record.stream.name, []).append(batch)
+        self.sources[record.stream.name] = source
+        self.commit_times.append(_commit_times(record.rows))
+        self.seen.add(record.stream.name)
 
-def take_in(plan: EpochPlan, partitions: Mapping[str, Partition], left_out: Mapping[str, int] | None = None) -> Intake:
-    """Reads the ranges of `plan`.
+
+@dataclass(frozen=True)
+class Slicing:
+    """How large a slice of an epoch may be.
+
+    Attributes:
+        records: changes and rejects.
+        bytes: of their rows in the log.
+    """
+
+    records: int
+    bytes: int = MOST_BYTES
+
+
+def take_in(
+    plan: EpochPlan,
+    partitions: Mapping[str, Partition],
+    left_out: Mapping[str, int] | None = None,
+    most: Slicing | None = None,
+) -> Iterator[Intake]:
+    """Reads the ranges of `plan`, in slices of at most the size given: one if there is no more, even if it is empty.
 
     Args:
         plan: the epoch.
         partitions: the log, by source.
         left_out: by stream, the offset before which its changes are not wanted.
+        most: size of a slice; no limit if not given.
 
     Raises:
         CorruptLog: a record in a range fails its checksum.
     """
-    intake = Intake()
-    for source, (start, end) in plan.ranges.items():
-        partition = partitions.get(source)
-        if partition is None:  # it is no longer part of the project, nor are its streams
-            continue
-        for record in partition.read(start, end):
-            if record.stream is None:
-                intake.rejects.append(record.rows)
-            elif record.offset >= (left_out or {}).get(record.stream.name, 0):
-                batch = ChangeBatch(record.stream, record.rows)
-                intake.batches.setdefault(record.stream.name, []).append(batch)
-                intake.sources[record.stream.name] = source
-                intake.commit_times.append(_commit_times(record.rows))
-        boundary = boundary_after(partition, end)
-        if boundary is not None:
-            intake.boundaries[source] = boundary
-    return intake
+    ranges = {source: span for source, span in plan.ranges.items() if source in partitions and span[0] < span[1]}
+    intake, records, size = Intake(), 0, 0
+    for source, (start, end) in ranges.items():
+        for record in partitions[source].read(start, end):
+            for piece in _pieces(record, most):
+                if records and most is not None and (records >= most.records or size >= most.bytes):
+                    intake.last = False
+                    yield intake
+                    partitions[source].release(start, piece.offset)
+                    intake, records, size = Intake(seen=set(intake.seen), first=False), 0, 0
+                if piece.stream is None or piece.offset >= (left_out or {}).get(piece.stream.name, 0):
+                    intake.add(source, piece)
+                records += piece.rows.num_rows
+                size += piece.rows.nbytes
+    yield intake
+    if not intake.first:
+        for source, (start, end) in ranges.items():
+            partitions[source].release(start, end)
+
+
+def boundaries_after(plan: EpochPlan, partitions: Mapping[str, Partition]) -> dict[str, Boundary]:
+    """Where the sources stand at the end of an epoch, by source."""
+    ends = {source: end for source, (_, end) in plan.ranges.items() if source in partitions}
+    found = {source: boundary_after(partitions[source], end) for source, end in ends.items()}
+    return {source: boundary for source, boundary in found.items() if boundary is not None}
+
+
+def _pieces(record: LogRecord, most: Slicing | None) -> Iterator[LogRecord]:
+    """The rows of a record, some at a time if they are too many for a slice; the halves of an update stay together."""
+    rows = record.rows
+    share = 1 if most is None else max(rows.num_rows / most.records, rows.nbytes / most.bytes)
+    if share <= 1:
+        yield record
+        return
+    step, start = max(int(rows.num_rows / share), 1), 0
+    while start < rows.num_rows:
+        stop = min(start + step, rows.num_rows)
+        while record.stream is not None and stop < rows.num_rows and _is_second_half(rows, stop):
+            stop += 1
+        yield replace(record, offset=record.offset + start, rows=rows.slice(start, stop - start))
+        start = stop
+
+
+def _is_second_half(rows: pa.RecordBatch, number: int) -> bool:
+    """Whether a row and the one before it are the halves of one change."""
+    same = all(rows.column(name)[number] == rows.column(name)[number - 1] for name in ("_commit", "_ordinal"))
+    return same and rows.column("_weight")[number - 1].as_py() < 0
 
 
 def boundary_after(partition: Partition, offset: int) -> Boundary | None:

@@ -11,8 +11,12 @@ The order of writes is the exactly-once protocol (`docs/decisions/2026-11-21-epo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from headwater import failpoint
 from headwater.capture.gap import gap_stream
@@ -24,8 +28,8 @@ from headwater.quality.accounting import Account
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
 from headwater.runtime.dataflow import Dataflow, Step, StreamNode
-from headwater.runtime.freshness import Freshness
-from headwater.runtime.intake import Intake, boundary_after, take_in
+from headwater.runtime.freshness import KEPT, Freshness
+from headwater.runtime.intake import Intake, Slicing, boundaries_after, boundary_after, take_in
 from headwater.runtime.journal import Journal
 from headwater.runtime.replay import superseded
 from headwater.runtime.silence import Silence
@@ -33,6 +37,35 @@ from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, Replay, StateStore
 
 CHECKPOINTS_KEPT = 2
+
+
+@dataclass
+class _Taken:
+    """What is remembered of an epoch's slices, besides what the state and the tables keep.
+
+    Attributes:
+        seen: streams that had changes.
+        rejects: rejected at decode.
+        step: what could not go on, and what was built anew; the outputs are only the last slice's.
+        commit_times: of the newest changes; see `Freshness`.
+        whole: all that was taken in, if it was one slice.
+    """
+
+    seen: set[str] = field(default_factory=set)
+    rejects: list[pa.RecordBatch] = field(default_factory=list)
+    step: Step = field(default_factory=Step)
+    commit_times: list[NDArray[np.int64]] = field(default_factory=list)
+    whole: Intake | None = None
+
+    def add(self, intake: Intake, step: Step) -> None:
+        """Takes note of the next slice."""
+        step.follows(self.step)
+        self.seen, self.step = intake.seen, step
+        self.rejects += intake.rejects
+        self.commit_times += intake.commit_times
+        if not intake.first:
+            self.commit_times = [np.concatenate([*self.commit_times, np.zeros(0, np.int64)])[-KEPT:]]
+        self.whole = intake if intake.first and intake.last else None
 
 
 @dataclass
@@ -97,21 +130,37 @@ class Pipeline:
             plan: what it takes in.
             again: the epoch is run again after a crash; most of its rows have been visible before.
         """
-        intake = take_in(plan, self.partitions.as_mapping(), self.left_out)
+        taken = _Taken()
+        for intake in self._slices(plan):
+            self._take(plan, intake, taken, again=again)
+        visible_us = self.clock.now_us()
+        failpoint.reach("epoch.done.before")
+        self._finish(plan, taken)
+        failpoint.reach("epoch.done.after")
+        self.silence.observe(taken.seen, plan, self.clock.monotonic_s())
+        self.epoch = plan.epoch
+        self.offsets = {source: plan.ranges.get(source, (0, at))[1] for source, at in (self.offsets or {}).items()}
+        if not again:
+            self.freshness.observe(taken.commit_times, visible_us)
+
+    def _slices(self, plan: EpochPlan) -> Iterator[Intake]:
+        return take_in(plan, self.partitions.as_mapping(), self.left_out, self._slicing())
+
+    def _slicing(self) -> Slicing:
+        return Slicing(self.project.run.epoch_max_records)
+
+    def _take(self, plan: EpochPlan, intake: Intake, taken: _Taken, *, again: bool) -> None:
+        """Takes one slice of an epoch; with the last all of it becomes visible."""
         self._meet(plan, intake, again=again)
         step = self.flow.step(plan, intake)
         self._remember(step.evolved)
         self._tell_waiting()
-        self.sinks.commit(plan.epoch, step.outputs, self._properties(plan, intake))
-        visible_us = self.clock.now_us()
-        failpoint.reach("epoch.done.before")
-        self._finish(plan, intake, step)
-        failpoint.reach("epoch.done.after")
-        self.silence.observe(intake, plan, self.clock.monotonic_s())
-        self.epoch = plan.epoch
-        self.offsets = {source: plan.ranges.get(source, (0, at))[1] for source, at in (self.offsets or {}).items()}
-        if not again:
-            self.freshness.observe(intake.commit_times, visible_us)
+        if intake.last:
+            self.sinks.commit(plan.epoch, step.outputs, self._properties(plan))
+        else:
+            self.sinks.stage(plan.epoch, step.outputs)
+            step.outputs.clear()
+        taken.add(intake, step)
 
     def checkpoint(self) -> None:
         """Writes a checkpoint of the last epoch and lets the log go that no kept checkpoint needs.
@@ -188,12 +237,17 @@ class Pipeline:
             source = intake.sources[name]
             self._require_free_name(name, source)
             node = StreamNode.of(intake.batches[name][0].stream, self._definition(source))
-            node.landed = self.partitions[source].counts_at(plan.ranges[source][1])[name].changes - intake.changes(name)
+            node.landed = self._landed_before(plan, name, source)
             self.flow.adopt(node)
             if node.mirror:
                 self.sinks.begin(node.spec, plan.epoch, again=again)
         known = load_streams(self.project.state)
         save_streams(self.project.state, [*known, *(self.flow.streams[name].stream for name in new)])
+
+    def _landed_before(self, plan: EpochPlan, name: str, source: str) -> int:
+        """Changes of a stream up to the end of the epoch, less those that it takes in."""
+        wanted = sum(intake.changes(name) for intake in self._slices(plan))
+        return self.partitions[source].counts_at(plan.ranges[source][1])[name].changes - wanted
 
     def _definition(self, source: str) -> SourceDefinition:
         return next(definition for definition in self.project.sources if definition.name == source)
@@ -235,22 +289,23 @@ class Pipeline:
         boundary = boundary_after(self.partitions[source], offset)
         return boundary is None or boundary.snapshot
 
-    def _finish(self, plan: EpochPlan, intake: Intake, step: Step) -> None:
+    def _finish(self, plan: EpochPlan, taken: _Taken) -> None:
         """Writes the epoch's rejects and that it is done, at once; an epoch that was done before it was run again has
         them in the ledger, with what was decided about them since."""
         if self.store.is_done(plan.epoch):
             return
-        now_us, first = self.clock.now_us(), 0
+        now_us, first, step = self.clock.now_us(), 0, taken.step
         ledger = self.store.ledger
         with self.store.transaction():
             for model in dict.fromkeys((*plan.rebuild, *step.rebuilt)):
                 ledger.supersede_model(model)
-            for rejects in (*intake.rejects, *step.rejects):
+            for rejects in (*taken.rejects, *step.rejects):
                 ledger.record(rejects, epoch=plan.epoch, first=first, project=self.project.name, now_us=now_us)
                 first += rejects.num_rows
             ledger.settle(step.replayed, step.failed_replays, now_us)
-            ledger.supersede(superseded(ledger, intake, step.healed))
-            for source, boundary in intake.boundaries.items():
+            intakes = [taken.whole] if taken.whole is not None else self._slices(plan)
+            ledger.supersede(superseded(ledger, intakes, step.healed))
+            for source, boundary in boundaries_after(plan, self.partitions.as_mapping()).items():
                 if boundary.resume.get("decided") and not boundary.snapshot:
                     ledger.close_gaps(gap_stream(source), str(boundary.resume["decided"]))
             self.store.mark_done(plan.epoch, now_us)
@@ -268,9 +323,9 @@ class Pipeline:
                     hint="headwater status --json; please report this with the state folder's log",
                 )
 
-    def _properties(self, plan: EpochPlan, intake: Intake) -> dict[str, str]:
+    def _properties(self, plan: EpochPlan) -> dict[str, str]:
         properties = {"project": self.project.name}
-        for source, boundary in intake.boundaries.items():
+        for source, boundary in boundaries_after(plan, self.partitions.as_mapping()).items():
             properties[f"source.{source}.offset"] = str(plan.ranges[source][1])
             properties[f"source.{source}.position"] = str(boundary.position.commit)
         return properties

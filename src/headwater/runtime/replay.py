@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -43,20 +43,30 @@ def requested_replays(
     return tuple(ready)
 
 
-def superseded(ledger: Ledger, intake: Intake, healed: Mapping[str, Sequence[str]]) -> list[int]:
+def superseded(ledger: Ledger, intakes: Iterable[Intake], healed: Mapping[str, Sequence[str]]) -> list[int]:
     """Open decode rejects that are moot: in what this epoch took in, their key has changed since, and the change says
     it all (or its own reject does), or their stream was emptied, or their row is whole again, or went, which is how its
     end was rejected."""
+    open_keys = ledger.open_keys()
+    moot = [
+        reject for stream, keys in open_keys.items() for key in healed.get(stream, ()) for reject in keys.get(key, ())
+    ]
+    for intake in intakes if open_keys else ():
+        for stream, keys in open_keys.items():
+            moot += _superseded(ledger, intake, stream, keys)
+    return moot
+
+
+def _superseded(ledger: Ledger, intake: Intake, stream: str, keys: Mapping[str, Sequence[int]]) -> list[int]:
+    """Of one stream's open rejects, by key."""
     moot: list[int] = []
-    for stream, keys in ledger.open_keys().items():
-        moot += [reject for key in healed.get(stream, ()) for reject in keys.get(key, ())]
-        for batch in intake.batches.get(stream, ()):
-            for key, position in _keys(batch):
-                moot += [reject for reject in keys.get(key, ()) if position > _position(ledger.entry(reject))]
-            emptied = _emptied(batch)
-            moot += [reject for of in keys.values() for reject in of if emptied > _position(ledger.entry(reject))]
-        for key, position in _ends(intake, stream):
-            moot += [reject for reject in keys.get(key, ()) if position >= _position(ledger.entry(reject))]
+    for batch in intake.batches.get(stream, ()):
+        for key, position in _keys(batch):
+            moot += [reject for reject in keys.get(key, ()) if position > _position(ledger.entry(reject))]
+        emptied = _emptied(batch)
+        moot += [reject for of in keys.values() for reject in of if emptied > _position(ledger.entry(reject))]
+    for key, position in _ends(intake, stream):
+        moot += [reject for reject in keys.get(key, ()) if position >= _position(ledger.entry(reject))]
     return moot
 
 

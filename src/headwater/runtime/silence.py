@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from headwater.runtime.dataflow import StreamNode
-from headwater.runtime.intake import Intake
 from headwater.runtime.state_store import EpochPlan
 
 
@@ -31,9 +30,7 @@ class Silence:
                 idle.append(name)
         return tuple(idle)
 
-    def observe(self, intake: Intake, plan: EpochPlan, now_s: float) -> None:
+    def observe(self, seen: Collection[str], plan: EpochPlan, now_s: float) -> None:
         """Notes the streams that an epoch had rows of, and those that it took for idle."""
-        self.told = tuple(name for name in plan.idle if not intake.changes(name))
-        for name in intake.batches:
-            if intake.changes(name):
-                self._heard_s[name] = now_s
+        self.told = tuple(name for name in plan.idle if name not in seen)
+        self._heard_s.update(dict.fromkeys(seen, now_s))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow.compute as pc
 
@@ -32,6 +32,7 @@ class Sinks:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="sink")
         self.rows: dict[str, int] = {}
         self._shapes: dict[str, TableSpec] = {}
+        self._staged: set[str] = set()
 
     def open(self, spec: TableSpec) -> None:
         """Opens a table, making it if need be, and asks it which epoch it holds."""
@@ -59,8 +60,19 @@ class Sinks:
         """The highest epoch that any table holds."""
         return max(self.committed.values(), default=0)
 
+    def stage(self, epoch: int, outputs: Mapping[str, Output]) -> None:
+        """Writes the outputs of a slice of an epoch, for nobody to see before `commit`.
+
+        Raises:
+            StorageFailed: re-open and run the epoch again.
+        """
+        due = self._due(epoch, outputs)
+        self._staged |= set(due)
+        self._all(self._pool.submit(self._stage_one, name, epoch, outputs[name]) for name in due)
+
     def commit(self, epoch: int, outputs: Mapping[str, Output], properties: Mapping[str, str]) -> list[str]:
-        """Makes the outputs visible; a table that already holds the epoch is left alone. Returns the tables changed.
+        """Makes the outputs, and what was staged before them, visible; a table that already holds the epoch is left
+        alone. Returns the tables changed.
 
         A table follows its output's columns when it commits, not before: an epoch that is run again may be of older
         columns than the table has by now.
@@ -68,33 +80,51 @@ class Sinks:
         Raises:
             StorageFailed, CommitUnknown: for one table; the others may have committed. Re-open and run the epoch again.
         """
-        for name, output in outputs.items():
-            self._count(name, output)
-        self.held -= {name for name, output in outputs.items() if output.replace}
-        due = [name for name, output in outputs.items() if self._is_due(name, epoch, output)]
-        waiting = [self._pool.submit(self._commit_one, name, epoch, outputs[name], properties) for name in due]
-        errors = [error for error in (future.exception() for future in waiting) if error is not None]
-        if errors:
-            raise errors[0]
+        due = self._due(epoch, outputs)
+        self._all(self._pool.submit(self._commit_one, name, epoch, outputs[name], properties) for name in due)
+        self._staged.clear()
         return due
 
     def close(self) -> None:
-        """Lets go of the catalog and the threads."""
+        """Lets go of the catalog and the threads, and forgets what was staged and never committed."""
         self._pool.shutdown(wait=True)
+        for name in self._staged & self._tables.keys():
+            self._tables[name].forget_staged()
         self._lake.close()
+
+    def _due(self, epoch: int, outputs: Mapping[str, Output]) -> list[str]:
+        """Counts the outputs, and says which of them change their table."""
+        for name, output in outputs.items():
+            self._count(name, output)
+        self.held -= {name for name, output in outputs.items() if output.replace}
+        return [name for name, output in outputs.items() if self._is_due(name, epoch, output)]
 
     def _is_due(self, name: str, epoch: int, output: Output) -> bool:
         new = self.committed.get(name, 0) < epoch and name not in self.held
-        return new and (output.replace or output.delta.num_rows > 0)
+        return new and (output.replace or output.delta.num_rows > 0 or name in self._staged)
 
-    def _commit_one(self, name: str, epoch: int, output: Output, properties: Mapping[str, str]) -> None:
+    def _all(self, waiting: Iterable[Future[None]]) -> None:
+        """Waits for all; raises the first error."""
+        errors = [error for error in [future.exception() for future in list(waiting)] if error is not None]
+        if errors:
+            raise errors[0]
+
+    def _stage_one(self, name: str, epoch: int, output: Output) -> None:
+        self._ready(name, output).stage(epoch, output.delta, replace=output.replace)
+        failpoint.reach("epoch.sinks.staged")
+
+    def _ready(self, name: str, output: Output) -> Table:
+        """The table with the output's columns."""
         if name not in self._tables and output.spec is not None:
             self.open(output.spec)
         table, spec = self._tables[name], output.spec
         if spec is not None and not _alike(self._shapes.get(name), spec):
             table.evolve(spec.columns, spec.key, anew=output.replace)
             self._shapes[name] = spec
-        table.commit(epoch, output.delta, properties, replace=output.replace)
+        return table
+
+    def _commit_one(self, name: str, epoch: int, output: Output, properties: Mapping[str, str]) -> None:
+        self._ready(name, output).commit(epoch, output.delta, properties, replace=output.replace)
         self.committed[name] = epoch
         failpoint.reach("epoch.sinks.between")
 

@@ -98,19 +98,18 @@ def changes_after(io: FileIO, metadata: TableMetadata, columns: pa.Schema, after
 
 
 def _delta(io: FileIO, schema: Schema, columns: pa.Schema, snapshot: Snapshot) -> pa.Table:
-    """Removed rows, then added ones, as one commit made them."""
+    """Removed rows, then added ones, as one commit made them; rows that it added and took back are in neither."""
     changed = _own_entries(io, snapshot)
     added = [e for e in changed if e.status == ManifestEntryStatus.ADDED]
     dropped = [e for e in changed if e.status == ManifestEntryStatus.DELETED]
     new_deletes = [e.data_file for e in added if e.data_file.content != DataFileContent.DATA]
     pieces = [read_file(io, file, schema, columns).rows for file in live_files(io, dropped)]
-    for path, positions in positions_by_path(io, new_deletes).items():
-        pieces.append(read_columns(io, path, schema, columns).take(positions))
+    deleted, nothing = positions_by_path(io, new_deletes), np.zeros(0, np.int64)
+    files = [e.data_file.file_path for e in added if e.data_file.content == DataFileContent.DATA]
+    new = [LiveFile(path, deleted.pop(path, nothing)) for path in files]
+    pieces += [read_columns(io, path, schema, columns).take(positions) for path, positions in deleted.items()]
     removed = sum(piece.num_rows for piece in pieces)
-    nothing = np.zeros(0, np.int64)
-    for entry in added:
-        if entry.data_file.content == DataFileContent.DATA:
-            pieces.append(read_file(io, LiveFile(entry.data_file.file_path, nothing), schema, columns).rows)
+    pieces += [read_file(io, file, schema, columns).rows for file in new]
     rows = pa.concat_tables([columns.empty_table(), *pieces])
     weights = np.ones(rows.num_rows, np.int64)
     weights[:removed] = -1

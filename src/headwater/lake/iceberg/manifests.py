@@ -62,7 +62,7 @@ class ManifestStore:
 
     def added(self, files: Sequence[DataFile], content: ManifestContent) -> list[ManifestFile]:
         """A manifest of new files; nothing if there are none."""
-        return self._write(content, [self._entry(ManifestEntryStatus.ADDED, file) for file in files])
+        return self._write(content, [added_entry(file, self.snapshot_id) for file in files])
 
     def dropped(self, entries: Sequence[ManifestEntry], content: ManifestContent) -> list[ManifestFile]:
         """A manifest that says that files are gone; nothing if none are."""
@@ -96,15 +96,6 @@ class ManifestStore:
             for entry in self.live_entries(manifest)
         ]
 
-    def _entry(self, status: ManifestEntryStatus, file: DataFile) -> ManifestEntry:
-        return ManifestEntry.from_args(
-            status=status,
-            snapshot_id=self.snapshot_id,
-            sequence_number=None,
-            file_sequence_number=None,
-            data_file=file,
-        )
-
     def _write(self, content: ManifestContent, entries: Sequence[ManifestEntry]) -> list[ManifestFile]:
         if not entries:
             return []
@@ -124,6 +115,17 @@ class ManifestStore:
         if content == ManifestContent.DELETES:
             return _DeleteManifestWriter(spec, schema, output, self.snapshot_id, "deflate")
         return write_manifest(self.metadata.format_version, spec, schema, output, self.snapshot_id, "deflate")
+
+
+def added_entry(file: DataFile, snapshot_id: int | None = None) -> ManifestEntry:
+    """The entry of a file that is new."""
+    return ManifestEntry.from_args(
+        status=ManifestEntryStatus.ADDED,
+        snapshot_id=snapshot_id,
+        sequence_number=None,
+        file_sequence_number=None,
+        data_file=file,
+    )
 
 
 def _level(manifest: ManifestFile) -> int:

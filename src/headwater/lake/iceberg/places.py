@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+from pyiceberg.manifest import ManifestEntry
 from pyiceberg.table import Table
 
 from headwater.errors import InvariantBroken
@@ -35,13 +37,19 @@ class TableIndex:
     def __post_init__(self) -> None:
         self.rows = RowIndex(self.key)
 
-    def load(self, table: Table) -> None:
+    def load(self, table: Table, staged: Sequence[ManifestEntry] = (), *, alone: bool = False) -> None:
         """Reads the places of all rows from the table: the key columns of its data files, less the deleted rows.
+
+        Args:
+            table: what the catalog knows.
+            staged: files that the next commit will add.
+            alone: it will leave out all that there is.
 
         Raises:
             InvariantBroken: the table holds a key twice.
         """
-        files = live_files(table.io, entries_of(table.io, table.current_snapshot()))
+        entries = [] if alone else entries_of(table.io, table.current_snapshot())
+        files = live_files(table.io, [*entries, *staged])
         for piece in read_all(table.io, files, table.schema(), self.key):
             self._insert(piece.rows, piece.path, piece.positions)
 

@@ -2,7 +2,8 @@
 
 PyIceberg has no writer of row deltas (data files and position deletes in one snapshot), so this is one on its manifest
 and manifest list writers. Position deletes apply to data files of a sequence number up to their own (Iceberg spec,
-"Scan planning"), and name file and row, so files added by the same snapshot are untouched.
+"Scan planning"), and name file and row: those of files added by the same snapshot take back what an epoch that is
+written in parts added in an earlier part.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,7 +30,7 @@ from headwater.lake.iceberg.history import (
     summary_fields,
     summary_of,
 )
-from headwater.lake.iceberg.manifests import ManifestStore
+from headwater.lake.iceberg.manifests import ManifestStore, added_entry
 from headwater.lake.iceberg.places import TableIndex
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
 from headwater.lake.iceberg.schema import ColumnChanges, apply_evolution, columns_of, evolution
@@ -61,6 +61,26 @@ class _Plan:
     dropped: tuple[ManifestEntry, ...] = ()
 
 
+@dataclass
+class _Staged:
+    """Files of an epoch that is written in parts; the index, if there is one, is as if they were committed.
+
+    Attributes:
+        epoch: whose.
+        replace: the table's former files go.
+        added, deletes: data files and position delete files.
+    """
+
+    epoch: int
+    replace: bool = False
+    added: list[DataFile] = field(default_factory=list)
+    deletes: list[DataFile] = field(default_factory=list)
+
+    def entries(self) -> list[ManifestEntry]:
+        """The files as a manifest will name them."""
+        return [added_entry(file) for file in (*self.added, *self.deletes)]
+
+
 class IcebergTable:
     """See `headwater.lake.table_format.Table`.
 
@@ -83,6 +103,7 @@ class IcebergTable:
         self._files = FileWriter(self._table.metadata)
         self._manifests: tuple[ManifestFile, ...] | None = None
         self._entries: dict[str, list[ManifestEntry]] = {}
+        self._staged: _Staged | None = None
 
     def committed(self) -> Committed | None:
         """The last commit of ours, asked of the catalog."""
@@ -129,6 +150,12 @@ class IcebergTable:
         """Makes `delta` visible at once, tagged with `epoch`; see the contract."""
         self._refuse_read_only()
         fields = summary_fields(epoch, self._writer, properties)
+        if self._staged is not None and self._staged.epoch != epoch:
+            self.forget_staged()
+        if self._staged is not None:
+            if replace or delta.num_rows:
+                self.stage(epoch, delta, replace=replace)
+            return self._land_staged(fields)
         net = self._net(delta)
         for _ in range(_ATTEMPTS):
             self._refuse_old(epoch)
@@ -141,6 +168,73 @@ class IcebergTable:
             f"table {self.spec.name!r}: other writers were first {_ATTEMPTS} times in a row",
             hint="stop the other writers of this table for a moment",
         )
+
+    def stage(self, epoch: int, delta: pa.Table, *, replace: bool = False) -> None:
+        """Writes a part of what `epoch` changes; see the contract."""
+        self._refuse_read_only()
+        self._refuse_old(epoch)
+        if replace or (self._staged is not None and self._staged.epoch != epoch):
+            self.forget_staged()
+        if replace:
+            self._index = self._empty_index() if self.spec.key else None
+        if self._staged is None:
+            self._files.written.clear()
+            self._staged = _Staged(epoch, replace)
+        staged, done = self._staged, False
+        try:
+            self._write_part(self._plan(self._net(delta)), staged)
+            done = True
+        except OSError as error:
+            raise self._write_failed(error) from error
+        finally:
+            if not done:
+                self.forget_staged()
+
+    def _write_part(self, plan: _Plan, staged: _Staged) -> None:
+        failpoint.reach("lake.commit.before_data_file")
+        added, deletes = self._data_files(plan), self._delete_files(plan)
+        failpoint.reach("lake.commit.after_data_file")
+        staged.added += added
+        staged.deletes += deletes
+        if plan.index is not None and plan.taken is not None:
+            plan.index.apply(plan.taken, plan.added, added[0].file_path if added else None)
+
+    def forget_staged(self) -> None:
+        """Removes what was staged and not committed."""
+        if self._staged is None:
+            return
+        for path in self._files.written:
+            with suppress(OSError):
+                path.unlink()
+        self._files.written.clear()
+        self._staged = self._index = None
+
+    def _land_staged(self, fields: Mapping[str, str]) -> None:
+        """Commits what was staged.
+
+        Raises:
+            StorageFailed: it was not committed, and is forgotten.
+            CommitUnknown: nobody knows; the files stay.
+        """
+        staged = self._staged
+        assert staged is not None
+        before, store = self._table.metadata, self._store()
+        change = FileChange(staged.added, staged.deletes, self._all_entries(store) if staged.replace else ())
+        index, self._index, self._staged = self._index, None, None
+        try:
+            table, snapshot = self._send(change, fields, store)
+        except (StorageFailed, ForeignCommit) as error:
+            self._discard(store)
+            if isinstance(error, StorageFailed):
+                raise
+            raise StorageFailed(
+                f"table {self.spec.name!r}: another writer changed it while a large epoch was being written",
+                hint="it is tried again; stop the other writers of this table for a while if it goes on",
+            ) from error
+        forget_old_files(before, table, snapshot)
+        self._remember(table, snapshot)
+        if table.metadata.current_snapshot_id == snapshot.snapshot.snapshot_id:
+            self._index = index
 
     def _refuse_read_only(self) -> None:
         if self._read_only:
@@ -191,8 +285,12 @@ class IcebergTable:
     def _opened_index(self) -> TableIndex:
         if self._index is None:
             index = self._empty_index()
+            staged = self._staged
             with storage_errors(f"reading the keys of table {self.spec.name!r}"):
-                index.load(self._table)
+                if staged is None:
+                    index.load(self._table)
+                else:
+                    index.load(self._table, staged.entries(), alone=staged.replace)
             self._index = index
         return self._index
 
@@ -202,10 +300,12 @@ class IcebergTable:
     def _replacement(self, net: NetChange) -> _Plan:
         index = self._empty_index() if self.spec.key else None
         taken = self._empty_index().plan(net)
-        store = self._store()
+        return _Plan(net.added, index, taken, self._all_entries(self._store()))
+
+    def _all_entries(self, store: ManifestStore) -> tuple[ManifestEntry, ...]:
+        """Entries of all files of the table's present snapshot."""
         with storage_errors(f"reading the files of table {self.spec.name!r}"):
-            dropped = [entry for manifest in self._current(store) for entry in store.live_entries(manifest)]
-        return _Plan(net.added, index, taken, tuple(dropped))
+            return tuple(entry for manifest in self._current(store) for entry in store.live_entries(manifest))
 
     def _store(self) -> ManifestStore:
         metadata = self._table.metadata
@@ -222,10 +322,10 @@ class IcebergTable:
         """Writes a plan's files, commits them, and moves on what is remembered of the table."""
         before = self._table.metadata
         store = self._store()
-        change, staged = self._written(plan, fields, store)
+        change = self._written(plan, store)
         self._index = None
         try:
-            table = self._handle.send(self._table, staged)
+            table, staged = self._send(change, fields, store)
         except StorageFailed:
             self._index = plan.index if not plan.dropped else None
             raise
@@ -239,23 +339,34 @@ class IcebergTable:
             plan.index.apply(plan.taken, plan.added, change.added[0].file_path if change.added else None)
             self._index = plan.index
 
-    def _written(
-        self, plan: _Plan, fields: Mapping[str, str], store: ManifestStore
-    ) -> tuple[FileChange, StagedSnapshot]:
+    def _written(self, plan: _Plan, store: ManifestStore) -> FileChange:
         self._files.written.clear()
         try:
             failpoint.reach("lake.commit.before_data_file")
             change = FileChange(self._data_files(plan), self._delete_files(plan), plan.dropped)
             failpoint.reach("lake.commit.after_data_file")
+        except OSError as error:
+            self._discard(store)
+            raise self._write_failed(error) from error
+        return change
+
+    def _send(
+        self, change: FileChange, fields: Mapping[str, str], store: ManifestStore
+    ) -> tuple[PyIcebergTable, StagedSnapshot]:
+        """Writes the manifests of a change whose files are written, and commits it."""
+        try:
             staged = stage(store, change, self._current(store), fields, NOTE, self._clock.now_us() // 1000)
             failpoint.reach("lake.commit.before_catalog")
         except OSError as error:
             self._discard(store)
-            raise StorageFailed(
-                f"table {self.spec.name!r}: writing its files failed: {error}",
-                hint="look at the disk of the lake folder (df -h, dmesg); nothing was committed",
-            ) from error
-        return change, staged
+            raise self._write_failed(error) from error
+        return self._handle.send(self._table, staged), staged
+
+    def _write_failed(self, error: OSError) -> StorageFailed:
+        return StorageFailed(
+            f"table {self.spec.name!r}: writing its files failed: {error}",
+            hint="look at the disk of the lake folder (df -h, dmesg); nothing was committed",
+        )
 
     def _data_files(self, plan: _Plan) -> list[DataFile]:
         return [self._files.write_rows(plan.added)] if plan.added.num_rows else []
@@ -283,7 +394,7 @@ class IcebergTable:
     def _adopt(self, table: PyIcebergTable) -> None:
         """Takes the table as it now is for what further commits build on."""
         if table.metadata.current_schema_id != self._files.metadata.current_schema_id:
-            self._files = FileWriter(table.metadata)
+            self._files = FileWriter(table.metadata, self._files.written)
         self._table = table
         self._manifests = None
 

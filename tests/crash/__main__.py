@@ -9,11 +9,9 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.crash.campaign import Campaign, Choice, save
+from tests.crash.campaign import REACHED, Campaign, Choice, save
 from tests.crash.case import NO_BUG
 from tests.crash.seeded_bug import BUGS
-
-from headwater import failpoint
 
 RESULTS = Path("bench/results/crash.json")
 WORKERS = max(1, min(3, (os.cpu_count() or 2) - 1))
@@ -42,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _failpoints(count: int | None, seed: int) -> tuple[str, ...]:
-    return failpoint.NAMES if count is None else tuple(random.Random(seed).sample(failpoint.NAMES, count))
+    return REACHED if count is None else tuple(random.Random(seed).sample(REACHED, count))
 
 
 def _say(line: str) -> None:

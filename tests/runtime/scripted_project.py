@@ -55,7 +55,7 @@ class Shop:
 
     def __init__(self, folder):
         self.folder = folder
-        (folder / "models").mkdir(parents=True)
+        (folder / "models").mkdir(parents=True, exist_ok=True)
         (folder / "headwater.yml").write_text(PROJECT)
         self.source = ScriptedSource("shop", [ORDERS, EVENTS])
         self.log = io.StringIO()

@@ -93,15 +93,15 @@ def take_in(
     for source, (start, end) in ranges.items():
         for record in partitions[source].read(start, end):
             for piece in _pieces(record, most):
-                if records and most is not None and (records >= most.records or size >= most.bytes):
+                more = (records + piece.rows.num_rows, size + piece.rows.nbytes)
+                if records and most is not None and (more[0] > most.records or more[1] > most.bytes):
                     intake.last = False
                     yield intake
                     partitions[source].release(start, piece.offset)
                     intake, records, size = Intake(seen=set(intake.seen), first=False), 0, 0
                 if piece.stream is None or piece.offset >= (left_out or {}).get(piece.stream.name, 0):
                     intake.add(source, piece)
-                records += piece.rows.num_rows
-                size += piece.rows.nbytes
+                records, size = records + piece.rows.num_rows, size + piece.rows.nbytes
     yield intake
     if not intake.first:
         for source, (start, end) in ranges.items():
@@ -117,17 +117,15 @@ def boundaries_after(plan: EpochPlan, partitions: Mapping[str, Partition]) -> di
 
 def _pieces(record: LogRecord, most: Slicing | None) -> Iterator[LogRecord]:
     """The rows of a record, some at a time if they are too many for a slice; the halves of an update stay together."""
-    rows = record.rows
-    share = 1 if most is None else max(rows.num_rows / most.records, rows.nbytes / most.bytes)
-    if share <= 1:
-        yield record
-        return
-    step, start = max(int(rows.num_rows / share), 1), 0
+    rows, step, start = record.rows, record.rows.num_rows, 0
+    if most is not None:
+        step = max(min(step, most.records, step * most.bytes // max(rows.nbytes, 1)), 1)
     while start < rows.num_rows:
         stop = min(start + step, rows.num_rows)
         while record.stream is not None and stop < rows.num_rows and _is_second_half(rows, stop):
             stop += 1
-        yield replace(record, offset=record.offset + start, rows=rows.slice(start, stop - start))
+        whole = stop - start == rows.num_rows
+        yield record if whole else replace(record, offset=record.offset + start, rows=rows.slice(start, stop - start))
         start = stop
 
 

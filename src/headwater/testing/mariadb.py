@@ -37,6 +37,7 @@ SETTINGS: Mapping[str, str] = {
     "sync-binlog": "0",
     "innodb-flush-log-at-trx-commit": "2",
     "innodb-flush-method": "nosync",
+    "innodb-use-native-aio": "0",
     "innodb-log-file-size": "48M",
     "innodb-buffer-pool-size": "64M",
     "performance-schema": "OFF",
@@ -133,7 +134,8 @@ class MariaDbServer:
         command += [f"--{name}={value}" for name, value in self.settings.items() if name.startswith("innodb")]
         done = subprocess.run(command, capture_output=True, text=True, user=user, cwd=self.folder)
         if done.returncode != 0:
-            raise SourceUnavailable(f"mariadb-install-db failed in {self.data}: {(done.stdout + done.stderr)[-2000:]}")
+            said = done.stdout + done.stderr
+            raise SourceUnavailable(f"mariadb-install-db failed ({done.returncode}) in {self.data}: {said[:2000]}")
 
     def _await_ready(self) -> None:
         import pymysql

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from headwater.capture.mysql.connection import Connection, execute, server_error
 from headwater.capture.mysql.gtid import MariaDbGtids
-from headwater.capture.mysql.place import Place
+from headwater.capture.mysql.place import FIRST_POSITION, Place
 from headwater.capture.mysql.resume import Standing
-from headwater.capture.mysql.server import Server, binary_logs
+from headwater.capture.mysql.server import Server, binary_logs, mariadb_gtid
 from headwater.errors import HeadwaterError, PositionLost, SourceStopped, SourceUnavailable
 
 PURGED = "log_purged"
@@ -101,13 +101,18 @@ class LogEnd:
             raise self.lost(SERVER_BEHIND, _SAID[1][2], until=f"{self.place.file}:{size}")
 
     def _judge_mariadb(self, connection: Connection) -> None:
-        """Every domain of ours must have come at least as far on the server."""
+        """Every domain of ours must have come as far on the server, and its oldest file must begin no later."""
+        ours = MariaDbGtids(self.place.gtid).last
         theirs = MariaDbGtids(str(execute(connection, "SELECT @@gtid_binlog_pos")[0][0] or "")).last
         current = MariaDbGtids(str(execute(connection, "SELECT @@gtid_current_pos")[0][0] or "")).last
-        for domain, (_, number) in MariaDbGtids(self.place.gtid).last.items():
+        for domain, (_, number) in ours.items():
             reached = max(theirs.get(domain, (0, 0))[1], current.get(domain, (0, 0))[1])
             if reached < number:
                 raise self.lost(SERVER_BEHIND, _SAID[1][2])
+        oldest = min(binary_logs(connection), default="")
+        for domain, (_, number) in MariaDbGtids(mariadb_gtid(connection, oldest, FIRST_POSITION)).last.items():
+            if ours.get(domain, (0, 0))[1] < number:
+                raise self.lost(PURGED, _SAID[0][2], until=f"{oldest}:{FIRST_POSITION}", advice=_KEEP)
 
     def _judge_mysql(self, connection: Connection) -> None:
         missing, purged = execute(

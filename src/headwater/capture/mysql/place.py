@@ -9,6 +9,9 @@ from headwater.errors import SourceStopped
 POSITION_BITS, FILE_BITS = 36, 20
 """Of a commit number: 8 bits for the era, 20 for the file's number, 36 for the offset in it (64 GiB)."""
 
+FIRST_POSITION = 4
+"""Where the first event of a file begins, after four bytes by which it is known."""
+
 
 @dataclass(frozen=True)
 class Place:

@@ -14,7 +14,7 @@ from headwater.capture.mysql.connection import Connection, execute, failed, hang
 from headwater.capture.mysql.gtid import MysqlGtids
 from headwater.capture.mysql.lost import LogEnd
 from headwater.capture.mysql.packets import Frames, Packets, read_error
-from headwater.capture.mysql.place import Place
+from headwater.capture.mysql.place import FIRST_POSITION, Place
 from headwater.capture.mysql.transactions import Assembler
 from headwater.change import Group
 from headwater.clock import Clock
@@ -22,7 +22,6 @@ from headwater.errors import SourceStopped, SourceUnavailable
 
 COM_BINLOG_DUMP, COM_REGISTER_SLAVE, COM_BINLOG_DUMP_GTID = 0x12, 0x15, 0x1E
 THROUGH_GTID = 4
-FIRST_POSITION = 4
 OFFSET_LIMIT = 1 << 32
 """COM_BINLOG_DUMP has 32 bits for the offset; beyond, a file is read from its beginning and what is in the log passed
 over."""

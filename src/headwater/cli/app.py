@@ -47,6 +47,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("mirror", "headwater.cli.mirror:mirror", "Mirror a database's tables into a lake folder, with no project."),
     Command("init", "headwater.cli.init:init", "Write a new project, from a database if you like."),
     Command("check", "headwater.cli.check:check", "Find the mistakes in a project, without running it."),
+    Command("doctor", "headwater.cli.doctor:doctor", "Look at everything capture depends on, and say how to mend it."),
     Command("plan", "headwater.cli.plan:plan", "Show what the next run will do, and why."),
     Command("explain", "headwater.cli.explain:explain", "Show how a model is kept up to date, and what that costs."),
     Command("run", "headwater.cli.run:run", "Capture, keep the models up to date and land the tables, until stopped."),

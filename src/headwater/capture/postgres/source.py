@@ -17,10 +17,12 @@ from typing import TypeVar
 import psycopg
 
 from headwater import failpoint
+from headwater.capture.finding import Finding
 from headwater.capture.postgres.acceptance import gap_group, new_start
 from headwater.capture.postgres.audit import TransactionLog
 from headwater.capture.postgres.catalog import Published, TableRow, as_wanted, describe_type, list_tables, read_tables
 from headwater.capture.postgres.connection import Connection, connect, cut_after, failed
+from headwater.capture.postgres.diagnosis import diagnose_server, judged
 from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
 from headwater.capture.postgres.publication import plan_publication, read_publication, read_stamps, require_published
 from headwater.capture.postgres.reader import PostgresReader
@@ -162,6 +164,36 @@ class PostgresSource:
         except PositionLost as lost:
             return lost
         return None
+
+    def diagnose(self, resume: Resume | None) -> list[Finding]:
+        """See `Diagnosable.diagnose`."""
+        name = self._end(resume).slot if resume else self.slot
+        with self._connected() as connection:
+            slot = read_slot(connection, name) if self._slot_is_named else None
+            found = [judged("pooler", partial(_direct, connection))]
+            found += diagnose_server(connection, self.settings, name, self._clock)
+        found.append(judged("capture", lambda: "; ".join(self.check())))
+        if resume is None:
+            return found
+        if slot is not None and slot.active:
+            found.append(Finding("position", "ok", f"slot {name!r} is being read, pid {slot.active_pid} at the server"))
+        else:
+            lost = self.examine(resume)
+            told = Finding("position", "ok", f"slot {name!r} holds all that follows the log's end")
+            found.append(told if lost is None else Finding("position", "fail", lost.message, lost.hint))
+        return [*found, *self._watched(resume)]
+
+    def _watched(self, resume: Resume) -> list[Finding]:
+        watcher = PostgresWatcher(self.name, self.settings, self.publication, self._clock, acts=False)
+        try:
+            health = watcher.look(resume)
+        finally:
+            watcher.close()
+        kept, budget = health.figures.get("wal_kept_bytes"), health.figures.get("wal_budget_bytes")
+        if kept is None:
+            return []
+        alarms = [Finding("log kept", "warn", alarm.message, alarm.hint) for alarm in health.alarms]
+        return alarms or [Finding("log kept", "ok", f"{kept:,} bytes of its log, {budget:,} are budgeted")]
 
     def watcher(self) -> PostgresWatcher:
         """See `Source.watcher`."""
@@ -406,6 +438,11 @@ class PostgresSource:
                 if self._clock.monotonic_s() >= deadline:
                     raise
             self._clock.wait(threading.Event(), 0.05)
+
+
+def _direct(connection: Connection) -> str:
+    require_direct(connection)
+    return "the url leads to the server itself"
 
 
 def _gone(name: str, oid: int, existing: dict[str, TableRow]) -> SourceStopped:

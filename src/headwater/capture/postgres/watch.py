@@ -42,9 +42,13 @@ class PostgresWatcher:
         settings: how to reach the server, and the budget.
         publication: name of the publication.
         clock: time.
+        acts: carries out `on_wal_budget: stop`; otherwise only looks.
     """
 
-    def __init__(self, source: str, settings: PostgresSettings, publication: str, clock: Clock) -> None:
+    def __init__(
+        self, source: str, settings: PostgresSettings, publication: str, clock: Clock, *, acts: bool = True
+    ) -> None:
+        self._acts = acts
         self.interval_s = settings.heartbeat_s
         self._source = source
         self._settings = settings
@@ -97,7 +101,7 @@ class PostgresWatcher:
             end.require_published(read_stamps(connection, self._publication, end.standing.tables), self._publication)
         except PositionLost as lost:
             return lost
-        if self._settings.on_wal_budget == "alarm" or (kept or 0) <= self._settings.wal_budget:
+        if not self._acts or self._settings.on_wal_budget == "alarm" or (kept or 0) <= self._settings.wal_budget:
             return None
         self._give_up(connection, end.slot)
         return end.lost(

@@ -195,7 +195,7 @@ def test_vectors_and_unsigned_numbers():
     whole = encoder.event(19, encoder.table_map(4, "shop", "v", [INT, VECTOR])), encoder.event(30, body)
     found = log.decoded(Layout(table, (0, 1), 2), log.gather(scanned(*whole)).rows(0))
     assert log.column(found, "v").type == pa.list_(pa.float32())
-    assert log.column(found, "v").to_pylist() == [[1.5, -0.0, np.float32(3e38)], None]
+    assert log.column(found, "v").to_pylist() == [[1.5, -0.0, np.float32(3e38)], None, None]
     assert [reject["key"] for reject in found.rejects] == ['["3"]']
 
 

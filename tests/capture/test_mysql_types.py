@@ -8,6 +8,7 @@ import pytest
 from mysql_values import KINDS, Kind, text
 
 from headwater.capture.mysql import rows
+from headwater.errors import UserError
 from headwater.testing.mariadb import MariaDbServer
 
 pytestmark = pytest.mark.xdist_group("mysql_types")
@@ -68,8 +69,11 @@ def test_stream_equals_snapshot(filled, connection, number):
     assert streamed.type == kind.arrow
     assert raw(streamed).equals(raw(read)), (streamed, read)
     streamed.validate(full=True)
-    assert streamed.null_count == 1
-    assert log.column(stream, "id").to_pylist() == list(range(1, len(kind.edges) + 2))
+    assert streamed.null_count == 1 + len(kind.misfits)
+    assert log.column(stream, "id").to_pylist() == [
+        *range(1, len(kind.edges) + 2),
+        *range(1000, 1000 + len(kind.misfits)),
+    ]
     for found in (stream, snapshot):
         assert [reject["key"] for reject in found.rejects] == [f'["{1000 + i}"]' for i in range(len(kind.misfits))]
         assert found.records == len(kind.edges) + 1 + len(kind.misfits)
@@ -96,10 +100,27 @@ def test_rejects_are_whole_and_decode_once_more(filled, connection):
         assert reject["stage"] == "decode" and reject["reason"] == "value_out_of_range"
         assert f"text_columns: ['{name}.v']" in reject["message"]
         assert rows.as_text(reject["record"]) == [{"id": "1000", "v": "0000-00-00 00:00:00.000", "_weight": 1}]
-        again = rows.decode_record(rows.record.unframe(reject["record"]), as_text)
-        assert log.column(again, "v").to_pylist() == ["0000-00-00 00:00:00.000"]
-        place = f"{log.column(again, '_commit')[0].as_py()}:{log.column(again, '_ordinal')[0].as_py()}"
-        assert reject["position"] == place
+        again = rows.decode_record(rows.record.unframe(reject["record"]), as_text).rows
+        assert again.column("v").to_pylist() == ["0000-00-00 00:00:00.000"]
+        assert reject["position"] == f"{again.column('_commit')[0].as_py()}:{again.column('_ordinal')[0].as_py()}"
+        with pytest.raises(UserError, match=f"text_columns: \\['{name}.v'\\]"):
+            rows.decode_record(rows.record.unframe(reject["record"]), layout)
+
+
+def test_a_rejected_row_stays_marked_unless_its_key_is_the_misfit(mariadb, connection):
+    run(connection, "CREATE TABLE marked (d date, n int, PRIMARY KEY (d, n), t time)")
+    run(connection, "INSERT INTO marked VALUES ('2020-01-01', 1, '-1:00:00'), ('0000-00-00', 2, '01:00:00')")
+    run(connection, "UPDATE marked SET d = '2020-05-05' WHERE n = 2", "UPDATE marked SET t = '02:00:00' WHERE n = 1")
+    layout = log.layout_of(connection, "types", "marked", ["n", "d"])
+    found = log.decoded(layout, log.read_log(log.newest_log(mariadb)).of("marked"))
+    assert [reject["key"] for reject in found.rejects] == [
+        '["1", "2020-01-01"]',
+        '["2", "0000-00-00"]',
+        '["2", "0000-00-00"]',
+    ]
+    assert [reject["weight"] for reject in found.rejects] == [1, 1, -1]
+    kept = [(row["n"], row["_weight"], row["_unchanged"], str(row["t"])) for row in found.batch.rows.to_pylist()]
+    assert kept == [(1, 1, b"\x20", "None"), (2, 1, None, "01:00:00"), (1, 1, None, "02:00:00")]
 
 
 def test_temporal_types_of_older_servers(tmp_path_factory):

@@ -33,6 +33,7 @@ class Record:
         data: its bytes.
         commit, ordinal: its position.
         time_us: its commit time, microseconds since 1970 UTC; None if unknown.
+        weight: which of its rows was rejected: +1 the one that it brings, -1 the one that goes.
     """
 
     layout: Layout
@@ -43,6 +44,7 @@ class Record:
     commit: int
     ordinal: int
     time_us: int | None
+    weight: int = 1
 
 
 def frame(record: Record) -> bytes:
@@ -64,6 +66,7 @@ def frame(record: Record) -> bytes:
         "commit": record.commit,
         "ordinal": record.ordinal,
         "time_us": record.time_us,
+        "weight": record.weight,
     }
     encoded = json.dumps(header, separators=(",", ":")).encode()
     return b"".join((_MAGIC, _LENGTH.pack(len(encoded)), encoded, record.data))
@@ -86,7 +89,7 @@ def unframe(data: bytes) -> Record:
         key = tuple(table.pop("key"))
         layout = Layout(Table(columns=columns, key=key, **table), tuple(header["wire"]), header["width"])
         kinds = header["kind"], tuple(header["types"]), tuple(header["metas"])
-        place = header["commit"], header["ordinal"], header["time_us"]
+        place = header["commit"], header["ordinal"], header["time_us"], header["weight"]
         return Record(layout, *kinds, data[start + length :], *place)
     except (ValueError, KeyError, TypeError, struct.error) as error:
         raise UserError("these bytes are not a record of a MySQL source") from error

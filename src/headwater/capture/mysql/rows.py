@@ -1,7 +1,7 @@
 """From the bytes of rows to Arrow batches: one path for the snapshot, the stream and records decoded once more.
 
-`kernels_rows` finds every field of a run of events, `convert` turns each column into Arrow's type at once. A record
-with a value that does not fit goes whole to the rejects, with both its rows if it has two, and the rest goes on.
+`kernels_rows` finds every field of a run of events, `convert` turns each column into Arrow's type at once. A row with a
+value that does not fit goes to the rejects, its record whole, and the rest goes on.
 
 Row images that leave columns out (`binlog_row_image` MINIMAL or NOBLOB): of an update of a table with a key the column
 is marked unchanged; of one without a key it is taken from the image before; of an insert it is the column's default.
@@ -26,8 +26,17 @@ from headwater.capture.mysql.kernels_rows import ABSENT, VALUE
 from headwater.capture.mysql.table import Layout
 from headwater.capture.mysql.table_map import TableMap
 from headwater.capture.mysql.types import Column
-from headwater.change import CHANGE_COLUMNS, REJECT_SCHEMA, WEIGHT, ChangeBatch, Op, key_text, log_schema
-from headwater.errors import InvariantBroken, SourceStopped
+from headwater.change import (
+    CHANGE_COLUMNS,
+    REJECT_SCHEMA,
+    WEIGHT,
+    ChangeBatch,
+    Op,
+    key_text,
+    log_schema,
+    unchanged_bits,
+)
+from headwater.errors import InvariantBroken, SourceStopped, UserError
 
 Integers = NDArray[np.int64]
 
@@ -188,12 +197,27 @@ def decode_text(layout: Layout, buffer: NDArray[np.uint8], begins: Integers, end
     return _Assembly(layout, fields, places, read, raw, None).decoded()
 
 
-def decode_record(found: record.Record, layout: Layout) -> Decoded:
-    """Decodes a rejected record once more, with the columns of `layout` (the record's own, or with other settings).
+def decode_record(found: record.Record, layout: Layout) -> ChangeBatch:
+    """Decodes a rejected record once more: the row of it that was rejected.
+
+    Args:
+        found: the record.
+        layout: its own, or the same with other settings.
 
     Raises:
-        SourceStopped, InvariantBroken: as for the above.
+        UserError: the row still cannot be held.
     """
+    decoded = _decoded_again(found, layout)
+    still = next((reject for reject in decoded.rejects if reject["weight"] == found.weight), None)
+    if still is not None or decoded.batch is None:
+        why = str(still["message"]) if still else "the record brings no row"
+        raise UserError(why, hint="add the column to the source's text_columns")
+    batch = decoded.batch.rows
+    return ChangeBatch(decoded.batch.stream, batch.filter(pc.equal(batch.column("_weight"), found.weight)))
+
+
+def _decoded_again(found: record.Record, layout: Layout) -> Decoded:
+    """All rows of a record."""
     data = np.frombuffer(found.data, np.uint8)
     begins, ends = np.zeros(1, np.int64), np.array([data.size])
     times = None if found.time_us is None else np.array([found.time_us])
@@ -220,7 +244,7 @@ def as_text(data: bytes) -> list[dict[str, object]]:
     found = record.unframe(data)
     table = found.layout.table
     columns = tuple(replace(column, as_text=True) for column in table.columns)
-    shown = decode_record(found, replace(found.layout, table=replace(table, columns=columns)))
+    shown = _decoded_again(found, replace(found.layout, table=replace(table, columns=columns)))
     if shown.batch is None:
         return []
     names = [column.name for column in columns]
@@ -325,26 +349,59 @@ class _Assembly:
     table_map: TableMap | None
 
     def decoded(self) -> Decoded:
-        """Converts every column, takes the records that do not fit out, and puts the change columns before the rest."""
+        """Converts every column, rejects rows with a value that does not fit, and puts the change columns before the
+        rest. A rejected row of a table with a key stays in the batch, marked, if its key can be held
+        (`headwater.change`)."""
         stream = self.layout.table.stream
         arrays: list[pa.Array] = []
-        misfits: dict[int, Column] = {}
-        for column, field in zip(self.layout.table.columns, self.layout.wire, strict=True):
-            array, bad = self._column(column, field)
+        bad: dict[int, NDArray[np.bool_]] = {}
+        for place, (column, field) in enumerate(zip(self.layout.table.columns, self.layout.wire, strict=True)):
+            array, wrong = self._column(column, field)
             arrays.append(array)
-            for row in np.flatnonzero(bad).tolist() if bad is not None else ():
-                misfits.setdefault(row, column)
-        changes = self._change_columns()
+            if wrong is not None and wrong.any():
+                bad[place] = wrong
         records = self._records()
-        batch = pa.RecordBatch.from_arrays(changes + arrays, schema=log_schema(stream))
-        rejected: dict[int, tuple[int, Column]] = {}
-        for row in sorted(misfits):
-            rejected.setdefault(int(records[row]), (row, misfits[row]))
-        if rejected:
-            batch = batch.filter(pa.array(~np.isin(records, list(rejected))))
-        rejects = [self._reject(row, column, batch_key) for row, column, batch_key in self._rejected(rejected, arrays)]
         total = int(records[-1]) + 1 if records.size else 0
+        misfit = self._misfit(bad, records) if bad else None
+        batch = pa.RecordBatch.from_arrays(self._change_columns(misfit) + arrays, schema=log_schema(stream))
+        rejects: list[dict[str, object]] = []
+        if misfit is not None:
+            batch = batch.filter(pa.array(self._goes_on(misfit)))
+            rejected = np.flatnonzero(misfit.any(axis=0)).tolist()
+            keys = self._keys(arrays, misfit)
+            rejects = [self._reject(row, int(np.argmax(misfit[:, row])), keys) for row in rejected]
         return Decoded(ChangeBatch(stream, batch) if batch.num_rows else None, rejects, total)
+
+    def _misfit(self, bad: dict[int, NDArray[np.bool_]], records: Integers) -> NDArray[np.bool_]:
+        """Which values cannot be held, bool [column, row]. What an update did not send of a row whose old key cannot be
+        held cannot be known either, for that row is not here."""
+        misfit = np.zeros((len(self.layout.table.columns), records.size), bool)
+        for place, wrong in bad.items():
+            misfit[place] = wrong
+        nameless = np.flatnonzero(misfit[:, :-1].any(axis=0) & (self.fields.weights[:-1] < 0))
+        after = nameless[records[nameless] == records[nameless + 1]] + 1
+        misfit[:, after] |= self._unsent()[:, after]
+        return misfit
+
+    def _goes_on(self, misfit: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which rows are changes nevertheless."""
+        table = self.layout.table
+        if table.changelog != "upsert":
+            return np.asarray(~misfit.any(axis=0))
+        key = np.array([column.name in table.key for column in table.columns])
+        return np.asarray(~misfit[key].any(axis=0) & ((self.fields.weights > 0) | ~misfit.any(axis=0)))
+
+    def _keys(self, arrays: list[pa.Array], misfit: NDArray[np.bool_]) -> list[pa.Array]:
+        """The key's columns as text; where one cannot be held, as the server prints it."""
+        table, found = self.layout.table, []
+        for place, (column, field) in enumerate(zip(table.columns, self.layout.wire, strict=True)):
+            if column.name in table.key:
+                texts = pa.array(key_text(arrays[place]), pa.string())
+                if misfit[place].any():
+                    printed, _ = self.read(replace(column, as_text=True), field)
+                    texts = pc.if_else(pa.array(misfit[place]), printed, texts)
+                found.append((table.key.index(column.name), texts))
+        return [texts for _, texts in sorted(found, key=lambda entry: entry[0])]
 
     def _records(self) -> Integers:
         """Per row the number of its record within the run."""
@@ -367,7 +424,7 @@ class _Assembly:
             array = pc.if_else(pa.array(bad), pa.scalar(None, array.type), array)
         return array, bad
 
-    def _change_columns(self) -> list[pa.Array]:
+    def _change_columns(self, misfit: NDArray[np.bool_] | None) -> list[pa.Array]:
         """The change columns, in the order of `CHANGE_COLUMNS`."""
         fields, places = self.fields, self.places
         at = fields.event_of
@@ -381,41 +438,31 @@ class _Assembly:
             pa.array(places.commits[at], pa.uint64()),
             pa.array(places.ordinals[at] + fields.number_of, pa.int64()),
             times,
-            self._unchanged(),
+            self._marks(misfit),
         ]
 
-    def _unchanged(self) -> pa.Array:
-        """The bits of `_unchanged`: updates of a keyed table that leave a column out."""
-        fields = self.fields
+    def _marks(self, misfit: NDArray[np.bool_] | None) -> pa.Array:
+        """The bits of `_unchanged`."""
+        if misfit is None and not (self.fields.kinds == ABSENT).any():
+            return pa.nulls(self.fields.ops.size, pa.binary())
+        unsent = self._unsent()
+        return unchanged_bits(unsent) if misfit is None else unchanged_bits(unsent & ~misfit, misfit)
+
+    def _unsent(self) -> NDArray[np.bool_]:
+        """Which values updates left out, bool [column, row]."""
+        fields, wire = self.fields, np.array(self.layout.wire)
         untouched = (fields.kinds == ABSENT) & (fields.ops == Op.UPDATE)
-        rows = untouched.any(axis=0)
-        if not rows.any():
-            return pa.nulls(rows.size, pa.binary())
-        wire = np.array(self.layout.wire)
-        flags = np.where(wire[:, None] >= 0, untouched[wire], False)
-        bits = np.packbits(flags, axis=0, bitorder="little").T
-        offsets = np.concatenate(([0], np.cumsum(rows * bits.shape[1]))).astype(np.int32)
-        return convert.binary(offsets, np.ascontiguousarray(bits[rows]).reshape(-1), rows)
+        return np.where(wire[:, None] >= 0, untouched[wire], False)
 
-    def _rejected(
-        self, rejected: dict[int, tuple[int, Column]], arrays: list[pa.Array]
-    ) -> list[tuple[int, Column, str]]:
-        names = [column.name for column in self.layout.table.columns]
-        keys = [arrays[names.index(name)] for name in self.layout.table.key]
-        found = []
-        for row, column in rejected.values():
-            parts = [key_text(array[row : row + 1])[0] for array in keys]
-            found.append((row, column, json.dumps(parts) if parts else ""))
-        return found
-
-    def _reject(self, row: int, column: Column, key: str) -> dict[str, object]:
-        """The reject of the record of `row`, which has a value that `column` cannot hold."""
+    def _reject(self, row: int, place: int, keys: list[pa.Array]) -> dict[str, object]:
+        """The reject of `row`, which has a value that the column at `place` cannot hold."""
         table, fields, places = self.layout.table, self.fields, self.places
+        column, at, weight = table.columns[place], int(fields.event_of[row]), int(fields.weights[row])
         kind, data = self.raw(row)
-        at = int(fields.event_of[row])
         commit, ordinal = int(places.commits[at]), int(places.ordinals[at] + fields.number_of[row])
         time_us = None if places.times_us is None else int(places.times_us[at])
         types, metas = (self.table_map.types, self.table_map.metas) if self.table_map else ((), ())
+        whole = record.Record(self.layout, kind, types, metas, data, commit, ordinal, time_us, weight)
         return {
             "stream": table.stream.name,
             "stage": "decode",
@@ -423,9 +470,9 @@ class _Assembly:
             "message": f"table {table.qualified}, column {column.name} ({column.source_type}): a value that "
             f"{column.arrow_type} cannot hold; text_columns: ['{table.name}.{column.name}'] captures it as text",
             "position": f"{commit}:{ordinal}",
-            "key": key,
-            "record": record.frame(record.Record(self.layout, kind, types, metas, data, commit, ordinal, time_us)),
-            "weight": -1 if fields.ops[row] == Op.DELETE else 1,
+            "key": json.dumps([texts[row].as_py() for texts in keys]) if keys else "",
+            "record": record.frame(whole),
+            "weight": weight,
         }
 
 

@@ -39,7 +39,7 @@ from headwater.capture.mysql.url import parse_url
 from headwater.capture.request import Request
 from headwater.change import ChangeBatch, Group
 from headwater.clock import Clock, SystemClock
-from headwater.errors import HeadwaterError, PositionLost, SourceStopped, UserError
+from headwater.errors import HeadwaterError, PositionLost, SourceStopped
 from headwater.position import Resume
 from headwater.schema import StreamSchema
 
@@ -150,10 +150,7 @@ class MysqlSource:
     def decode(self, record: bytes) -> ChangeBatch:
         """See `Source.decode`."""
         found = unframe(record)
-        decoded = decode_record(found, self._todays(found.layout))
-        if decoded.batch is None or decoded.rejects:
-            raise UserError(str(decoded.rejects[0]["message"]), hint="add the column to the source's text_columns")
-        return decoded.batch
+        return decode_record(found, self._todays(found.layout))
 
     def _todays(self, layout: Layout) -> Layout:
         """The layout under today's `text_columns`."""

@@ -22,6 +22,8 @@ def pruned(plan: Plan) -> Plan:
     wanted: dict[Node, set[str]] = {node: set() for node in nodes}
     wanted[plan.root] = set(plan.root.names)
     for node in reversed(nodes):
+        if isinstance(node, Linear):  # SELECT needs a column, also where only rows are counted
+            wanted[node] = wanted[node] or {node.names[0]}
         for source in node.inputs:
             wanted[source] |= _read(node, source, wanted[node])
     filters = {node: _filters(node, nodes) for node in nodes if isinstance(node, Scan)}
@@ -60,10 +62,9 @@ def _narrowed(node: Node, wanted: set[str], inputs: tuple[Node, ...], filters: d
         case Scan():
             return replace(node, columns=_of(node, wanted), predicate=filters[node])
         case Linear(multiplies=False) if not wanted.issuperset(node.names):
-            kept = wanted or {node.names[0]}
-            select = tuple((expression, name) for expression, name in node.select if name in kept)
-            windows = {name: window for name, window in node.windows.items() if name in kept}
-            return replace(node, inputs=inputs, columns=_of(node, kept), select=select, windows=windows)
+            select = tuple((expression, name) for expression, name in node.select if name in wanted)
+            windows = {name: window for name, window in node.windows.items() if name in wanted}
+            return replace(node, inputs=inputs, columns=_of(node, wanted), select=select, windows=windows)
         case Windowed():
             # A reject shows the row's time.
             kept = wanted | _named([node.function], "s", inputs[0]) | set(node.names[-2:])

@@ -79,6 +79,29 @@ class PostgresServer:
         self._await_ready()
         return self
 
+    def standby(self, slot: str = "standby", settings: Mapping[str, str] | None = None) -> PostgresServer:
+        """A streaming standby of this server, copied by pg_basebackup, not started yet.
+
+        It reads from the physical slot `slot`, which is made, and is ready for logical slots to be copied to it.
+
+        Args:
+            slot: name of the physical slot at this server.
+            settings: of the standby; by default those of this server.
+        """
+        made = PostgresServer(None, {**self._settings, **(settings or {})}, self._programs)
+        user = _server_user()
+        if user:
+            _let_server_user_in(made.folder)
+        way = f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
+        command = [str(self.bin / "pg_basebackup"), "-d", way, "-D", str(made.folder / "data"), "-R", "-C", "-S", slot]
+        done = subprocess.run([*command, "-c", "fast", "--no-sync"], capture_output=True, text=True, user=user)
+        if done.returncode != 0:
+            raise SourceUnavailable(f"pg_basebackup failed: {done.stderr.strip()}")
+        made._settings |= {"primary_conninfo": way, "primary_slot_name": slot, "hot_standby_feedback": "on"}
+        if self._programs is None:  # 18; older than 17 do not know it
+            made._settings["sync_replication_slots"] = "on"
+        return made
+
     def stop(self, *, immediate: bool = False) -> None:
         """Stops the server (`immediate`: as a crash would) and removes a temporary folder."""
         self.pause(immediate=immediate)

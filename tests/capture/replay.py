@@ -4,7 +4,8 @@ import json
 import time
 from contextlib import suppress
 
-from headwater.change import Op
+from headwater.change import WEIGHT, Op
+from headwater.engine.normalise import Normaliser
 from headwater.position import Position
 
 DEADLINE_S = 20.0
@@ -57,6 +58,17 @@ def rejects_of(groups):
 def positions(groups):
     """Positions of all changes, each once per record, in the order of the groups."""
     return [Position(r["_commit"], r["_ordinal"]) for g in groups for b in g.batches for r in b.rows.to_pylist()]
+
+
+def normalised(groups, stream):
+    """What the normaliser makes of a stream: its rows as tuples, sorted."""
+    batches = [batch for group in groups for batch in group.batches if batch.stream.name == stream]
+    normaliser = Normaliser(batches[0].stream)
+    for batch in batches:
+        normaliser.apply([batch])
+    rows = normaliser.rows()
+    assert all(weight == 1 for weight in rows.column(WEIGHT).to_pylist())
+    return sorted(tuple(row.values()) for row in rows.drop_columns([WEIGHT]).to_pylist())
 
 
 class Mirror:

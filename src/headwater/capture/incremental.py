@@ -84,6 +84,10 @@ class Window:
         counted = [_counted(touched, counts) for touched in self._touched]
         self._touched = [touched for touched in counted if len(touched.commits)]
 
+    def named(self) -> list[pa.RecordBatch]:
+        """The keys that were named."""
+        return [touched.keys for touched in self._touched]
+
     def survivors(self, chunk: ChangeBatch, counts: Counts) -> Survivors:
         """Divides a chunk's rows by whether a change that counts named their key.
 
@@ -114,6 +118,17 @@ def _counted(touched: _Touched, counts: Counts) -> _Touched:
     if kept.all():
         return touched
     return _Touched(touched.keys.filter(pa.array(kept)), touched.commits[kept], touched.unsent[kept])
+
+
+def moved(batch: ChangeBatch) -> pa.RecordBatch:
+    """The rows that came under another key and left values out as unchanged. Where rows are still missing, nobody may
+    know those values, and a reading that has passed their key will not come upon them."""
+    rows = batch.rows
+    commits, ordinals, weights = (rows.column(name).to_numpy() for name in ("_commit", "_ordinal", "_weight"))
+    second = np.zeros(len(batch), np.bool_)
+    second[1:] = (commits[1:] == commits[:-1]) & (ordinals[1:] == ordinals[:-1]) & (weights[:-1] < 0)
+    unsent = rows.column("_unchanged").is_valid().to_numpy(zero_copy_only=False)
+    return rows.filter(pa.array(second & unsent & (weights > 0)))
 
 
 def marker(stream: StreamSchema, op: Op, weight: int, commit: int, ordinal: int) -> ChangeBatch:

@@ -46,9 +46,11 @@ class Progress:
         state: see `State`.
         rows: rows read so far.
         expected: how many there may be, by the source's statistics; None if unknown.
+        message: what there is to say, for instance why it was stopped or what it waits for.
     """
 
     table: str
     state: State
     rows: int
     expected: int | None = None
+    message: str = ""

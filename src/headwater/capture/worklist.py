@@ -29,9 +29,12 @@ class Task:
         state: see `State`.
         begun: SNAPSHOT_BEGIN is in the log, and SNAPSHOT_END is not.
         after: texts of the last key read, as the source wrote them, perhaps of its first columns only; empty at first.
+        again: texts of keys before `after` that must be read once more.
         rows: read so far.
         expected: how many there may be; None if unknown.
+        initial: part of the initial snapshot, which is not complete before.
         note: what the connector must remember besides; JSON.
+        message: what people should know of it, for instance why it was stopped.
     """
 
     table: str
@@ -40,14 +43,17 @@ class Task:
     state: State = "waiting"
     begun: bool = False
     after: tuple[str, ...] = ()
+    again: tuple[tuple[str, ...], ...] = ()
     rows: int = 0
     expected: int | None = None
+    initial: bool = False
     note: str = ""
+    message: str = ""
 
     @property
     def progress(self) -> Progress:
         """As people see it."""
-        return Progress(self.table, self.state, self.rows, self.expected)
+        return Progress(self.table, self.state, self.rows, self.expected, self.message)
 
 
 class Worklist:
@@ -69,15 +75,14 @@ class Worklist:
             return cls()
         try:
             body = json.loads(str(text))
-            tasks = [Task(**{**entry, "after": tuple(entry.get("after", ()))}) for entry in body["tasks"]]
-            return cls(tasks, body["asked"])
+            return cls([_task(entry) for entry in body["tasks"]], body["asked"])
         except (ValueError, KeyError, TypeError) as error:
             raise InvariantBroken(f"the snapshots in a resume point cannot be read: {error}") from error
 
     def text(self) -> str:
         """The list as JSON, for a resume point; "" if there is nothing to remember."""
         if self._text is None:
-            kept = [task for task in self._tasks.values() if task.state not in ENDED or task.begun]
+            kept = [task for task in self._tasks.values() if task.state not in ENDED or task.begun or task.note]
             body = {"asked": self._asked, "tasks": [_brief(task) for task in kept]}
             self._text = json.dumps(body, separators=(",", ":")) if kept or self._asked else ""
         return self._text
@@ -108,10 +113,10 @@ class Worklist:
         one, with all of its rows."""
         former = self._tasks.pop(task.table, None)
         if former is not None and former.state not in ENDED and former.aim == FIRST:
-            task = replace(task, aim=FIRST, where="")
+            task = replace(task, aim=FIRST, where="", initial=former.initial)
         if former is not None and former.begun:
             task = replace(task, begun=former.aim == task.aim == FIRST)
-        self._tasks[task.table] = task
+        self._tasks[task.table] = replace(task, note=former.note) if former is not None else task
         self._text = None
 
     def _steer(self, request: Request) -> None:
@@ -160,6 +165,14 @@ class Worklist:
         """Tasks that were stopped and whose SNAPSHOT_END is not in the log."""
         return [task for task in self._tasks.values() if task.state == "stopped" and task.begun]
 
+    def tasks(self) -> list[Task]:
+        """All tasks."""
+        return list(self._tasks.values())
+
+    def noted(self) -> list[Task]:
+        """Tasks of which the connector must remember something, whatever their state."""
+        return [task for task in self._tasks.values() if task.note]
+
     def progress(self) -> list[Progress]:
         """All tasks as people see them."""
         return [task.progress for task in self._tasks.values()]
@@ -171,6 +184,11 @@ def is_taken(text: object, request: str) -> bool:
 
 
 _PLAIN = Task("")
+
+
+def _task(entry: dict[str, Any]) -> Task:
+    again = tuple(tuple(key) for key in entry.get("again", ()))
+    return Task(**{**entry, "after": tuple(entry.get("after", ())), "again": again})
 
 
 def _brief(task: Task) -> dict[str, Any]:

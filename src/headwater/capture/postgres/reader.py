@@ -1,51 +1,114 @@
-"""One open reading of a PostgreSQL source: the snapshot first if there is one, then the stream."""
+"""One open reading of a PostgreSQL source: the snapshot first if there is one, then the stream, and beside it tables
+that are read again or are new."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from headwater import failpoint
-from headwater.capture.postgres.resume import RUNNING, confirmable
+from headwater.capture.postgres.course import StreamCourse
+from headwater.capture.postgres.relations import Relations
+from headwater.capture.postgres.rereading import Rereading
+from headwater.capture.postgres.resume import RUNNING, Standing, confirmable
+from headwater.capture.postgres.selection import matches, qualify
 from headwater.capture.postgres.snapshot import Snapshot
 from headwater.capture.postgres.stream import Stream
 from headwater.capture.request import Progress, Request
+from headwater.capture.worklist import Worklist
 from headwater.change import Group
 from headwater.errors import InvariantBroken, UserError
 from headwater.position import Boundary
+
+BUSY_S = 0.005
+"""The stream is waited for no longer than this while tables are read beside it."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a reading begins with.
+
+    Attributes:
+        start: begins to stream; called when the snapshot is through.
+        beside: makes what reads tables beside the stream.
+        standing: goes into resume points.
+        work: what is to be read beside the stream.
+        placed: commit and ordinal of the last row that the log has, if that stood beside the stream.
+        reads: rows of tables may be read.
+    """
+
+    start: Callable[[], tuple[Stream, Relations]]
+    beside: Callable[[Worklist, Relations, StreamCourse, tuple[int, int]], Rereading]
+    standing: Standing
+    work: Worklist
+    placed: tuple[int, int] = (0, 0)
+    reads: bool = True
 
 
 class PostgresReader:
     """See `headwater.capture.source.Reader`.
 
     Args:
-        start: begins to stream; called when the snapshot is through.
+        opening: see there.
         snapshot: what to read first; None if the log has it.
         first: a group to hand over before the stream's.
     """
 
-    def __init__(
-        self, start: Callable[[], Stream], snapshot: Snapshot | None = None, first: Group | None = None
-    ) -> None:
-        self._start = start
+    def __init__(self, opening: Opening, snapshot: Snapshot | None = None, first: Group | None = None) -> None:
+        self._opening = opening
         self._first = first
         self._snapshot = snapshot
-        self._snapshot_groups: Iterator[Group] | None = snapshot.groups() if snapshot else None
-        self._stream = None if snapshot else start()
+        self._work = opening.work
+        self._stream: Stream | None = None
+        self._waiting: list[Request] = []
         self._confirmed = 0
+        self._torn = self._asked = False
+        if snapshot is None:
+            self._follow()
+
+    def _follow(self) -> Stream:
+        """Begins to stream."""
+        opening = self._opening
+        stream, self._relations = opening.start()
+        self._stream = stream
+        stream.transactions()  # from now on it keeps them
+        self._course = StreamCourse(stream, opening.standing, self._work)
+        self._rereading = opening.beside(self._work, self._relations, self._course, opening.placed)
+        return stream
 
     def poll(self, timeout_s: float) -> Group | None:
-        """See `Reader.poll`. A chunk of a snapshot takes as long as it takes."""
+        """See `Reader.poll`."""
         if self._first is not None:
             first, self._first = self._first, None
-            return first
-        if self._snapshot_groups is not None:
-            group = next(self._snapshot_groups, None)
-            if group is not None:
-                return group
-            self._snapshot_groups = None
-        if self._stream is None:
-            self._stream = self._start()
-        return self._stream.poll(timeout_s)
+            return self._course.stamp(first)
+        if self._snapshot is not None and not self._snapshot.finished:
+            return self._snapshot.poll(timeout_s)
+        stream = self._stream or self._follow()
+        beside = None if self._torn else self._step(stream)
+        if beside is not None:
+            return beside
+        group = stream.poll(min(timeout_s, BUSY_S) if self._rereading.busy else timeout_s)
+        return None if group is None else self._observed(stream, group)
+
+    def _observed(self, stream: Stream, group: Group) -> Group:
+        self._torn = group.more
+        return self._course.stamp(self._rereading.observe(group, *stream.transactions()))
+
+    def _step(self, stream: Stream) -> Group | None:
+        """What is to be handed over between two groups of the stream."""
+        if (self._rereading.busy or self._asked) and not self._rereading.torn:
+            quiet = stream.settle()
+            if quiet is not None:
+                quiet = self._observed(stream, quiet)
+                if len(quiet):
+                    return quiet
+        for request in self._waiting:
+            self._take(request)
+        self._waiting = []
+        if self._asked and not self._rereading.torn:
+            self._asked = False
+            return Group(self._course.boundary(0))
+        return self._rereading.step()
 
     def confirm(self, boundary: Boundary) -> None:
         """See `Reader.confirm`. A snapshot under way has nothing to confirm: the slot stands at its beginning."""
@@ -60,12 +123,41 @@ class PostgresReader:
         failpoint.reach("capture.confirm.after")
 
     def ask(self, request: Request) -> None:
-        """See `Reader.ask`. None can be carried out yet."""
-        raise UserError(f"{request.action} cannot be asked of this source")
+        """See `Reader.ask`. During the initial snapshot it is kept for after that."""
+        if request.action == "snapshot" and not self._opening.reads:
+            raise UserError("the source's setting `snapshot: never` forbids to read rows", hint="snapshot: schema_only")
+        if self._stream is None:
+            if request not in self._waiting:
+                self._waiting.append(request)
+            return
+        self._take(request)
+
+    def _take(self, request: Request) -> None:
+        tables = self._named(request.tables)
+        if request.action == "snapshot":
+            self._rereading.require_possible(tables, request.where)
+        self._asked = self._work.ask(request, tables) or self._asked
+
+    def _named(self, patterns: Sequence[str]) -> list[str]:
+        """The captured tables meant.
+
+        Raises:
+            UserError: one of the patterns means none.
+        """
+        known = sorted(self._course.standing.tables)
+        names: dict[str, None] = {}
+        for pattern in map(qualify, patterns):
+            found = [name for name in known if matches(name, [pattern])]
+            if not found:
+                raise UserError(f"no captured table is called {pattern!r}", hint=f"captured are: {', '.join(known)}")
+            names.update(dict.fromkeys(found))
+        return list(names)
 
     def progress(self) -> Sequence[Progress]:
         """See `Reader.progress`."""
-        return ()
+        if self._snapshot is not None and self._stream is None:
+            return self._snapshot.work.progress()
+        return self._work.progress()
 
     def lag_bytes(self) -> int | None:
         """See `Reader.lag_bytes`. Unknown while the snapshot is read."""
@@ -73,8 +165,8 @@ class PostgresReader:
 
     def close(self) -> None:
         """See `Reader.close`."""
-        self._snapshot_groups = None
         if self._snapshot is not None:
-            self._snapshot.connection.close()
+            self._snapshot.close()
         if self._stream is not None:
+            self._rereading.close()
             self._stream.close()

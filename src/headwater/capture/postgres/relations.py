@@ -40,6 +40,33 @@ class Relations:
         """The layout in force for a table's rows; None if the table is not captured."""
         return self._layouts.get(oid)
 
+    def table(self, oid: int) -> Table | None:
+        """A captured table as it is now; None if it is not captured."""
+        return self._tables.get(oid)
+
+    def named(self, name: str) -> Table | None:
+        """A captured table, schema.table, as it is now; None if it is not captured."""
+        return self._tables.get(self._names.get(name, -1))
+
+    def add(self, table: Table) -> None:
+        """Captures one more table from here on."""
+        self._tables[table.oid] = table
+        self._names[table.qualified] = table.oid
+        message = self._messages.pop(table.oid, None)
+        if message is not None:
+            self.declare(message)
+
+    def adopt(self, read: Table) -> Table:
+        """A captured table with the columns that it was read with, which the stream may not have spoken of yet; those
+        that are dropped stay."""
+        table = self._tables[read.oid]
+        now = {column.name: column for column in read.columns}
+        kept = tuple(now.get(column.name, column) for column in table.columns)
+        added = tuple(column for column in read.columns if column.name not in {known.name for known in kept})
+        if kept + added != table.columns:
+            table = self._tables[read.oid] = replace(table, columns=kept + added)
+        return table
+
     def stream_name(self, oid: int) -> str:
         """Name of the stream that a table which is not captured would feed."""
         message = self._messages[oid]

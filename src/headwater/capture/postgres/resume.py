@@ -11,7 +11,8 @@ from headwater.capture.postgres.publication import Stamps
 from headwater.errors import InvariantBroken
 from headwater.position import Boundary, Position, Resume
 
-RUNNING, DONE = "running", "done"
+RUNNING, UNFINISHED, DONE = "running", "unfinished", "done"
+"""The initial snapshot: being read before the slot's changes, cut short and being finished beside them, complete."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,20 @@ class Standing:
     restart: int = 0
     decided: str = ""
 
-    def resume(self, lsn: int, snapshot: str = DONE, *, held: int | None = None) -> Resume:
+    def resume(self, lsn: int, snapshot: str = DONE, snapshots: str = "", *, held: int | None = None) -> Resume:
         """The resume point at `lsn`: every transaction that commits before it is in the log, and none after.
 
         Args:
+            lsn: see above.
+            snapshot: how far the initial snapshot is: RUNNING, UNFINISHED or DONE.
+            snapshots: the text of a `Worklist`, of what is being read or to be read of tables.
             held: where the first transaction was prepared that has not ended; it must be sent again.
         """
         return {
             **({} if held is None else {"held": lsn_text(held)}),
             "lsn": lsn_text(lsn),
             "snapshot": snapshot,
+            "snapshots": snapshots,
             "system": self.system,
             "timeline": self.timeline,
             "database": self.database,
@@ -60,14 +65,22 @@ class Standing:
 
 
 def boundary_before(
-    standing: Standing, lsn: int, ordinal: int = 0, snapshot: str = DONE, *, held: int | None = None
+    standing: Standing,
+    lsn: int,
+    ordinal: int = 0,
+    snapshot: str = DONE,
+    snapshots: str = "",
+    *,
+    held: int | None = None,
 ) -> Boundary:
     """A boundary that is not a commit: everything that commits before `lsn` is included.
 
     Its position is the byte before `lsn`, because a commit record may begin at `lsn` itself: with `lsn` as its commit,
-    the first changes after a snapshot could stand at positions that the snapshot's rows have already.
+    the first changes after a snapshot could stand at positions that the snapshot's rows have already. The ordinal is in
+    the resume point too, so that what is read beside the stream goes on counting from there.
     """
-    return Boundary(Position(lsn - 1, ordinal), standing.resume(lsn, snapshot, held=held), snapshot=snapshot == RUNNING)
+    resume = {**standing.resume(lsn, snapshot, snapshots, held=held), "ordinal": ordinal}
+    return Boundary(Position(lsn - 1, ordinal), resume, snapshot=snapshot != DONE)
 
 
 def standing_of(resume: Resume) -> Standing:

@@ -36,9 +36,24 @@ class PostgresSettings(BaseModel):
         max_length=63,
         description="Name of the publication. The default is headwater_<project>_<source>; it is made when missing.",
     )
-    snapshot: Literal["initial", "never"] = Field(
+    snapshot: Literal["initial", "when_needed", "always", "schema_only", "never"] = Field(
         "initial",
-        description="initial: read the tables whole before following their changes. never: only changes from now on.",
+        description="initial: read the tables whole before following their changes. when_needed: also begin again by "
+        "itself when changes were lost (the slot is gone, for instance). always: also read them again at every start, "
+        "while following their changes. schema_only: begin with empty tables; `headwater snapshot` fills them. "
+        "never: as schema_only, and no row of a table is ever read, on request either.",
+    )
+    snapshot_connections: int = Field(
+        2, ge=1, le=64, description="How many connections read the initial snapshot, besides the one that streams."
+    )
+    snapshot_chunk_rows: int = Field(
+        25_000, ge=1, description="About how many rows of a table are read by one query; the most, beside the stream."
+    )
+    snapshot_chunk_s: float = Field(
+        1.0,
+        gt=0,
+        description="How long one query of a snapshot beside the stream should take: if it takes longer, the next "
+        "reads fewer rows; after thirty times as long the server gives it up, and it is tried with fewer.",
     )
     text_columns: tuple[str, ...] = Field(
         (),

@@ -21,13 +21,17 @@ from headwater.capture.finding import Finding
 from headwater.capture.postgres.acceptance import gap_group, new_start
 from headwater.capture.postgres.audit import TransactionLog
 from headwater.capture.postgres.catalog import Published, TableRow, as_wanted, describe_type, list_tables, read_tables
+from headwater.capture.postgres.chunk_reader import ChunkReader
 from headwater.capture.postgres.connection import Connection, connect, cut_after, failed
+from headwater.capture.postgres.course import StreamCourse
+from headwater.capture.postgres.desk import TIMEOUTS, Desk
 from headwater.capture.postgres.diagnosis import diagnose_server, judged
 from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
 from headwater.capture.postgres.publication import plan_publication, read_publication, read_stamps, require_published
-from headwater.capture.postgres.reader import PostgresReader
+from headwater.capture.postgres.reader import Opening, PostgresReader
 from headwater.capture.postgres.record import unframe
 from headwater.capture.postgres.relations import Relations
+from headwater.capture.postgres.rereading import Rereading
 from headwater.capture.postgres.resume import RUNNING, Standing, lsn_of, standing_of
 from headwater.capture.postgres.resumption import OTHER_CLUSTER, LogEnd
 from headwater.capture.postgres.rows import decode_record
@@ -50,6 +54,7 @@ from headwater.capture.postgres.transactions import Assembler
 from headwater.capture.postgres.types import Column
 from headwater.capture.postgres.watch import PostgresWatcher
 from headwater.capture.request import Request
+from headwater.capture.worklist import Task, Worklist
 from headwater.change import ChangeBatch
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost, SourceStopped, SourceUnavailable
@@ -103,6 +108,7 @@ class PostgresSource:
         self._slot_is_ours = settings.slot is None and bool(identity)
         self._slot_is_named = bool(settings.slot or identity)
         self._clock = clock or SystemClock()
+        self._opened = False
         self.scratch: Path | None = None
         """Where large transactions in progress are kept; None: where temporary files go."""
         self._observer: TransactionLog | None = None
@@ -137,7 +143,7 @@ class PostgresSource:
         """See `Source.discover`."""
         with self._connected() as connection:
             tables = self._survey(connection, plan=False).tables
-        if resume is None or resume.get("snapshot") == RUNNING:
+        if resume is None:
             return [table.stream for table in tables]
         captured = standing_of(resume).tables
         return [table.stream for table in tables if table.qualified in captured]
@@ -149,18 +155,21 @@ class PostgresSource:
         end = self._end(resume)
         if decision is not None and decision.action == "resnapshot":
             return self._begin_again(replace(end.standing, decided=decision.id), moved=True)
+        lost = self.examine(resume)
+        if lost is None:
+            return self._go_on(end, resume)
+        if decision is not None:
+            return self._accept(end, lost, decision, Worklist.from_text(resume.get("snapshots")))
         if resume.get("snapshot") == RUNNING:
             return self._begin_again(end.standing)
-        lost = self.examine(resume) if decision is not None else None
-        if decision is not None and lost is not None:
-            return self._accept(end, lost, decision)
-        return self._go_on(end, resume)
+        if self.settings.snapshot == "when_needed":
+            return self._begin_again(replace(end.standing, decided=f"{lost.cause}:{end.lsn}"), moved=True)
+        raise lost
 
     def examine(self, resume: Resume) -> PositionLost | None:
-        """See `Source.examine`. A snapshot under way has no position to lose: it would begin again."""
+        """See `Source.examine`."""
         try:
-            if resume.get("snapshot") != RUNNING:
-                self._patiently(partial(self._judge, self._end(resume)))
+            self._patiently(partial(self._judge, self._end(resume)))
         except PositionLost as lost:
             return lost
         return None
@@ -274,8 +283,36 @@ class PostgresSource:
             created = create_slot(replication, self.slot, failover=self.settings.failover)
             failpoint.reach("capture.snapshot.after_slot")
             snapshot = self._snapshot(survey.rows, system, created, again=again, decided=decided)
-        start = partial(self._stream, snapshot.tables, snapshot.standing, snapshot.lsn)
-        return PostgresReader(start, snapshot)
+        self._opened = True
+        return PostgresReader(self._opening(snapshot.tables, snapshot.standing, snapshot.lsn), snapshot)
+
+    def _opening(
+        self,
+        tables: Sequence[Table],
+        standing: Standing,
+        lsn: int,
+        work: Worklist | None = None,
+        resume: Resume | None = None,
+    ) -> Opening:
+        start = partial(self._stream, tables, standing, lsn, resume)
+        placed = lsn - 1, int((resume or {}).get("ordinal") or 0)
+        return Opening(start, self._beside, standing, work or Worklist(), placed, self.settings.snapshot != "never")
+
+    def _beside(self, work: Worklist, relations: Relations, course: StreamCourse, placed: tuple[int, int]) -> Rereading:
+        """What reads tables beside the stream."""
+        rows, seconds = self.settings.snapshot_chunk_rows, self.settings.snapshot_chunk_s
+        connecting = partial(connect, self.settings)
+        reader = ChunkReader(connecting, self._table_of, TIMEOUTS * seconds, self._clock)
+        desk = Desk(work, reader, relations, course, chunk_rows=rows, chunk_s=seconds, clock=self._clock, placed=placed)
+        return Rereading(desk)
+
+    def _table_of(self, connection: Connection, name: str) -> Table | None:
+        """A table as the connection's snapshot has it."""
+        row = list_tables(connection).get(name)
+        if row is None:
+            return None
+        publication = read_publication(connection, self.publication)
+        return self._read_tables(connection, [row], publication.tables if publication else {})[0]
 
     def _clear_slot(self, connection: Connection) -> None:
         """Our log is empty: a slot that can only be ours is left over from a crash right after it was made."""
@@ -295,33 +332,37 @@ class PostgresSource:
     def _snapshot(
         self, rows: Sequence[TableRow], system: System, created: CreatedSlot, *, again: bool, decided: str
     ) -> Snapshot:
-        """Imports the slot's snapshot into a second connection and looks at the tables as they are in it."""
-        connection = connect(self.settings)
+        """Imports the slot's snapshot into connections of its own and looks at the tables as they are in it."""
+        wanted = again or self.settings.snapshot not in ("schema_only", "never")
+        connections: list[Connection] = []
         try:
-            begin_snapshot(connection, created.snapshot)
-            hold_tables(connection, rows)
-            publication = read_publication(connection, self.publication)
+            for _ in range(self.settings.snapshot_connections if wanted else 1):
+                connections.append(connect(self.settings))
+                begin_snapshot(connections[-1], created.snapshot)
+            first = connections[0]
+            hold_tables(first, rows)
+            publication = read_publication(first, self.publication)
             require_published(publication, self.publication, rows)
-            tables = self._read_tables(connection, rows, publication.tables if publication else {})
+            tables = self._read_tables(first, rows, publication.tables if publication else {})
             captured = {table.qualified: table.oid for table in tables}
-            stamps = read_stamps(connection, self.publication, captured)
-        except psycopg.Error as error:
-            connection.close()
-            failed(error, "beginning the snapshot")
-        except HeadwaterError:
-            connection.close()
+            stamps = read_stamps(first, self.publication, captured)
+            place = (system.identifier, system.timeline, system.database, self.slot)
+            standing = Standing(*place, captured, stamps, decided=decided)
+            found = tables, tables if wanted else [], standing, created.lsn
+            return Snapshot(connections, *found, again=again, chunk_rows=self.settings.snapshot_chunk_rows)
+        except (psycopg.Error, HeadwaterError) as error:
+            for connection in connections:
+                connection.close()
+            if isinstance(error, psycopg.Error):
+                failed(error, "beginning the snapshot")
             raise
-        place = (system.identifier, system.timeline, system.database, self.slot)
-        standing = Standing(*place, captured, stamps, decided=decided)
-        wanted = tables if self.settings.snapshot == "initial" or again else []
-        return Snapshot(connection, tables, wanted, standing, created.lsn, again)
 
     def _end(self, resume: Resume) -> LogEnd:
         standing = standing_of(resume)
         return LogEnd(self.name, standing, self.settings.slot or standing.slot, lsn_of(resume))
 
     def _go_on(self, end: LogEnd, resume: Resume) -> PostgresReader:
-        """Reads on after the log's end, if nothing can be missing."""
+        """Reads on after the log's end, if nothing can be missing; what a snapshot left unread is read beside that."""
         with self._connected() as connection:
             require_server(connection)
         now = self._patiently(partial(self._judge, end))
@@ -330,7 +371,13 @@ class PostgresSource:
             publication = require_published(read_publication(connection, self.publication), self.publication, rows)
             tables = self._read_tables(connection, rows, publication.tables)
         now = replace(now, tables={table.qualified: table.oid for table in tables})
-        return PostgresReader(partial(self._stream, tables, now, end.lsn, resume))
+        work = Worklist.from_text(resume.get("snapshots"))
+        work.drop(lambda task: task.table not in now.tables)
+        if self.settings.snapshot == "always" and not self._opened:
+            for table in tables:
+                work.add(Task(table.qualified))
+        self._opened = True
+        return PostgresReader(self._opening(tables, now, end.lsn, work, resume))
 
     def _judge(self, end: LogEnd) -> Standing:
         """Whether nothing is missing after the log's end; what is so from now on.
@@ -348,7 +395,7 @@ class PostgresSource:
             slot = end.require_slot(read_slot(connection, end.slot), system)
         return replace(end.standing, slot=end.slot, timeline=system.timeline, published=stamps, restart=slot.restart)
 
-    def _accept(self, end: LogEnd, lost: PositionLost, decision: Request) -> PostgresReader:
+    def _accept(self, end: LogEnd, lost: PositionLost, decision: Request, work: Worklist) -> PostgresReader:
         """Goes on without what is lost.
 
         Raises:
@@ -371,7 +418,7 @@ class PostgresSource:
         place = (system.identifier, system.timeline, system.database, end.slot)
         now = Standing(*place, captured, stamps, decided=decision.id)
         group = gap_group(end, lost, now, at, max(at, system.wal_end), decision, self._clock.now_us())
-        return PostgresReader(partial(self._stream, tables, now, at), first=group)
+        return PostgresReader(self._opening(tables, now, at, work), first=group)
 
     def _captured(self, existing: dict[str, TableRow], standing: Standing, *, moved: bool = False) -> list[TableRow]:
         """The tables that were captured so far and still are wanted; new ones wait for a snapshot of their own.
@@ -387,7 +434,9 @@ class PostgresSource:
                 raise _gone(name, standing.tables[name], existing)
         return [existing[name] for name in wanted]
 
-    def _stream(self, tables: Sequence[Table], standing: Standing, lsn: int, resume: Resume | None = None) -> Stream:
+    def _stream(
+        self, tables: Sequence[Table], standing: Standing, lsn: int, resume: Resume | None
+    ) -> tuple[Stream, Relations]:
         relations = Relations(tables, self.settings.text_columns, self._describe)
         assembler = Assembler(relations, standing, lsn, folder=self.scratch, observer=self._observer)
         replication = connect(self.settings, replication=True)
@@ -401,7 +450,7 @@ class PostgresSource:
             begin, times = resume or standing.resume(lsn), (settings.heartbeat_s, settings.silence_timeout_s)
             stream = Stream(replication, assembler, wanted, begin, system.wal_end, *times, self._clock)
             self._require_started(standing, lsn, system, replication.info.backend_pid)
-            return stream
+            return stream, relations
         except psycopg.Error as error:
             replication.close()
             failed(error, "asking how far the server's log goes")

@@ -105,7 +105,7 @@ class Stream:
         self._silence_s = silence_s
         self._clock = clock
         self._unanswered_since: float | None = None
-        self._flushed, self._taken = confirmable(resume), lsn_of(resume)
+        self._flushed, self._taken, self._resume = confirmable(resume), lsn_of(resume), resume
         assembler.head = max(head, assembler.lsn)
         self._asked = False
         self._waiting_since: float | None = None
@@ -174,9 +174,12 @@ class Stream:
             self._asked, self._heartbeat_at = False, self._clock.monotonic_s()
         else:
             return None
-        if group is not None:
-            self._taken = lsn_of(group.boundary.resume)
-            assembler.head = max(assembler.head, self._taken)
+        return None if group is None else self._handed_over(group)
+
+    def _handed_over(self, group: Group) -> Group:
+        self._resume = group.boundary.resume
+        self._taken = lsn_of(self._resume)
+        self._assembler.head = max(self._assembler.head, self._taken)
         return group
 
     def _ripe(self) -> bool:
@@ -249,6 +252,17 @@ class Stream:
         assembler = self._assembler
         waiting = assembler.complete or assembler.inside or not assembler.hungry
         return self._taken if waiting else max(self._taken, assembler.quiet, assembler.lsn)
+
+    def settle(self) -> Group | None:
+        """A group that brings the last resume point up to `reached`; None if it is there."""
+        if self.reached <= self._taken:
+            return None
+        return self._handed_over(self._assembler.heartbeat(self.reached))
+
+    @property
+    def resume(self) -> Resume:
+        """The resume point of what was handed over last."""
+        return self._resume
 
     def ask(self) -> None:
         """Asks the server how far it is; `reached` shows it after some later poll.

@@ -32,7 +32,7 @@ from headwater.capture.postgres.table import Table, as_read
 from headwater.capture.postgres.wire import Frames, read_copy
 from headwater.capture.worklist import Task, Worklist
 from headwater.change import Group, Op
-from headwater.errors import SourceUnavailable
+from headwater.errors import InvariantBroken, SourceUnavailable
 
 LOCK_WAIT = "30s"
 
@@ -300,20 +300,22 @@ class Snapshot:
                 return
 
     def _over(self) -> bool:
-        return all(reading.done() for reading in self._reading) and self._out.empty() and not self._early
-
-    def _receive(self, timeout_s: float) -> bool:
-        """Takes in what a thread has put out, if anything comes within `timeout_s` seconds.
+        """Whether all is read.
 
         Raises:
             SourceUnavailable: a connection broke.
             SourceStopped: a table cannot be read.
         """
-        for error in (reading.exception() for reading in self._reading if reading.done()):
+        ended = [reading for reading in self._reading if reading.done()]
+        for error in (reading.exception() for reading in ended):
             if isinstance(error, psycopg.Error):
                 failed(error, "reading the snapshot")
             if error is not None:
                 raise error
+        return len(ended) == len(self._reading) and self._out.empty() and not self._early
+
+    def _receive(self, timeout_s: float) -> bool:
+        """Takes in what a thread has put out, if anything comes within `timeout_s` seconds."""
         try:
             number, read = self._out.get(timeout=max(timeout_s, 0.001))
         except queue.Empty:
@@ -340,6 +342,9 @@ class Snapshot:
         return Group(boundary, batches, reject_batch(read.decoded.rejects))
 
     def _last(self) -> Group:
+        unread = [task.table for task in self.work.unfinished()]
+        if unread:
+            raise InvariantBroken(f"the snapshot ended, but not all of {', '.join(unread)} was read")
         self.close()
         self.finished = True
         return Group(boundary_before(self.standing, self.lsn, self._ordinal, DONE))

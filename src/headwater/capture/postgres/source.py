@@ -20,6 +20,7 @@ from headwater import failpoint
 from headwater.capture.finding import Finding
 from headwater.capture.postgres.acceptance import gap_group, new_start
 from headwater.capture.postgres.audit import TransactionLog
+from headwater.capture.postgres.captured import still_there
 from headwater.capture.postgres.catalog import Published, TableRow, as_wanted, describe_type, list_tables, read_tables
 from headwater.capture.postgres.chunk_reader import ChunkReader
 from headwater.capture.postgres.connection import Connection, connect, cut_after, failed
@@ -35,7 +36,7 @@ from headwater.capture.postgres.rereading import Rereading
 from headwater.capture.postgres.resume import RUNNING, Standing, lsn_of, standing_of
 from headwater.capture.postgres.resumption import OTHER_CLUSTER, LogEnd
 from headwater.capture.postgres.rows import decode_record
-from headwater.capture.postgres.selection import default_name, did_you_mean, matches, qualify, select_tables
+from headwater.capture.postgres.selection import default_name, select_tables
 from headwater.capture.postgres.settings import PostgresSettings
 from headwater.capture.postgres.slot import (
     CreatedSlot,
@@ -57,7 +58,7 @@ from headwater.capture.request import Request
 from headwater.capture.worklist import Task, Worklist
 from headwater.change import ChangeBatch
 from headwater.clock import Clock, SystemClock
-from headwater.errors import HeadwaterError, PositionLost, SourceStopped, SourceUnavailable
+from headwater.errors import HeadwaterError, PositionLost, SourceUnavailable
 from headwater.position import Resume
 from headwater.schema import StreamSchema
 
@@ -367,7 +368,7 @@ class PostgresSource:
             require_server(connection)
         now = self._patiently(partial(self._judge, end))
         with self._connected() as connection:
-            rows = self._captured(list_tables(connection), end.standing)
+            rows = still_there(self.settings.tables, list_tables(connection), end.standing)
             publication = require_published(read_publication(connection, self.publication), self.publication, rows)
             tables = self._read_tables(connection, rows, publication.tables)
         now = replace(now, tables={table.qualified: table.oid for table in tables})
@@ -409,7 +410,9 @@ class PostgresSource:
                 connection.execute(survey.publish.encode())
         with self._connected() as connection, self._connected(replication=True, patient=True) as replication:
             system = identify_system(replication)
-            rows = self._captured(list_tables(connection), end.standing, moved=lost.cause == OTHER_CLUSTER)
+            rows = still_there(
+                self.settings.tables, list_tables(connection), end.standing, moved=lost.cause == OTHER_CLUSTER
+            )
             at = new_start(connection, replication, end, lost, system, failover=self.settings.failover)
             publication = require_published(read_publication(connection, self.publication), self.publication, rows)
             tables = self._read_tables(connection, rows, publication.tables)
@@ -419,20 +422,6 @@ class PostgresSource:
         now = Standing(*place, captured, stamps, decided=decision.id)
         group = gap_group(end, lost, now, at, max(at, system.wal_end), decision, self._clock.now_us())
         return PostgresReader(self._opening(tables, now, at, work), first=group)
-
-    def _captured(self, existing: dict[str, TableRow], standing: Standing, *, moved: bool = False) -> list[TableRow]:
-        """The tables that were captured so far and still are wanted; new ones wait for a snapshot of their own.
-        `moved`: in another cluster, where they have other ids.
-
-        Raises:
-            SourceStopped: one of them is gone.
-        """
-        unwanted = [qualify(pattern[1:]) for pattern in self.settings.tables if pattern.startswith("!")]
-        wanted = [name for name in standing.tables if not matches(name, unwanted)]
-        for name in wanted:
-            if name not in existing or (existing[name].oid != standing.tables[name] and not moved):
-                raise _gone(name, standing.tables[name], existing)
-        return [existing[name] for name in wanted]
 
     def _stream(
         self, tables: Sequence[Table], standing: Standing, lsn: int, resume: Resume | None
@@ -492,20 +481,6 @@ class PostgresSource:
 def _direct(connection: Connection) -> str:
     require_direct(connection)
     return "the url leads to the server itself"
-
-
-def _gone(name: str, oid: int, existing: dict[str, TableRow]) -> SourceStopped:
-    renamed = next((row.qualified for row in existing.values() if row.oid == oid), None)
-    if renamed:
-        what, near = f"was renamed to {renamed}", ""
-    elif name in existing:
-        what, near = "was dropped and made again", ""
-    else:
-        what, near = "is gone", f"{did_you_mean(name, list(existing))} If it was dropped,".strip()
-    return SourceStopped(
-        f"captured table {name} {what}",
-        hint=f"{near} leave it out: tables: [..., '!{name}'], or begin again with an empty state folder".strip(),
-    )
 
 
 def _counted(tables: Sequence[Table]) -> str:

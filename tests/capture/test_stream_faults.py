@@ -58,6 +58,7 @@ def test_crash_between_sending_durable_and_confirmed(db, tmp_path):
 
 
 SAME_LSN = (
+    *(f"INSERT INTO t VALUES ({id_})" for id_ in range(5001, 5006)),
     "COPY t FROM PROGRAM 'seq 1 1000'",
     "INSERT INTO t SELECT g FROM generate_series(2001, 2100) g",
     "BEGIN; COMMIT",

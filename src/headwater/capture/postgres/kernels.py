@@ -82,6 +82,28 @@ def _fill_unchanged(row: int, old: int, starts: Integers, lengths: Integers, kin
 
 
 @njit(cache=True, nogil=True)
+def count_rows(buffer: Bytes, begins: Integers, ends: Integers, width: int) -> int:
+    """How many rows, old and new, a run of row messages has, each of `width` fields of a byte at least.
+
+    Returns:
+        Number of rows, or -1 - i if message i is too short for its own.
+    """
+    rows = 0
+    for message in range(begins.size):
+        at, end = begins[message], ends[message]
+        rows += 1
+        if end > at and buffer[at] == _TRUNCATE:
+            continue
+        if end - at < 8 + width:
+            return -1 - message
+        if buffer[at] != _DELETE and buffer[at + 5] in (_KEY, _OLD):
+            rows += 1
+            if end - at < 11 + 2 * width:
+                return -1 - message
+    return rows
+
+
+@njit(cache=True, nogil=True)
 def scan_messages(
     buffer: Bytes,
     begins: Integers,
@@ -98,7 +120,7 @@ def scan_messages(
     Args:
         buffer: uint8, the messages end to end.
         begins, ends: int64 per message; `begins` points at its type byte.
-        starts, lengths, kinds: int64, int64, uint8 [column, row], kinds all NULL; room for two rows a message.
+        starts, lengths, kinds: int64, int64, uint8 [column, row], kinds all NULL; room as `count_rows` says.
         message_of, ops, weights: int64, uint8, int8 per row.
 
     Returns:
@@ -117,9 +139,9 @@ def scan_messages(
         if at >= end or (kind != _INSERT and kind != _UPDATE and kind != _DELETE):
             return -1 - message
         marker = buffer[at]
-        if marker in (_KEY, _OLD):
+        if marker in (_KEY, _OLD) and kind != _INSERT:
             at = _scan_tuple(buffer, at + 1, end, row, starts, lengths, kinds)
-            if at < 0:
+            if at < 0 or (at == end) != (kind == _DELETE):
                 return -1 - message
             weights[row] = -1
             ops[row] = _OP_UPDATE if kind == _UPDATE and marker == _OLD else _OP_DELETE
@@ -129,7 +151,7 @@ def scan_messages(
             message_of[row] = message
         if at >= end or buffer[at] != _NEW or kind == _DELETE:
             return -1 - message
-        if _scan_tuple(buffer, at + 1, end, row, starts, lengths, kinds) < 0:
+        if _scan_tuple(buffer, at + 1, end, row, starts, lengths, kinds) != end:
             return -1 - message
         if marker == _OLD:
             _fill_unchanged(row, row - 1, starts, lengths, kinds)

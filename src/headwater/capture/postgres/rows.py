@@ -134,23 +134,28 @@ def truncation(layout: Layout, commit: int, ordinal: int) -> ChangeBatch:
 
 
 def _room(width: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For places, lengths and kinds of fields; at most 17 times the bytes that hold them, which were counted."""
     shape = (width, rows)
     return np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.uint8)
 
 
 def _stream_fields(width: int, messages: Frames, header: int) -> Fields:
     buffer, begins, ends = messages.buffer, messages.begins, messages.ends
-    room = 2 * len(messages)
-    starts, lengths, kinds = _room(width, room)
-    record_of, ops, weights = np.zeros(room, np.int64), np.zeros(room, np.uint8), np.zeros(room, np.int8)
-    rows = kernels.scan_messages(buffer, begins + header, ends, starts, lengths, kinds, record_of, ops, weights)
+    begins = begins + header
+    rows = kernels.count_rows(buffer, begins, ends, width)
+    if rows >= 0:
+        starts, lengths, kinds = _room(width, rows)
+        record_of, ops, weights = np.zeros(rows, np.int64), np.zeros(rows, np.uint8), np.zeros(rows, np.int8)
+        rows = kernels.scan_messages(buffer, begins, ends, starts, lengths, kinds, record_of, ops, weights)
     if rows < 0:
         raise InvariantBroken(f"row message {-1 - rows} of pgoutput does not fit its table's {width} columns")
-    starts, lengths, kinds = starts[:, :rows], lengths[:, :rows], kinds[:, :rows]
-    return Fields(buffer, starts, lengths, kinds, record_of[:rows], ops[:rows], weights[:rows])
+    return Fields(buffer, starts, lengths, kinds, record_of, ops, weights)
 
 
 def _copy_fields(width: int, rows: Frames) -> Fields:
+    short = np.flatnonzero(rows.ends - rows.begins < max(width, 1))
+    if short.size:
+        raise InvariantBroken(f"row {short[0]} of a COPY does not have {width} fields")
     plain = np.empty_like(rows.buffer)
     starts, lengths, kinds = _room(width, len(rows))
     done = kernels.scan_copy(rows.buffer, rows.begins, rows.ends, plain, starts, lengths, kinds)

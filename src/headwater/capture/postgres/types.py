@@ -170,7 +170,7 @@ def _bytes(values: pa.Array) -> pa.Array:
         raise pa.ArrowInvalid("not in hex format")
     if (data[prefixed] != ord("\\")).any() or (data[prefixed + 1] != ord("x")).any():
         raise pa.ArrowInvalid("not in hex format")
-    keep = np.ones(data.size, bool)
+    keep = np.repeat(valid, lengths)  # a null may have bytes: Arrow's if_else leaves them there
     keep[prefixed] = keep[prefixed + 1] = False
     try:
         plain = binascii.unhexlify(data[keep].tobytes())

@@ -5,9 +5,13 @@ RUNS ?= 100
 EVENTS ?= 2000000
 N ?= 100000
 SEED ?= 1
+SIZE ?= night
+FAULT_RUNS_pr := 1
+FAULT_RUNS_night := 40
+FAULT_RUNS_release := 200
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash fuzz fuzz-binlog lock clean
+.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash fuzz fuzz-binlog fuzz-pgoutput faults lock clean
 
 setup: .venv/.stamp  ## create .venv with the locked dependencies
 
@@ -62,6 +66,12 @@ fuzz: setup  ## N random SELECTs against DuckDB, from seed SEED; make fuzz N=100
 
 fuzz-binlog: setup  ## N mutated binlogs of MySQL and MariaDB, from seed SEED, every index of the kernels checked
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/boundscheck $(BIN)/python -m tests.fuzz.binlog --inputs $(N) --seed $(SEED) --jobs $(JOBS)
+
+fuzz-pgoutput: setup  ## N mutated inputs of all that PostgreSQL sends, from seed SEED, every index of the kernels checked
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/boundscheck PYTHONPATH=src $(BIN)/python -m tests.capture.pgoutput_fuzz --inputs $(N) --seed $(SEED)
+
+faults: setup  ## the fault catalogue of capture at SIZE pr, night or release; make faults SIZE=night
+	HEADWATER_SIZE=$(SIZE) HEADWATER_FAULT_RUNS=$(FAULT_RUNS_$(SIZE)) $(BIN)/pytest -n $(JOBS) --dist loadgroup tests/capture tests/faults
 
 lock:  ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

@@ -46,7 +46,8 @@ class Programs:
 
 MARIADB = Programs("mariadb-server-core", Path("/usr/sbin"), ("mariadbd", "../bin/mariadb-install-db"))
 POSTGRES_15 = Programs("postgresql-15", Path("/usr/lib/postgresql/15/bin"), ("postgres", "initdb", "pg_recvlogical"))
-ALL = (MARIADB, POSTGRES_15)
+PGBOUNCER = Programs("pgbouncer", Path("/usr/sbin"), ("pgbouncer",))
+ALL = (MARIADB, POSTGRES_15, PGBOUNCER)
 
 
 def ensure(programs: Programs) -> Path:

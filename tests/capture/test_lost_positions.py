@@ -17,6 +17,7 @@ from headwater.capture.postgres.lsn import lsn_text
 from headwater.capture.postgres.resume import lsn_of
 from headwater.capture.request import Request
 from headwater.errors import PositionLost, SourceUnavailable
+from headwater.testing import debian
 from headwater.testing.postgres import PostgresServer
 
 RUNS = int(os.environ.get("HEADWATER_FAULT_RUNS", "1"))
@@ -25,6 +26,14 @@ TABLES = (
     "CREATE TABLE marker (id serial PRIMARY KEY)",
     "INSERT INTO orders SELECT n, 'first' FROM generate_series(1, 5) n",
 )
+
+
+@pytest.fixture(scope="module", params=["18", "15"])
+def server(request):
+    """The wheel's server and Debian's: they differ in what becomes of changes while there is no publication."""
+    programs = debian.ensure(debian.POSTGRES_15) if request.param == "15" else None
+    with PostgresServer(programs=programs) as running:
+        yield running
 
 
 def captured(db, **settings):
@@ -248,6 +257,32 @@ def test_another_cluster_and_a_gap_into_it(db, server):
     reader.close()
     mirror = Mirror().apply(read_snapshot(db.open_decided(source, resume, Request("2", "resnapshot"))))
     assert held(mirror) == expected(db)
+
+
+def test_a_budget_that_is_passed_is_an_alarm(db):
+    source, groups = captured(db, wal_budget="1 kB")
+    watcher = source.watcher()
+    db.run("UPDATE orders SET note = repeat('x', 10000)", "SELECT pg_switch_wal()")
+    health = watcher.look(groups[-1].boundary.resume)
+    assert [alarm.code for alarm in health.alarms] == ["wal_budget"] and health.stop is None
+    assert health.figures["wal_kept_bytes"] > health.figures["wal_budget_bytes"] == 1000
+    watcher.close()
+
+
+def test_a_budget_that_stops_lets_the_server_go(db):
+    source, groups = captured(db, wal_budget="1 kB", on_wal_budget="stop")
+    resume = groups[-1].boundary.resume
+    reader = db.open(source, resume)
+    watcher = source.watcher()
+    db.run("UPDATE orders SET note = repeat('x', 10000)", "SELECT pg_switch_wal()")
+    stop = watcher.look(resume).stop
+    assert isinstance(stop, PositionLost) and stop.cause == "wal_budget" and "on_wal_budget: stop" in stop.message
+    assert slot_state(db.connection, source.slot) is None
+    with pytest.raises(SourceUnavailable):
+        read_changes(reader, 1000)
+    watcher.close()
+    reader.close()
+    lost_at(source, resume, "slot_missing")
 
 
 INVALIDATED = {

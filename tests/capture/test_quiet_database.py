@@ -1,7 +1,7 @@
 """T-PG-04: the captured database is idle, its neighbour in the cluster is busy, and the role may write nothing: the
 server may let go of its log all the same.
 
-`HEADWATER_NEIGHBOUR_MB` is how much the neighbour writes (200 in the suite; `make faults SIZE=night` 20,000).
+`HEADWATER_SIZE` says how much the neighbour writes (`make faults SIZE=night`).
 """
 
 import os
@@ -15,7 +15,7 @@ from source_database import make_database
 from headwater.capture.postgres.lsn import parse_lsn
 from headwater.testing.postgres import PostgresServer
 
-NEIGHBOUR_MB = int(os.environ.get("HEADWATER_NEIGHBOUR_MB", "200"))
+NEIGHBOUR_MB = {"pr": 200, "night": 20_000, "release": 200_000}[os.environ.get("HEADWATER_SIZE", "pr")]
 LEAST_KEPT = 64 * 2**20
 KEPT = (
     "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint FROM pg_replication_slots WHERE slot_name = %s"

@@ -1,5 +1,6 @@
 """Every type reads the same from the snapshot and from the stream, and means what PostgreSQL says it does (T-TY-01)."""
 
+import dataclasses
 import os
 import secrets
 from decimal import Decimal
@@ -14,6 +15,7 @@ from source_database import make_database
 from type_values import KINDS, bits, prepare
 
 from headwater.capture.postgres.types import Column, numeric_type
+from headwater.digest import canonical, digests, in_buckets
 
 NIGHT = os.environ.get("SIZE") == "night"
 ROWS = 200
@@ -86,6 +88,7 @@ def compare(db, values):
         told = plain.execute(
             f"SELECT {', '.join(oracle(kind, i) for i, kind in enumerate(db.kinds))} FROM public.t ORDER BY id"
         ).fetchall()
+    check_digests(db, snapshot)
     for at, kind in enumerate(db.kinds):
         name = f"c{at}"
         assert snapshot.schema.field(name).type == kind.arrow, kind.sql
@@ -93,6 +96,32 @@ def compare(db, values):
         for other in (old, inserted, updated):
             assert bits(other[name]) == read, kind.sql
         check_meaning(kind, snapshot[name], read, [row[at] for row in told])
+
+
+def check_digests(db, rows):
+    """The server's digests are ours, and the rows of some buckets are those of ours."""
+    seen = db.source(identity="seen").table_at("t")
+    columns = rows.select(seen.stream.columns.names)
+    ours, theirs = digests(columns, ["id"], 8), seen.digests(8)
+    if ours != theirs:
+        for name in columns.column_names:  # which type is it?
+            one = columns.select(["id", name])
+            assert digests(one, ["id"], 1) == single(db, name), db.kinds[int(name[1:])].sql
+    assert ours == theirs
+    chosen = [bucket for bucket in theirs if bucket % 2]
+    picked = pa.concat_tables([columns.slice(0, 0), *seen.rows(8, chosen)]).sort_by("id")
+    expected = in_buckets(columns, ["id"], 8, chosen).sort_by("id")
+    assert canonical(picked).equals(canonical(expected))
+    seen.close()
+
+
+def single(db, name):
+    seen = db.source(identity="seen").table_at("t")
+    columns = tuple(column for column in seen._table.columns if column.name in ("id", name))
+    seen._table = dataclasses.replace(seen._table, columns=columns)
+    found = seen.digests(1)
+    seen.close()
+    return found
 
 
 def oracle(kind, at):

@@ -152,6 +152,11 @@ class HiddenRows:
         rows = self.all()
         return rows.filter(rows.column(NEVER))
 
+    def keys(self) -> list[str]:
+        """The hidden rows' keys, as rejects have them."""
+        rows = self.all()
+        return self._key_texts(rows, np.arange(len(rows)))
+
     def take_healed(self) -> list[str]:
         """Keys, as rejects have them, of rows that changes with columns left out have brought back into sight."""
         healed, self._healed = self._healed, {}

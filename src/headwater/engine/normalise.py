@@ -119,6 +119,10 @@ class Normaliser:
         """Number of rows that are kept out of sight because a column of theirs is not known."""
         return len(self._hidden)
 
+    def hidden_keys(self) -> list[str]:
+        """Their keys, as rejects have them."""
+        return self._hidden.keys()
+
     def merged(self, replay: ChangeBatch) -> ChangeBatch:
         """A rejected record that can be decoded now, to be applied: of a row that has changed since only what is not
         known of it comes from the record."""

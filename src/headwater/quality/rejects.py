@@ -183,6 +183,15 @@ class Ledger:
         row = self._connection.execute("SELECT count(*) FROM rejects WHERE state IN ('open', 'requested')").fetchone()
         return int(row[0])
 
+    def keys_of(self, stream: str) -> list[str]:
+        """Keys of the stream's rows that could not be decoded and did not go on since."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT key FROM rejects WHERE stream = ? AND stage = 'decode' AND key != ''"
+            " AND state IN ('open', 'requested', 'discarded')",
+            (stream,),
+        )
+        return [key for (key,) in rows]
+
     def open_keys(self) -> dict[str, dict[str, list[int]]]:
         """By stream, the keys with open decode rejects, and which entries those are."""
         rows = self._connection.execute(

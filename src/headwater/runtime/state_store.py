@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from headwater.errors import StorageFailed, UserError
+from headwater.quality.certificates import Certificates
 from headwater.quality.rejects import Ledger
 
 FORMAT = 2
@@ -138,6 +139,7 @@ class StateStore:
             self._check_format()
             self._connection.executescript(_DDL)
             self.ledger = Ledger(self._connection)
+            self.certificates = Certificates(self._connection)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -169,6 +171,17 @@ class StateStore:
         """Whether every effect of the epoch was committed."""
         query = "SELECT 1 FROM epochs WHERE epoch = ? AND done_us IS NOT NULL"
         return self._connection.execute(query, (epoch,)).fetchone() is not None
+
+    def last_done(self) -> tuple[int, Mapping[str, int]]:
+        """The last epoch of which every effect is committed, and by source the log offset that it goes up to; 0 if
+        there is none yet."""
+        query = "SELECT epoch, plan FROM epochs WHERE done_us IS NOT NULL ORDER BY epoch DESC LIMIT 1"
+        row = self._connection.execute(query).fetchone()
+        checkpoint = next(iter(self.checkpoints()), CheckpointRecord(0, {}))
+        if row is None or row[0] <= checkpoint.epoch:
+            return checkpoint.epoch, checkpoint.offsets
+        plan = EpochPlan.from_json(*row)
+        return plan.epoch, {**checkpoint.offsets, **{source: end for source, (_, end) in plan.ranges.items()}}
 
     def plans_after(self, epoch: int) -> list[EpochPlan]:
         """The plans of the epochs above `epoch`, in order."""

@@ -29,7 +29,7 @@ def canonical(column: Column, value: str) -> str:
     else:
         element, elements = "e", f"unnest({value}) WITH ORDINALITY AS u (e, n)"
     text = _scalar(inner, column.element, element)
-    joined = f"SELECT coalesce(string_agg({lengthened(text)}, '' ORDER BY n), '') FROM {elements}"
+    joined = f"SELECT coalesce(string_agg({lengthened(text)}, '' ORDER BY n), '') FROM {elements}"  # noqa: S608 quoted
     return f"CASE WHEN {value} IS NOT NULL THEN ({joined}) END"
 
 
@@ -40,7 +40,11 @@ def lengthened(text: str) -> str:
 
 def _scalar(kind: pa.DataType, oid: int, value: str) -> str:
     if pa.types.is_string(kind):
-        return f"({value})::text" if oid in _PLAIN_TEXT else f"CASE WHEN num_nulls({value}) = 0 THEN format('%s', {value}) END"
+        return (
+            f"({value})::text"
+            if oid in _PLAIN_TEXT
+            else f"CASE WHEN num_nulls({value}) = 0 THEN format('%s', {value}) END"
+        )
     if pa.types.is_boolean(kind):
         return f"CASE {value} WHEN true THEN 't' WHEN false THEN 'f' END"
     if pa.types.is_floating(kind):

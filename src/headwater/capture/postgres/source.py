@@ -53,12 +53,13 @@ from headwater.capture.postgres.stream import Stream, Wanted
 from headwater.capture.postgres.table import FULL, NOTHING, Layout, Table, require_streams
 from headwater.capture.postgres.transactions import Assembler
 from headwater.capture.postgres.types import Column
+from headwater.capture.postgres.verification import PostgresTableAt, temporary_slot
 from headwater.capture.postgres.watch import PostgresWatcher
 from headwater.capture.request import Request
 from headwater.capture.worklist import Task, Worklist
 from headwater.change import ChangeBatch
 from headwater.clock import Clock, SystemClock
-from headwater.errors import HeadwaterError, PositionLost, SourceUnavailable
+from headwater.errors import HeadwaterError, PositionLost, SourceUnavailable, UserError
 from headwater.position import Resume
 from headwater.schema import StreamSchema
 
@@ -208,6 +209,23 @@ class PostgresSource:
     def watcher(self) -> PostgresWatcher:
         """See `Source.watcher`."""
         return PostgresWatcher(self.name, self.settings, self.publication, self._clock)
+
+    def table_at(self, table: str) -> PostgresTableAt:
+        """See `headwater.capture.verification.Verifiable`."""
+        with self._connected(replication=True) as replication:
+            created = temporary_slot(replication)
+            connection = connect(self.settings)
+            try:
+                begin_snapshot(connection, created.snapshot)
+                tables = {found.qualified: found for found in self._survey(connection, plan=False).tables}
+                name = qualify(table)
+                if name not in tables:
+                    near = did_you_mean(name, list(tables)) or f"captured: {', '.join(tables)}"
+                    raise UserError(f"table {name} is not captured by source {self.name!r}", hint=near)
+                return PostgresTableAt(connection, tables[name], created.lsn)
+            except BaseException:
+                connection.close()
+                raise
 
     def decode(self, record: bytes) -> ChangeBatch:
         """See `Source.decode`."""

@@ -26,6 +26,9 @@ from headwater.capture.postgres import kernels, temporal
 SOURCE_TYPE = b"headwater.source_type"
 MAX_PRECISION = 38
 
+FIRST_OWN_OID = 16384
+"""Ids from here on are those of types that the user or an extension made (`FirstNormalObjectId`)."""
+
 BOOL, BYTEA, NUMERIC = 16, 17, 1700
 _SCALARS: dict[int, pa.DataType] = {
     BOOL: pa.bool_(),

@@ -18,6 +18,7 @@ from psycopg import sql
 from headwater.capture.postgres.canonical import canonical, lengthened
 from headwater.capture.postgres.connection import Connection, failed
 from headwater.capture.postgres.lsn import lsn_text, parse_lsn
+from headwater.capture.postgres.preconditions import quoted
 from headwater.capture.postgres.rows import Places, decode_copy
 from headwater.capture.postgres.slot import CreatedSlot
 from headwater.capture.postgres.table import Table, as_read
@@ -84,8 +85,8 @@ class PostgresTableAt:
     def digests(self, buckets: int) -> Digests:
         """See `TableAt.digests`."""
         query = sql.SQL(
-            "SELECT bucket, count(*), sum(('x' || substr(hash, 1, 15))::bit(60)::int8),"
-            " sum(('x' || substr(hash, 16, 15))::bit(60)::int8) FROM ({}) h GROUP BY bucket"
+            "SELECT _hw_bucket, count(*), sum(('x' || substr(_hw_hash, 1, 15))::bit(60)::int8),"
+            " sum(('x' || substr(_hw_hash, 16, 15))::bit(60)::int8) FROM ({}) h GROUP BY _hw_bucket"
         )
         found: Digests = {}
         for where in self._ranges():
@@ -99,7 +100,7 @@ class PostgresTableAt:
         names = self._names()
         for where in self._ranges():
             hashed = self._hashed(where, buckets, self._table.columns)
-            query = sql.SQL("COPY (SELECT {} FROM ({}) h WHERE bucket = ANY ({})) TO STDOUT").format(
+            query = sql.SQL("COPY (SELECT {} FROM ({}) h WHERE _hw_bucket = ANY ({})) TO STDOUT").format(
                 names, hashed, sql.Literal(list(chosen))
             )
             yield from self._decoded(query.as_bytes(self._connection))
@@ -127,15 +128,16 @@ class PostgresTableAt:
         """Rows with their hash and bucket, and the columns if asked for. `OFFSET 0` keeps each text from being made
         more than once."""
         table = self._table
-        place = {column.name: f"t{number}" for number, column in enumerate(table.columns)}
+        place = {column.name: f"_hw_t{number}" for number, column in enumerate(table.columns)}
         texts = ", ".join(
-            f"{canonical(column, _quoted(column.name))} AS {place[column.name]}" for column in table.columns
+            f"{canonical(column, quoted(column.name))} AS {place[column.name]}" for column in table.columns
         )
         row = " || ".join(lengthened(text) for text in place.values()) or "''"
         key = " || ".join(lengthened(place[name]) for name in table.key) or row
         own = sql.SQL("*") if columns else sql.SQL("NULL")
         return sql.SQL(
-            "SELECT *, md5({row}) AS hash, ('x' || substr(md5({key}), 1, 4))::bit(16)::int % {buckets} AS bucket"
+            "SELECT *, md5({row}) AS _hw_hash,"
+            " ('x' || substr(md5({key}), 1, 4))::bit(16)::int % {buckets} AS _hw_bucket"
             " FROM (SELECT {own}, {texts} {where} OFFSET 0) AS texts_of_values"
         ).format(
             row=sql.SQL(row), key=sql.SQL(key), buckets=sql.Literal(buckets), own=own, texts=sql.SQL(texts), where=where
@@ -161,7 +163,3 @@ class PostgresTableAt:
             return self._connection.execute(query, parameters).fetchall()
         except psycopg.Error as error:
             failed(error, f"reading table {self._table.qualified}")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import (
+    MetricModeTypes,
+    MetricsMode,
     StatisticsCollector,
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -88,8 +90,23 @@ class FileWriter:
         """
         path = self._new_path(".parquet")
         written = _write_parquet(fill_columns(rows, self._schema), path)
-        statistics = data_file_statistics_from_parquet_metadata(written, self._statistics, self._paths)
+        statistics = data_file_statistics_from_parquet_metadata(written, self._plan(written), self._paths)
         return _describe(path, DataFileContent.DATA, **statistics.to_serialized_dict())
+
+    def _plan(self, written: pq.FileMetaData) -> dict[int, StatisticsCollector]:
+        """Which statistics are kept of a file: no bounds of columns whose bounds Python has no words for (infinity,
+        years before 1 and after 9999), over which PyIceberg would stumble. Readers then just do not skip the file."""
+        beyond = {
+            self._paths[chunk.path_in_schema]
+            for group in range(written.num_row_groups)
+            for chunk in map(written.row_group(group).column, range(written.num_columns))
+            if not _has_words(chunk)
+        }
+        counts = MetricsMode(MetricModeTypes.COUNTS)
+        return {
+            number: replace(collector, mode=counts) if number in beyond else collector
+            for number, collector in self._statistics.items()
+        }
 
     def write_deletes(self, paths: Sequence[str], files: Longs, rows: Longs) -> DataFile:
         """Writes a position delete file.
@@ -118,6 +135,13 @@ class FileWriter:
             lower_bounds={PATH_FIELD_ID: ranked[0][0].encode()},
             upper_bounds={PATH_FIELD_ID: ranked[-1][0].encode()},
         )
+
+
+def _has_words(chunk: pq.ColumnChunkMetaData) -> bool:
+    try:
+        return chunk.statistics is None or (chunk.statistics.min, chunk.statistics.max) is not None
+    except (OverflowError, ValueError):
+        return False
 
 
 def _write_parquet(rows: pa.Table, path: Path) -> pq.FileMetaData:

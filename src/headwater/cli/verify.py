@@ -1,0 +1,105 @@
+"""`headwater verify`: a mirror proved equal to its source at an exact position, or where it is not."""
+
+from __future__ import annotations
+
+import builtins
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwater.cli import output
+
+if TYPE_CHECKING:
+    from headwater.quality.certificates import Certificate
+
+
+def verify(
+    *tables: str,
+    folder: Path = Path(),
+    list: bool = False,
+    every: bool = False,
+    wait_s: float = 60.0,
+    json: bool = False,
+) -> int:
+    """Prove that mirrors hold exactly what their source's tables hold, at one exact position, while everything runs.
+
+    The project must be running. Exit code 0: equal to the last bit. 1: equal but for rows that `headwater rejects`
+    lists. 5: different. A certificate of each comparison is kept.
+
+    Args:
+        tables: SOURCE.TABLE each, for instance shop.orders or shop.sales.orders.
+        folder: The project's folder.
+        list: Compare nothing; list the newest certificate of each table.
+        every: With --list, list all certificates that are kept.
+        wait_s: Seconds that the log may take to reach the source's position.
+        json: Print one JSON object.
+    """
+    certificates = _kept(folder, every) if list or every else _made(tables, folder, wait_s)
+    if json:
+        output.print_json({"certificates": [certificate.as_dict() for certificate in certificates]})
+    else:
+        _print(certificates, listed=list or every)
+    if list or every:
+        return output.OK
+    verdicts = {certificate.verdict for certificate in certificates}
+    return output.WRONG_DATA if "different" in verdicts else output.FAILED if "rejected" in verdicts else output.OK
+
+
+def _made(tables: tuple[str, ...], folder: Path, wait_s: float) -> builtins.list[Certificate]:
+    from headwater.cli.opening import open_project
+    from headwater.clock import SystemClock
+    from headwater.errors import UserError
+    from headwater.runtime.verify import verify as compare
+    from headwater.serve.query import open_lake
+
+    if not tables:
+        raise UserError("no table is named", hint="headwater verify SOURCE.TABLE, or --list for former certificates")
+    project = open_project(folder)
+    lake = open_lake(project)
+    try:
+        return [compare(project, lake, table, SystemClock(), wait_s=wait_s) for table in tables]
+    finally:
+        lake.close()
+
+
+def _kept(folder: Path, every: bool) -> builtins.list[Certificate]:
+    from headwater.cli.opening import read_project
+    from headwater.errors import UserError
+    from headwater.runtime.state_store import StateStore
+
+    state = read_project(folder).state
+    if not (state / "state.db").exists():
+        raise UserError(f"this project has not run yet: there is no {state / 'state.db'}", hint="headwater run")
+    store = StateStore(state)
+    try:
+        return store.certificates.entries(newest_only=not every)
+    finally:
+        store.close()
+
+
+def _print(certificates: builtins.list[Certificate], *, listed: bool) -> None:
+    output.print_table(
+        ["table", "verdict", "position", "rows", "here", "checksum", "differ", "rejected", "made"],
+        [_line(certificate) for certificate in certificates],
+    )
+    for certificate in [] if listed else certificates:
+        for row in certificate.listed:
+            columns = f" in {', '.join(row.columns)}" if row.columns else ""
+            count = f" ({row.count} times)" if row.count > 1 else ""
+            output.print_data(f"{certificate.source}.{certificate.table} {row.key} {row.what}{columns}{count}")
+        if not certificate.complete:
+            output.note("not every part that differs was looked at row by row: there are too many")
+
+
+def _line(certificate: Certificate) -> list[str]:
+    return [
+        f"{certificate.source}.{certificate.table}",
+        certificate.verdict,
+        certificate.position,
+        str(certificate.rows),
+        str(certificate.rows_here),
+        certificate.checksum[-12:],
+        str(certificate.differences),
+        str(certificate.rejected),
+        datetime.fromtimestamp(certificate.made_us / 1e6, UTC).isoformat(timespec="seconds"),
+    ]

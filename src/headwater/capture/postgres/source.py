@@ -50,16 +50,16 @@ from headwater.capture.postgres.slot import (
 )
 from headwater.capture.postgres.snapshot import Snapshot, begin_snapshot, hold_tables
 from headwater.capture.postgres.stream import Stream, Wanted
-from headwater.capture.postgres.table import FULL, NOTHING, Layout, Table, require_streams
+from headwater.capture.postgres.table import Layout, Table, notes, require_streams
 from headwater.capture.postgres.transactions import Assembler
 from headwater.capture.postgres.types import Column
-from headwater.capture.postgres.verification import PostgresTableAt, temporary_slot
+from headwater.capture.postgres.verification import PostgresTableAt, open_table_at
 from headwater.capture.postgres.watch import PostgresWatcher
 from headwater.capture.request import Request
 from headwater.capture.worklist import Task, Worklist
 from headwater.change import ChangeBatch
 from headwater.clock import Clock, SystemClock
-from headwater.errors import HeadwaterError, PositionLost, SourceUnavailable, UserError
+from headwater.errors import HeadwaterError, PositionLost, SourceUnavailable
 from headwater.position import Resume
 from headwater.schema import StreamSchema
 
@@ -134,7 +134,7 @@ class PostgresSource:
             f"captures {_counted(survey.tables)}: {', '.join(table.qualified for table in survey.tables)}",
             f"publication {self.publication!r} {publication}" + (f": {survey.publish};" if survey.publish else ""),
             f"replication slot {self._slot_told()} " + ("will be made" if slot is None else "is there"),
-            *(note for table in survey.tables for note in _notes(table)),
+            *(note for table in survey.tables for note in notes(table)),
         ]
 
     def _slot_told(self) -> str:
@@ -212,20 +212,7 @@ class PostgresSource:
 
     def table_at(self, table: str) -> PostgresTableAt:
         """See `headwater.capture.verification.Verifiable`."""
-        with self._connected(replication=True) as replication:
-            created = temporary_slot(replication)
-            connection = connect(self.settings)
-            try:
-                begin_snapshot(connection, created.snapshot)
-                tables = {found.qualified: found for found in self._survey(connection, plan=False).tables}
-                name = qualify(table)
-                if name not in tables:
-                    near = did_you_mean(name, list(tables)) or f"captured: {', '.join(tables)}"
-                    raise UserError(f"table {name} is not captured by source {self.name!r}", hint=near)
-                return PostgresTableAt(connection, tables[name], created.lsn)
-            except BaseException:
-                connection.close()
-                raise
+        return open_table_at(self.settings, lambda found: self._survey(found, plan=False).tables, table)
 
     def decode(self, record: bytes) -> ChangeBatch:
         """See `Source.decode`."""
@@ -503,15 +490,3 @@ def _direct(connection: Connection) -> str:
 
 def _counted(tables: Sequence[Table]) -> str:
     return f"{len(tables)} table{'s' if len(tables) != 1 else ''}"
-
-
-def _notes(table: Table) -> list[str]:
-    """What the user should know of a table."""
-    if table.key or table.identity == FULL:
-        return []
-    if table.identity == NOTHING:
-        return [f"{table.qualified} has REPLICA IDENTITY NOTHING: only inserts are captured"]
-    return [
-        f"{table.qualified} has no primary key: only inserts can be captured, and PostgreSQL refuses UPDATE and DELETE "
-        f"on it while it is published, until: ALTER TABLE {table.qualified} REPLICA IDENTITY FULL;"
-    ]

@@ -105,3 +105,15 @@ def require_streams(tables: Sequence[Table]) -> None:
                 f"table {table.qualified} has a column {taken[0]!r}, a name that Headwater's log needs for itself",
                 hint=f"rename the column, or leave the table out: tables: [..., '!{table.qualified}']",
             )
+
+
+def notes(table: Table) -> list[str]:
+    """What the user should know of a table."""
+    if table.key or table.identity == FULL:
+        return []
+    if table.identity == NOTHING:
+        return [f"{table.qualified} has REPLICA IDENTITY NOTHING: only inserts are captured"]
+    return [
+        f"{table.qualified} has no primary key: only inserts can be captured, and PostgreSQL refuses UPDATE and DELETE "
+        f"on it while it is published, until: ALTER TABLE {table.qualified} REPLICA IDENTITY FULL;"
+    ]

@@ -7,7 +7,7 @@ no write-ahead log. The table, or each partition, is then read in ranges of bloc
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +16,19 @@ import pyarrow as pa
 from psycopg import sql
 
 from headwater.capture.postgres.canonical import canonical, lengthened
-from headwater.capture.postgres.connection import Connection, failed
+from headwater.capture.postgres.connection import Connection, connect, failed
 from headwater.capture.postgres.lsn import lsn_text, parse_lsn
 from headwater.capture.postgres.preconditions import quoted
 from headwater.capture.postgres.rows import Places, decode_copy
+from headwater.capture.postgres.selection import did_you_mean, qualify
+from headwater.capture.postgres.settings import PostgresSettings
 from headwater.capture.postgres.slot import CreatedSlot
+from headwater.capture.postgres.snapshot import begin_snapshot
 from headwater.capture.postgres.table import Table, as_read
 from headwater.capture.postgres.wire import read_copy
 from headwater.change import marks
 from headwater.digest import Digest, Digests
-from headwater.errors import InvariantBroken
+from headwater.errors import InvariantBroken, UserError
 from headwater.schema import StreamSchema
 
 PART_BLOCKS = 8192
@@ -60,6 +63,36 @@ def temporary_slot(replication: Connection) -> CreatedSlot:
     if row is None:
         raise InvariantBroken("CREATE_REPLICATION_SLOT gave no row")
     return CreatedSlot(parse_lsn(str(row[1])), str(row[2]))
+
+
+def open_table_at(
+    settings: PostgresSettings, captured: Callable[[Connection], Sequence[Table]], name: str
+) -> PostgresTableAt:
+    """See `headwater.capture.verification.Verifiable`.
+
+    Args:
+        settings: of the source.
+        captured: the captured tables as a connection sees them.
+        name: of the table; without a schema, `public` is meant.
+    """
+    replication = connect(settings, replication=True)
+    connection = None
+    try:
+        created = temporary_slot(replication)
+        connection = connect(settings)
+        begin_snapshot(connection, created.snapshot)
+        tables = {table.qualified: table for table in captured(connection)}
+        wanted = qualify(name)
+        if wanted not in tables:
+            near = did_you_mean(wanted, list(tables)) or f"captured: {', '.join(tables)}"
+            raise UserError(f"table {wanted} is not captured", hint=near)
+        return PostgresTableAt(connection, tables[wanted], created.lsn)
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+    finally:
+        replication.close()
 
 
 class PostgresTableAt:

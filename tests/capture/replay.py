@@ -19,7 +19,7 @@ def read_until(reader, done, *, confirm=True, poll_s=0.2):
         group = reader.poll(poll_s)
         if group is not None:
             groups.append(group)
-            if confirm:
+            if confirm and not group.more:
                 reader.confirm(group.boundary)
     return groups
 

@@ -68,6 +68,11 @@ class TableDefinition:
         return f"{self.database}.{self.name}"
 
     @property
+    def shape(self) -> tuple[tuple[str, str], ...]:
+        """Names and types of the columns."""
+        return tuple((column.name, column.type) for column in self.columns)
+
+    @property
     def key(self) -> tuple[str, ...]:
         """Columns of the primary key, else of the first unique key without nulls; empty if there is neither."""
         required = {column.name for column in self.columns if not column.nullable}

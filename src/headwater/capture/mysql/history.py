@@ -59,6 +59,13 @@ class History:
         """The captured tables as they are now."""
         return [make_table(one, self._selection) for one in self.tables if self._wanted(one)]
 
+    def captured_as(self, qualified: str) -> tuple[TableDefinition, Table] | None:
+        """A captured table, database.table, as it is now; None if there is none of that name."""
+        for one in self._tables.values():
+            if one.qualified == qualified and self._wanted(one):
+                return one, make_table(one, self._selection)
+        return None
+
     def layout(self, table_map: TableMap) -> Layout | None:
         """How rows after a table map are read; None if the table is not captured.
 
@@ -182,10 +189,6 @@ class History:
             )
         if change.kind != "data" and concerned:
             raise _not_followed(concerned[0].qualified, change.reason, query)
-
-    def adopt(self, tables: Iterable[TableDefinition]) -> None:
-        """Takes definitions that were read while nothing could change them."""
-        self._tables.update({table.full_name: table for table in tables})
 
     def _as_tables(self, names: Iterable[TableName]) -> list[Table]:
         known = (self._tables.get(name) for name in names)

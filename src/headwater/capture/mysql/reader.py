@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from headwater import failpoint
+from headwater.capture.mysql.chunks import Chunks
+from headwater.capture.mysql.resnapshot import Snapshots
 from headwater.capture.mysql.resume import RUNNING
 from headwater.capture.mysql.snapshot import Snapshot
 from headwater.capture.mysql.stream import Stream
 from headwater.capture.request import Progress, Request
+from headwater.capture.worklist import Worklist
 from headwater.change import Group
 from headwater.errors import InvariantBroken, UserError
 from headwater.position import Boundary, Position
@@ -21,31 +25,71 @@ class MysqlReader:
         start: begins to stream; called when the snapshot is through.
         snapshot: what to read first; None if the log has it.
         first: a group to hand over before the stream's.
+        worklist: snapshots of single tables that are to be taken meanwhile.
+        ordinal: how many rows snapshots have handed over.
     """
 
     def __init__(
-        self, start: Callable[[], Stream], snapshot: Snapshot | None = None, first: Group | None = None
+        self,
+        start: Callable[[], tuple[Stream, Chunks]],
+        snapshot: Snapshot | None = None,
+        first: Group | None = None,
+        worklist: Worklist | None = None,
+        ordinal: int = 0,
     ) -> None:
         self._start = start
         self._snapshot = snapshot
         self._snapshot_groups: Iterator[Group] | None = snapshot.groups() if snapshot else None
         self._first = first
-        self._stream = None if snapshot else start()
+        self._worklist = worklist or Worklist()
+        self._ordinal = ordinal
+        self._text = self._worklist.text()
+        self._stream: Stream | None = None
+        self._snapshots: Snapshots | None = None
         self._confirmed = Position(0)
+        if snapshot is None:
+            self._begin()
+
+    def _begin(self) -> Stream:
+        stream, chunks = self._start()
+        ordinal = self._snapshot.ordinal if self._snapshot is not None else self._ordinal
+        self._stream, self._snapshots = stream, Snapshots(stream, chunks, self._worklist, ordinal)
+        return stream
 
     def poll(self, timeout_s: float) -> Group | None:
         """See `Reader.poll`. A block of a snapshot takes as long as it takes."""
         if self._first is not None:
             first, self._first = self._first, None
-            return first
+            return self._noted(first)
         if self._snapshot_groups is not None:
-            group = next(self._snapshot_groups, None)
-            if group is not None:
-                return group
-            self._snapshot_groups = None
-        if self._stream is None:
-            self._stream = self._start()
-        return self._stream.poll(timeout_s)
+            group = next(self._snapshot_groups)
+            if not group.boundary.snapshot:
+                self._snapshot_groups = None
+            return group
+        stream = self._stream or self._begin()
+        return self._follow(stream, timeout_s)
+
+    def _follow(self, stream: Stream, timeout_s: float) -> Group | None:
+        snapshots = self._snapshots
+        if snapshots is None:
+            raise InvariantBroken("a stream was begun without what reads its tables")
+        group = snapshots.part()
+        if group is None:
+            group = stream.poll(timeout_s)
+            if not snapshots.idle:
+                group = snapshots.follow(group)
+        if group is None and snapshots.text != self._text and not stream.parted:
+            group = Group(snapshots.boundary())
+        return self._noted(group) if group is not None else None
+
+    def _noted(self, group: Group) -> Group:
+        """The group with what its resume point must keep of snapshots."""
+        boundary = group.boundary
+        if group.more or self._snapshots is None:
+            return group
+        self._text = self._snapshots.text
+        resume = {**boundary.resume, **self._snapshots.kept}
+        return replace(group, boundary=replace(boundary, resume=resume, snapshot=self._snapshots.filling))
 
     def confirm(self, boundary: Boundary) -> None:
         """See `Reader.confirm`. A server keeps its binary log for a time, not for us: there is nobody to tell."""
@@ -57,12 +101,17 @@ class MysqlReader:
         failpoint.reach("capture.confirm.after")
 
     def ask(self, request: Request) -> None:
-        """See `Reader.ask`. None can be carried out yet."""
-        raise UserError(f"{request.action} cannot be asked of this source")
+        """See `Reader.ask`."""
+        if self._snapshot_groups is not None:
+            raise UserError("the initial snapshot is not through", hint="ask again when it is: headwater status")
+        if self._snapshots is None:
+            self._begin()
+        if self._snapshots is not None:
+            self._snapshots.ask(request)
 
     def progress(self) -> Sequence[Progress]:
         """See `Reader.progress`."""
-        return ()
+        return self._worklist.progress()
 
     def lag_bytes(self) -> int | None:
         """See `Reader.lag_bytes`. Unknown while the snapshot is read."""
@@ -73,5 +122,7 @@ class MysqlReader:
         self._snapshot_groups = None
         if self._snapshot is not None:
             self._snapshot.close()
+        if self._snapshots is not None:
+            self._snapshots.close()
         if self._stream is not None:
             self._stream.close()

@@ -6,12 +6,13 @@ only take bytes from their sockets; rows are decoded, in the order in which they
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -28,6 +29,7 @@ from headwater.capture.mysql.table import Table, as_read
 from headwater.capture.mysql.types import select_expression
 from headwater.change import ChangeBatch, Group
 from headwater.errors import SourceUnavailable
+from headwater.position import Boundary
 
 RANGE_ROWS = 250_000
 """About how many rows one range of a table has."""
@@ -36,6 +38,8 @@ WAITING_MOST = 8
 """Blocks of rows that wait to be decoded at most, so that memory stays bounded when the log is slow."""
 
 STEP_S = 0.2
+READ = "read"
+"""Where a resume point names the tables that an unfinished snapshot has read to their end, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Task:
 
     table: Table
     where: str = ""
+
+
+Rows = queue.Queue[tuple[Table, Frames | None] | None]
+"""Rows of a table, the end of one of its parts (no rows), or the end of a connection's work (nothing)."""
 
 
 @dataclass
@@ -69,7 +77,13 @@ class Snapshot:
     standing: Standing
     again: bool
     _ordinal: int = 0
+    _left: dict[str, int] = field(default_factory=dict)
     _leave: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def ordinal(self) -> int:
+        """How many rows were handed over."""
+        return self._ordinal
 
     def groups(self) -> Iterator[Group]:
         """The snapshot; the last group is empty and ends it.
@@ -82,9 +96,11 @@ class Snapshot:
             yield self._truncations()
         tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         for table in self.wanted:
-            for where in ranges(self.pinned.connections[0], table):
+            parts = ranges(self.pinned.connections[0], table)
+            self._left[table.qualified] = len(parts)
+            for where in parts:
                 tasks.put(Task(table, where))
-        rows: queue.Queue[tuple[Table, Frames] | None] = queue.Queue(WAITING_MOST)
+        rows: Rows = queue.Queue(WAITING_MOST)
         with ThreadPoolExecutor(len(self.pinned.connections), "snapshot") as pool:
             try:
                 working = [pool.submit(self._work, one, tasks, rows) for one in self.pinned.connections]
@@ -96,21 +112,25 @@ class Snapshot:
         self.pinned.close()
         yield Group(boundary_before(self.standing, self.pinned.place, self._ordinal, DONE))
 
-    def _arriving(self, rows: queue.Queue[tuple[Table, Frames] | None], running: int) -> Iterator[Group]:
+    def _arriving(self, rows: Rows, running: int) -> Iterator[Group]:
         """Groups in the order in which rows arrive, until every worker has said that it is through."""
         while running:
             found = rows.get()
             if found is None:
                 running -= 1
                 continue
-            yield self._group(*found)
+            table, frames = found
+            if frames is None:
+                self._left[table.qualified] -= 1
+                continue
+            yield self._group(table, frames)
             failpoint.reach("capture.snapshot.after_table")
 
     def _work(
         self,
         connection: Connection,
         tasks: queue.SimpleQueue[Task],
-        rows: queue.Queue[tuple[Table, Frames] | None],
+        rows: Rows,
     ) -> None:
         """One connection's thread: takes tasks until there are none."""
         try:
@@ -120,10 +140,11 @@ class Snapshot:
                     for frames in select(connection, query(task.table, task.where), f"reading {task.table.qualified}"):
                         if not self._put(rows, (task.table, frames)):
                             return
+                    self._put(rows, (task.table, None))
         finally:
             self._put(rows, None)
 
-    def _put(self, rows: queue.Queue[tuple[Table, Frames] | None], found: tuple[Table, Frames] | None) -> bool:
+    def _put(self, rows: Rows, found: tuple[Table, Frames | None] | None) -> bool:
         while not self._leave.is_set():
             try:
                 rows.put(found, timeout=STEP_S)
@@ -139,7 +160,7 @@ class Snapshot:
         commit = self.pinned.place.number - 1
         places = Places(np.full(count, commit, np.uint64), ordinals, None)
         decoded = decode_text(as_read(table), frames.buffer, frames.begins, frames.ends, places)
-        boundary = boundary_before(self.standing, self.pinned.place, self._ordinal - 1, RUNNING)
+        boundary = self._boundary()
         batches: tuple[ChangeBatch, ...] = (decoded.batch,) if decoded.batch is not None else ()
         return Group(boundary, batches, reject_batch(decoded.rejects))
 
@@ -147,7 +168,13 @@ class Snapshot:
         commit = self.pinned.place.number - 1
         batches = [truncation(as_read(table), commit, at, None) for at, table in enumerate(self.tables)]
         self._ordinal = len(batches)
-        return Group(boundary_before(self.standing, self.pinned.place, self._ordinal - 1, RUNNING), tuple(batches))
+        return Group(self._boundary(), tuple(batches))
+
+    def _boundary(self) -> Boundary:
+        """Where the snapshot is: tables that were read to their end need not be read again after a crash."""
+        read = [name for name, left in self._left.items() if not left]
+        boundary = boundary_before(self.standing, self.pinned.place, self._ordinal - 1, RUNNING)
+        return replace(boundary, resume={**boundary.resume, READ: json.dumps(read), "ordinal": self._ordinal})
 
     def close(self) -> None:
         """Gives the snapshot up."""

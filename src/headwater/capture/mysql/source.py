@@ -7,6 +7,7 @@ read the tables; then the binary log follows from that very place, as a replica 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import pymysql
 from headwater.capture.gap import Gap, gap_reject
 from headwater.capture.health import NoWatcher
 from headwater.capture.mysql.catalog import TableEntry, list_tables, read_definitions
+from headwater.capture.mysql.chunks import Chunks
 from headwater.capture.mysql.connection import Connection, ask, connect, failed
 from headwater.capture.mysql.history import History
 from headwater.capture.mysql.layout import make_table
@@ -26,17 +28,19 @@ from headwater.capture.mysql.place import Place
 from headwater.capture.mysql.preconditions import notes, require_filters, require_format, require_server, require_tables
 from headwater.capture.mysql.reader import MysqlReader
 from headwater.capture.mysql.record import unframe
+from headwater.capture.mysql.resnapshot import ORDINAL, first_tasks
 from headwater.capture.mysql.resume import RUNNING, Standing, boundary_before, place_of, standing_of
 from headwater.capture.mysql.rows import decode_record
 from headwater.capture.mysql.selection import Selection, default_server_id
 from headwater.capture.mysql.server import Server, read_head, read_server
 from headwater.capture.mysql.settings import MysqlSettings
-from headwater.capture.mysql.snapshot import Snapshot
+from headwater.capture.mysql.snapshot import READ, Snapshot
 from headwater.capture.mysql.stream import Stream
 from headwater.capture.mysql.table import Layout, Table
 from headwater.capture.mysql.transactions import Assembler
 from headwater.capture.mysql.url import parse_url
 from headwater.capture.request import Request
+from headwater.capture.worklist import Worklist
 from headwater.change import ChangeBatch, Group
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost, SourceStopped
@@ -124,7 +128,7 @@ class MysqlSource:
         if decision is not None and decision.action == "resnapshot":
             return self._begin(again=True, era=end.place.era + 1, decided=decision.id)
         if resume.get("snapshot") == RUNNING:
-            return self._begin(again=True, era=end.place.era + 1, decided=end.standing.decided)
+            return self._finish(end, resume)
         lost = self.examine(resume) if decision is not None else None
         if decision is not None and lost is not None:
             return self._accept(end, lost, decision)
@@ -132,9 +136,9 @@ class MysqlSource:
 
     def examine(self, resume: Resume) -> PositionLost | None:
         """See `Source.examine`. A snapshot under way has no position to lose: it would begin again."""
-        if resume.get("snapshot") == RUNNING:
-            return None
-        end = self._end(resume)
+        return None if resume.get("snapshot") == RUNNING else self._examine(self._end(resume))
+
+    def _examine(self, end: LogEnd) -> PositionLost | None:
         try:
             with self._connected() as connection:
                 server = read_server(connection)
@@ -186,6 +190,14 @@ class MysqlSource:
     def _tables(self, connection: Connection, entries: Sequence[TableEntry]) -> list[Table]:
         tables = [make_table(one, self._selection) for one in read_definitions(connection, entries)]
         _require_streams(tables)
+        bags = [table for table in tables if not table.key]
+        if bags and self.settings.snapshot == "never":
+            raise SourceStopped(
+                f"table {bags[0].qualified} has no key, and with snapshot: never its rows so far are not known: "
+                "nothing would tell which of them a DELETE takes",
+                hint=f"give it a primary key, leave it out: tables: [..., '!{bags[0].qualified}'], or set "
+                "snapshot: initial",
+            )
         return tables
 
     def _by_gtid(self, server: Server) -> bool:
@@ -194,6 +206,7 @@ class MysqlSource:
     def _begin(self, *, again: bool, era: int = 0, decided: str = "") -> MysqlReader:
         with self._connected() as connection:
             survey = self._survey(connection)
+            self._tables(connection, survey.entries)
             _require_decided(connection)
         pinned, standing = self._pin(survey, era, decided)
         try:
@@ -205,6 +218,18 @@ class MysqlSource:
         wanted = tables if self.settings.snapshot == "initial" or again else []
         snapshot = Snapshot(pinned, tables, wanted, standing, again)
         return MysqlReader(partial(self._stream, standing, pinned.place), snapshot)
+
+    def _finish(self, end: LogEnd, resume: Resume) -> MysqlReader:
+        """A snapshot was cut short. Its place still holds: changes are followed from there, and what was not read to
+        its end is read meanwhile. If that place is lost, everything is emptied and read again."""
+        if self._examine(end) is not None:
+            return self._begin(again=True, era=end.place.era + 1, decided=end.standing.decided)
+        tables = History(end.standing.tables, self._selection).captured()
+        read = json.loads(str(resume.get(READ) or "[]"))
+        wanted = tables if self.settings.snapshot == "initial" else []
+        worklist = Worklist(first_tasks(wanted, read))
+        start = partial(self._stream, end.standing, end.place)
+        return MysqlReader(start, worklist=worklist, ordinal=int(resume.get(ORDINAL) or 0))
 
     def _pin(self, survey: Survey, era: int, decided: str) -> tuple[Pinned, Standing]:
         """Connections that see one place of the log, and the definitions in force there: the tables cannot be changed
@@ -235,10 +260,13 @@ class MysqlSource:
         standing = replace(end.standing, server=server.identity)
         place = replace(end.place, era=end.place.era + 1) if moved else end.place
         after = int(resume.get("after") or 0) or end.place.number
-        return MysqlReader(partial(self._stream, standing, place, after))
+        worklist = Worklist.from_text(resume.get("snapshots"))
+        start = partial(self._stream, standing, place, after)
+        return MysqlReader(start, worklist=worklist, ordinal=int(resume.get(ORDINAL) or 0))
 
     def _accept(self, end: LogEnd, lost: PositionLost, decision: Request) -> MysqlReader:
-        """Goes on without what is lost, from now, with the tables as they are now.
+        """Goes on without what is lost, from now, with the tables as they are now. Tables without a key are read again:
+        nothing else would tell which of their rows are gone.
 
         Raises:
             PositionLost: it is another loss than the one accepted.
@@ -261,15 +289,18 @@ class MysqlSource:
             reason=decision.reason,
         )
         first = Group(boundary_before(standing, pinned.place), rejects=gap_reject(gap))
-        return MysqlReader(partial(self._stream, standing, pinned.place), first=first)
+        bags = [one for one in History(standing.tables, self._selection).captured() if not one.key]
+        worklist = Worklist(first_tasks(bags, ()))
+        return MysqlReader(partial(self._stream, standing, pinned.place), first=first, worklist=worklist)
 
-    def _stream(self, standing: Standing, place: Place, after: int | None = None) -> Stream:
+    def _stream(self, standing: Standing, place: Place, after: int | None = None) -> tuple[Stream, Chunks]:
         with self._connected() as connection:
             server = read_server(connection)
             head = read_head(connection, server, place.era)
         history = History(standing.tables, self._selection, folded=server.folded)
         assembler = Assembler(history, standing, place, after)
-        return Stream(
+        chunks = Chunks(partial(connect, self.settings), server, place.era)
+        stream = Stream(
             connect(self.settings),
             assembler,
             source=self.name,
@@ -280,6 +311,7 @@ class MysqlSource:
             heartbeat_s=self.settings.heartbeat_s,
             clock=self._clock,
         )
+        return stream, chunks
 
 
 def _require_streams(tables: Sequence[Table]) -> None:

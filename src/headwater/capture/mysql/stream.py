@@ -11,14 +11,17 @@ import struct
 import pymysql
 
 from headwater.capture.mysql.connection import Connection, execute, failed, hang_up
+from headwater.capture.mysql.definition import TableDefinition
 from headwater.capture.mysql.gtid import MysqlGtids
 from headwater.capture.mysql.lost import LogEnd
 from headwater.capture.mysql.packets import Frames, Packets, read_error
 from headwater.capture.mysql.place import FIRST_POSITION, Place
+from headwater.capture.mysql.table import Table
 from headwater.capture.mysql.transactions import Assembler
 from headwater.change import Group
 from headwater.clock import Clock
 from headwater.errors import SourceStopped, SourceUnavailable
+from headwater.position import Boundary
 
 COM_BINLOG_DUMP, COM_REGISTER_SLAVE, COM_BINLOG_DUMP_GTID = 0x12, 0x15, 0x1E
 THROUGH_GTID = 4
@@ -235,6 +238,36 @@ class Stream:
     def place(self) -> Place:
         """The end of the last transaction handed over."""
         return self._handed
+
+    @property
+    def reached(self) -> int:
+        """A commit number before which every transaction was handed over."""
+        assembler = self._assembler
+        if assembler.complete or assembler.inside:
+            return self._handed.number
+        return max(self._handed.number, assembler.reached.number)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that is known of the server's log was handed over."""
+        return self.lag_bytes() == 0
+
+    @property
+    def parted(self) -> bool:
+        """Whether a transaction is being handed over in parts, between which nothing may come."""
+        return self._assembler.parted
+
+    def boundary(self, ordinal: int) -> Boundary:
+        """Where the stream is, after something that was added at `ordinal`."""
+        return self._assembler.heartbeat_boundary(ordinal)
+
+    def tables(self) -> list[Table]:
+        """The captured tables, as they are where the stream is."""
+        return self._assembler.history.captured()
+
+    def table(self, qualified: str) -> tuple[TableDefinition, Table] | None:
+        """One of them with its definition; None if there is none of that name, database.table."""
+        return self._assembler.history.captured_as(qualified)
 
     def lag_bytes(self) -> int:
         """Bytes of log between what was handed over and the farthest that is known of the server's log."""

@@ -110,6 +110,16 @@ class Assembler:
         return self._ready_bytes >= GROUP_BYTES or self._open_bytes >= PART_BYTES
 
     @property
+    def parted(self) -> bool:
+        """Whether parts of the open transaction were handed over, and its end was not."""
+        return self._parted
+
+    @property
+    def history(self) -> History:
+        """The tables, as they are where the events have come to."""
+        return self._history
+
+    @property
     def standing(self) -> Standing:
         """What goes into resume points now."""
         return self._standing
@@ -428,9 +438,9 @@ class Assembler:
         position = Position(began, int(state[walk.DONE_NUMBER]) << 32)
         return Boundary(position, self._resume(), int(state[walk.DONE_TIME_US]))
 
-    def heartbeat_boundary(self) -> Boundary:
+    def heartbeat_boundary(self, ordinal: int = 0) -> Boundary:
         """A boundary that includes everything before `place`."""
-        before = boundary_before(self._standing, self._place)
+        before = boundary_before(self._standing, self._place, ordinal)
         return Boundary(before.position, self._resume())
 
     def _resume(self) -> dict[str, str | int | float | bool | None]:

@@ -1,0 +1,216 @@
+"""Tables read again while their changes are followed, on a real MariaDB: T-SN-01, T-SN-02, T-SN-04."""
+
+import threading
+from collections import Counter
+
+import pytest
+from mysql_database import MysqlDatabase, read_to_end
+from replay import read_snapshot, read_until, rows_of
+
+from headwater.capture.request import Request
+from headwater.change import Op
+from headwater.engine.normalise import Normaliser
+from headwater.errors import UserError
+
+T = "CREATE TABLE t (id int PRIMARY KEY AUTO_INCREMENT, n int, s varchar(20))"
+
+
+class Tables:
+    """What streams hold past their normalisers, as multisets of rows."""
+
+    def __init__(self):
+        self.normalisers, self.rows = {}, {}
+
+    def apply(self, groups):
+        waiting = []
+        for group in groups:
+            waiting += group.batches
+            if group.more:
+                continue
+            for batch in waiting:
+                name = batch.stream.name
+                normaliser = self.normalisers.setdefault(name, Normaliser(batch.stream))
+                held = self.rows.setdefault(name, Counter())
+                for row in normaliser.apply([batch]).to_pylist():
+                    weight = row.pop("_weight")
+                    held[tuple(row.values())] += weight
+            waiting = []
+        return self
+
+    def __getitem__(self, name):
+        assert all(count >= 0 for count in self.rows[name].values())
+        return +self.rows[name]
+
+
+def held(my, table):
+    return Counter(my.run(f"SELECT * FROM {table}"))
+
+
+def done(reader, groups):
+    """Whether nothing that was asked for is left."""
+    return bool(groups) and all(one.state in ("done", "stopped") for one in reader.progress())
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr("headwater.capture.mysql.chunks.CHUNK_ROWS", 300)
+
+
+@pytest.fixture
+def writers(my):
+    """Runs statements in a loop until told to stop."""
+    stop, threads = threading.Event(), []
+
+    def start(*statements):
+        def write():
+            with my.server.connect(my.name) as connection, connection.cursor() as cursor:
+                at = 0
+                while not stop.is_set():
+                    at += 1
+                    for statement in statements:
+                        cursor.execute(statement.replace("AT", str(at)))
+
+        threads.append(threading.Thread(target=write))
+        threads[-1].start()
+
+    def end():
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    start.end = end
+    yield start
+    end()
+
+
+def test_a_table_is_read_again_under_writers_and_ends_equal(my, small_chunks, writers):
+    my.run(T, "INSERT INTO t (n) SELECT seq FROM seq_1_to_3000")
+    reader = my.open(my.source(snapshot="never"))
+    groups = read_snapshot(reader)
+    writers(
+        "UPDATE t SET n = -n WHERE id = AT % 3000",
+        "DELETE FROM t WHERE id = (AT * 7) % 3000",
+        "INSERT INTO t (n) VALUES (AT)",
+        "UPDATE t SET id = id + 100000 WHERE id = (AT * 11) % 3000",
+    )
+    reader.ask(Request("one", "snapshot", ("t",)))
+    groups += read_until(reader, lambda found: done(reader, found))
+    writers.end()
+    groups += read_to_end(reader, my)
+    assert Tables().apply(groups)["t"] == held(my, "t")
+    ops = [row["_op"] for row in rows_of(groups, "t")]
+    assert ops.count(Op.SNAPSHOT_BEGIN) == ops.count(Op.SNAPSHOT_END) == 1
+    (progress,) = reader.progress()
+    assert (progress.table, progress.state) == (f"{my.name}.t", "done")
+    assert progress.rows >= 3000
+
+
+def test_a_snapshot_goes_on_after_a_crash_between_any_two_groups(my, small_chunks):
+    my.run("CREATE TABLE p (a varchar(9), b int, v int, PRIMARY KEY (a, b))")
+    my.run("INSERT INTO p SELECT concat('k\\'', seq % 7), seq, 0 FROM seq_1_to_1500")
+    reader = my.open(my.source(snapshot="never"))
+    groups = read_snapshot(reader)
+    reader.ask(Request("one", "snapshot", ("p",)))
+    for at in range(40):
+        my.run(f"UPDATE p SET v = {at} WHERE b % 10 = {at % 10}")
+        groups += read_until(reader, lambda found: bool(found))
+        if done(reader, groups):
+            break
+        reader.close()
+        reader = my.open(my.source(snapshot="never"), groups[-1].boundary.resume)
+    reader.ask(Request("one", "snapshot", ("p",)))
+    groups += read_to_end(reader, my)
+    assert Tables().apply(groups)["p"] == held(my, "p")
+    assert [row["_op"] for row in rows_of(groups, "p")].count(Op.SNAPSHOT_END) == 1
+
+
+def test_a_table_without_a_key_is_read_whole_at_one_place(my, writers):
+    my.run("CREATE TABLE bag (n int, s varchar(9))", "INSERT INTO bag SELECT seq % 10, 'x' FROM seq_1_to_5000")
+    reader = my.open(my.source())
+    groups = read_snapshot(reader)
+    writers("INSERT INTO bag VALUES (AT % 10, 'y')", "DELETE FROM bag WHERE n = AT % 10 LIMIT 1")
+    for at in range(3):
+        reader.ask(Request(f"r{at}", "snapshot", ("bag",)))
+        groups += read_until(reader, lambda found: done(reader, found))
+    writers.end()
+    groups += read_to_end(reader, my)
+    assert Tables().apply(groups)["bag"] == held(my, "bag")
+
+
+def test_the_initial_snapshot_goes_on_after_a_crash_without_beginning_again(my, small_chunks, writers):
+    for name in "abcd":
+        my.run(T.replace("TABLE t", f"TABLE {name}"), f"INSERT INTO {name} (n) SELECT seq FROM seq_1_to_1000")
+    my.run("CREATE TABLE bag (n int)", "INSERT INTO bag SELECT seq % 5 FROM seq_1_to_1000")
+    writers(
+        "UPDATE a SET n = AT WHERE id = AT % 1000",
+        "UPDATE d SET n = AT WHERE id = AT % 1000",
+        "INSERT INTO bag VALUES (AT % 5)",
+    )
+    for count in range(1, 6):
+        reader = my.open(my.source(snapshot_connections=1))
+        groups = [reader.poll(1.0) for _ in range(count)]
+        assert all(group.boundary.snapshot for group in groups)
+        reader.close()
+        reader = my.open(my.source(), groups[-1].boundary.resume)
+        groups += read_until(reader, lambda found, now=reader: done(now, found) and not found[-1].boundary.snapshot)
+        groups += read_to_end(reader, my)
+        ops = Counter(row["_op"] for row in rows_of(groups, "a"))
+        assert ops[Op.TRUNCATE] == 0
+        tables = Tables().apply(groups)
+        reader.close()
+    writers.end()
+    reader = my.open(my.source(), groups[-1].boundary.resume)
+    tables.apply(read_to_end(reader, my))
+    for name in ("a", "b", "c", "d", "bag"):
+        assert tables[name] == held(my, name)
+
+
+def test_pause_resume_stop_and_a_condition(my, small_chunks):
+    my.run(T, "INSERT INTO t (n) SELECT seq FROM seq_1_to_2000", "CREATE TABLE bag (n int)")
+    reader = my.open(my.source(snapshot="never", tables=["*", "!bag"]))
+    groups = read_snapshot(reader)
+    reader.ask(Request("one", "snapshot", ("t",)))
+    groups += read_until(reader, lambda found: bool(found))
+    reader.ask(Request("two", "pause"))
+    groups += read_to_end(reader, my)
+    (paused,) = reader.progress()
+    assert paused.state == "paused"
+    assert 0 < paused.rows < 2000
+    reader.ask(Request("three", "resume"))
+    groups += read_until(reader, lambda found: bool(found))
+    reader.ask(Request("four", "stop"))
+    groups += read_to_end(reader, my)
+    assert [row["_op"] for row in rows_of(groups, "t")].count(Op.SNAPSHOT_END) == 1
+    reader.ask(Request("five", "snapshot", ("t",), where="n <= 10"))
+    groups = read_until(reader, lambda found: done(reader, found))
+    assert sorted(row["n"] for row in rows_of(groups, "t") if row["_op"] == Op.READ) == list(range(1, 11))
+    for request in (
+        Request("six", "snapshot", ("t",), where="nonsense ("),
+        Request("seven", "snapshot", ("bag",)),
+        Request("eight", "snapshot", ("unheard_of",)),
+    ):
+        with pytest.raises(UserError):
+            reader.ask(request)
+
+
+def test_a_table_that_changes_while_it_is_read(my, small_chunks):
+    my.run(T, "INSERT INTO t (n) SELECT seq FROM seq_1_to_1500")
+    reader = my.open(my.source(snapshot="never"))
+    groups = read_snapshot(reader)
+    reader.ask(Request("one", "snapshot", ("t",)))
+    groups += read_until(reader, lambda found: bool(found))
+    my.run("ALTER TABLE t ADD COLUMN extra int DEFAULT 5", "UPDATE t SET extra = 6 WHERE id % 2 = 0")
+    groups += read_until(reader, lambda found: done(reader, found))
+    groups += read_to_end(reader, my)
+    rows = {row["id"]: row for row in rows_of(groups, "t") if row["id"]}
+    assert {row["id"] for row in rows.values() if row["_op"] == Op.READ or row["_weight"] > 0} == set(range(1, 1501))
+
+
+def test_a_request_is_durable_with_the_next_group(my):
+    my.run(T)
+    reader = my.open(my.source())
+    read_snapshot(reader)
+    reader.ask(Request("mine", "snapshot", ("t",)))
+    groups = read_until(reader, lambda found: bool(found))
+    assert "mine" in groups[0].boundary.resume["snapshots"]
+    assert isinstance(my, MysqlDatabase)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import faulthandler
 import mmap
 import random
 import resource
@@ -216,6 +217,7 @@ def run(inputs, seed=0, tell=print):
         AssertionError: one took too long, or memory grew.
         Exception: whatever is not declared.
     """
+    faulthandler.enable()
     guarded, refused = Guarded(), 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     rounds = max(1, inputs // ROUND)
@@ -228,6 +230,8 @@ def run(inputs, seed=0, tell=print):
             raise
         if at == 0:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if at % 1000 == 999:
+            tell(f"{(at + 1) * ROUND} inputs, seeds up to {seed + at}", flush=True)
         assert at == 0 or time.thread_time() - started < SECONDS_PER_ROUND, f"seed {seed + at} takes too long"
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - peak
     assert grown < GROWTH_BYTES, f"memory has grown by {grown} bytes"

@@ -168,6 +168,7 @@ class Server:
 def read(assembler, messages, rng):
     """Feeds messages cut at random; the groups."""
     groups, at = [], 0
+    assembler.handed()
     while at < len(messages):
         if assembler.hungry and not assembler.full:
             size = rng.choice([1, 2, 5, 50, 1000])
@@ -194,7 +195,11 @@ def check(seed, steps, limits):
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in limits:
             patch.setattr(module, name, value)
-        groups = read(new_assembler(0), server.sent, rng)
+        assembler = new_assembler(0)
+        groups = read(assembler, server.sent, rng)
+        told = [commit for each in assembler.handed() for commit in each.commits.tolist()]
+        commits = [commit for commit, _ in server.ends]
+        assert told == commits[: len(told)] and {row[2] for row in server.expected} <= set(told)
         wanted = server.expected
         assert {row for row in changes(groups) if row[1] is not None} == {r for r in wanted if r[1] is not None}
         truncated = {(row[0], row[2], row[3]) for row in wanted if row[1] is None}

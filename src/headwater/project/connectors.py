@@ -6,7 +6,8 @@ import importlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, cast
+from pathlib import Path
+from typing import Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -94,7 +95,16 @@ def settings_class(known: Connector) -> type[BaseModel]:
     return cast(type[BaseModel], _named(known, known.settings))
 
 
-def make_source(definition: SourceDefinition, project: str, identity: str, clock: Clock) -> Source:
+@runtime_checkable
+class _Spilling(Protocol):
+    """A source that keeps what is too large for memory in files."""
+
+    scratch: Path | None
+
+
+def make_source(
+    definition: SourceDefinition, project: str, identity: str, clock: Clock, scratch: Path | None = None
+) -> Source:
     """Makes the source that a definition describes; nothing is connected yet.
 
     Args:
@@ -103,6 +113,7 @@ def make_source(definition: SourceDefinition, project: str, identity: str, clock
         identity: identifies the state folder, so that two copies of a project never share a replication slot; empty
             before the first run.
         clock: time.
+        scratch: folder for files that a crash may leave nothing of; None: where temporary files go.
 
     Raises:
         UserError: the connector's extra is not installed.
@@ -112,6 +123,8 @@ def make_source(definition: SourceDefinition, project: str, identity: str, clock
         raise UserError(f"there is no connector {definition.type!r}", place=definition.place)
     make = cast(_MakesSource, _named(known, known.source))
     source = make(definition.name, definition.settings, project=project, identity=identity, clock=clock)
+    if isinstance(source, _Spilling):
+        source.scratch = scratch
     if not definition.history:
         return source
     from headwater.capture.history import WithHistory

@@ -150,9 +150,10 @@ class Supervisor:
             self._watch(status)
 
     def _make_sources(self) -> dict[str, Source]:
-        identity = state_identity(self._project.state)
+        state = self._project.state
+        identity = state_identity(state)
         return {
-            definition.name: make_source(definition, self._project.name, identity, self._clock)
+            definition.name: make_source(definition, self._project.name, identity, self._clock, scratch=state)
             for definition in self._project.sources
         }
 

@@ -55,6 +55,10 @@ class Transactions:
     def __len__(self) -> int:
         return int(self.commits.size)
 
+    def without_first(self) -> Transactions:
+        """The others."""
+        return Transactions(self.commits[1:], self.ends[1:], self.times_us[1:], self.xids[1:], self.ordinals[1:])
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -176,6 +180,13 @@ class Staging:
             places = Places(commits, rows[walk.ROW_ORDINAL][at], rows[walk.ROW_TIME][at])
             found.append(Rows(slot, Frames(store, begins[at], ends[at]), places))
         return found
+
+    def open_transaction(self) -> Transactions:
+        """The open one, as far as it is known; its `end` is its commit."""
+        commit, time_us, xid, ordinals = (
+            self.state[at : at + 1].copy() for at in (walk.COMMIT, walk.TIME, walk.XID, walk.ORDINAL)
+        )
+        return Transactions(commit.view(np.uint64), commit.view(np.uint64), time_us, xid.astype(np.uint32), ordinals)
 
     def transactions(self) -> Transactions:
         """The whole transactions."""

@@ -317,6 +317,7 @@ class Assembler:
         position = Position(int(transactions.commits[last]), max(0, int(transactions.ordinals[last]) - 1))
         boundary = Boundary(position, self._resume(), int(transactions.times_us[last]))
         decoded = self._decoded(rows)
+        self._hand(transactions.without_first() if self._parted else transactions)
         self._parted = False
         return self._finished(boundary, transactions, *decoded, rows=rows)
 
@@ -326,7 +327,10 @@ class Assembler:
         position = Position(int(state[walk.COMMIT]), int(state[walk.ORDINAL]) - 1)
         boundary = Boundary(position, self._resume(), int(state[walk.TIME]))
         batches, rejects, filtered = self._decoded(rows)
+        self._hand(self._staging.transactions())  # those before it that hold nothing
         self._staging.drop(rows)
+        if not self._parted:
+            self._hand(self._staging.open_transaction())
         self._parted = True
         return Group(boundary, tuple(batches), reject_batch(rejects), filtered, more=True)
 
@@ -341,8 +345,6 @@ class Assembler:
         rows: int,
     ) -> Group:
         self._staging.drop(rows)
-        if self._handed is not None and len(transactions):
-            self._handed.append(transactions)
         batches += self._observed(transactions)
         return Group(boundary, tuple(batches), reject_batch(rejects), filtered)
 
@@ -383,10 +385,16 @@ class Assembler:
         transactions = self._staging.transactions()
         self._staging.state[walk.LSN] = max(self.lsn, lsn)
         boundary = boundary_before(self._standing, self.lsn, held=self._held.prepared)
+        self._hand(transactions)
         return self._finished(boundary, transactions, [], [], {}, rows=0)
 
+    def _hand(self, transactions: Transactions) -> None:
+        if self._handed is not None and len(transactions):
+            self._handed.append(transactions)
+
     def handed(self) -> list[Transactions]:
-        """The transactions of the groups taken since the last call; from the first call on."""
+        """The transactions of the groups taken since the last call; from the first call on. One in parts is there with
+        its first part, the end of its commit record unknown."""
         handed, self._handed = self._handed, []
         return handed or []
 

@@ -12,7 +12,9 @@ from headwater.capture.postgres.types import Column
 
 _TABLES = """
 SELECT c.oid, n.nspname, c.relname, c.relreplident, c.relkind = 'p', c.relpersistence = 'u',
-       has_table_privilege(c.oid, 'SELECT'), pg_has_role(c.relowner, 'USAGE')
+       has_table_privilege(c.oid, 'SELECT'), pg_has_role(c.relowner, 'USAGE'),
+       current_setting('server_version_num')::int >= 180000
+       AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 's')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
@@ -21,8 +23,11 @@ ORDER BY 2, 3"""
 _COLUMNS = """
 SELECT attrelid, attname, atttypid, atttypmod, attndims, format_type(atttypid, atttypmod)
 FROM pg_attribute
-WHERE attrelid = ANY(%s) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+WHERE attrelid = ANY(%s) AND attnum > 0 AND NOT attisdropped AND (attgenerated = '' OR attgenerated = 's' AND %s)
 ORDER BY attrelid, attnum"""
+
+GENERATED_PUBLISHED = 180000
+"""From this version on a publication can hold stored generated columns; virtual ones, never."""
 
 _KEYS = """
 SELECT i.indrelid, i.indisprimary AND i.indimmediate, i.indisreplident, ARRAY(
@@ -66,6 +71,7 @@ class TableRow:
         unlogged: its changes are not in the write-ahead log.
         readable: we may SELECT from it.
         owned: we may put it into a publication.
+        generated: it has stored generated columns, and the server can publish those.
     """
 
     oid: int
@@ -76,6 +82,7 @@ class TableRow:
     unlogged: bool
     readable: bool
     owned: bool
+    generated: bool = False
 
     @property
     def qualified(self) -> str:
@@ -155,7 +162,8 @@ def as_wanted(column: Column, table: str, dimensions: int, text_columns: Sequenc
 
 def _columns(connection: Connection, oids: Sequence[int]) -> dict[int, list[tuple[Column, int]]]:
     """Columns by table, each with its declared number of dimensions."""
-    found = connection.execute(_COLUMNS, (list(oids),)).fetchall()
+    able = connection.info.server_version >= GENERATED_PUBLISHED
+    found = connection.execute(_COLUMNS, (list(oids), able)).fetchall()
     makings = _makings(connection, {(int(row[2]), int(row[3])) for row in found})
     columns: dict[int, list[tuple[Column, int]]] = {oid: [] for oid in oids}
     for table, name, oid, typmod, dimensions, source_type in found:

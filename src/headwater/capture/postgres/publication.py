@@ -134,7 +134,9 @@ def plan_publication(
 
 def create_statement(name: str, rows: Sequence[TableRow]) -> str:
     """SQL that makes the publication."""
-    return f"CREATE PUBLICATION {quoted(name)} FOR TABLE {_tables(rows)} WITH (publish_via_partition_root = true)"
+    generated = ", publish_generated_columns = stored" if any(row.generated for row in rows) else ""
+    options = f"publish_via_partition_root = true{generated}"
+    return f"CREATE PUBLICATION {quoted(name)} FOR TABLE {_tables(rows)} WITH ({options})"
 
 
 def require_published(existing: Publication | None, name: str, rows: Sequence[TableRow]) -> Publication:

@@ -116,6 +116,11 @@ class PositionLost(SourceStopped):
         self.lost_bytes = lost_bytes
 
 
+class SchemaChanged(SourceStopped):
+    """A table's definition has changed in a way that the source's `on_schema_change` leaves to the user. What came
+    before the change is in the log, and nothing after it."""
+
+
 class CorruptLog(HeadwaterError):
     """The log holds bytes that fail their checksum where no torn write can explain them."""
 

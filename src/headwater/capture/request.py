@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Action = Literal["snapshot", "pause", "resume", "stop", "resnapshot", "accept_gap"]
+Action = Literal["snapshot", "pause", "resume", "stop", "resnapshot", "accept_gap", "accept_change"]
 """snapshot: read tables whole while following their changes; pause, resume and stop say how to go on with the snapshots
 asked for so far. resnapshot and accept_gap are *decisions* about a source whose position is lost: read all tables again
-from a new position, or go on from where the source can without what lies in between."""
+from a new position, or go on from where the source can without what lies in between. accept_change is one about a table
+whose definition has changed, and that the source stopped at."""
 
-DECISIONS: tuple[Action, ...] = ("resnapshot", "accept_gap")
+DECISIONS: tuple[Action, ...] = ("resnapshot", "accept_gap", "accept_change")
 """What `Source.open` carries out; a reading that is open is closed first."""
 
 State = Literal["waiting", "running", "paused", "done", "stopped"]

@@ -100,6 +100,27 @@ def accept_gap(source: str, folder: Path = Path(), /, *, yes: bool = False, beca
     return output.OK
 
 
+@app.command
+def accept_change(source: str, table: str, folder: Path = Path(), /, *, because: str = "") -> int:
+    """Go on with a table whose definition has changed in a way that the source stopped at.
+
+    Its columns are followed; where its rows are not known after the change, it is read anew. Other tables and later
+    changes are not meant.
+
+    Args:
+        source: The source's name.
+        table: The table, schema.table.
+        folder: The project's folder.
+        because: Why, for the record.
+    """
+    from headwater.cli.opening import read_project
+
+    project = read_project(folder)
+    _require_known(project, source)
+    _submit(project, source, "accept_change", tables=(table,), because=because)
+    return output.OK
+
+
 def _line(source: Mapping[str, object]) -> list[str]:
     health = cast(Mapping[str, object], source.get("health") or {})
     amounts = (source["lag_bytes"], health.get("wal_kept_bytes"), health.get("wal_budget_bytes"))
@@ -162,13 +183,21 @@ def _agreed() -> bool:
     return input("Accept the gap? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _submit(project: Project, source: str, action: Action, *, cause: str = "", because: str = "") -> None:
+def _submit(
+    project: Project,
+    source: str,
+    action: Action,
+    *,
+    tables: tuple[str, ...] = (),
+    cause: str = "",
+    because: str = "",
+) -> None:
     from headwater.capture.request import Request
     from headwater.clock import SystemClock
     from headwater.runtime.requests import Requests, new_id
     from headwater.runtime.status import is_running
 
-    request = Request(new_id(SystemClock().now_us()), action, cause=cause, reason=because)
+    request = Request(new_id(SystemClock().now_us()), action, tables, cause=cause, reason=because)
     Requests(project.state, source).submit(request)
     when = "the running project does it now" if is_running(project.state) else "the next `headwater run` does it"
     output.note(f"{action.replace('_', '-')} of {source} is noted: {when}")

@@ -21,7 +21,7 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> '
 ORDER BY 2, 3"""
 
 _COLUMNS = """
-SELECT attrelid, attname, atttypid, atttypmod, attndims, format_type(atttypid, atttypmod)
+SELECT attrelid, attname, atttypid, atttypmod, attndims, format_type(atttypid, atttypmod), attnum
 FROM pg_attribute
 WHERE attrelid = ANY(%s) AND attnum > 0 AND NOT attisdropped AND (attgenerated = '' OR attgenerated = 's' AND %s)
 ORDER BY attrelid, attnum"""
@@ -166,9 +166,10 @@ def _columns(connection: Connection, oids: Sequence[int]) -> dict[int, list[tupl
     found = connection.execute(_COLUMNS, (list(oids), able)).fetchall()
     makings = _makings(connection, {(int(row[2]), int(row[3])) for row in found})
     columns: dict[int, list[tuple[Column, int]]] = {oid: [] for oid in oids}
-    for table, name, oid, typmod, dimensions, source_type in found:
+    for table, name, oid, typmod, dimensions, source_type, number in found:
         making = makings[oid, typmod]
-        columns[table].append((making.column(name, oid, typmod, source_type), dimensions or making.dimensions))
+        column = replace(making.column(name, oid, typmod, source_type), number=number)
+        columns[table].append((column, dimensions or making.dimensions))
     return columns
 
 

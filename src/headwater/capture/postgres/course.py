@@ -57,5 +57,6 @@ class StreamCourse:
         return {
             "snapshot": self._phase(),
             "snapshots": self._work.text(),
+            "definitions": self.standing.known.text(),
             "tables": json.dumps(self.standing.tables, separators=(",", ":")),
         }

@@ -17,7 +17,7 @@ from headwater.capture.postgres.stream import Stream
 from headwater.capture.request import Progress, Request
 from headwater.capture.worklist import Worklist
 from headwater.change import Group
-from headwater.errors import InvariantBroken, UserError
+from headwater.errors import InvariantBroken, SchemaChanged, UserError
 from headwater.position import Boundary
 
 BUSY_S = 0.005
@@ -90,6 +90,23 @@ class PostgresReader:
         group = stream.poll(min(timeout_s, BUSY_S) if self._rereading.busy else timeout_s)
         return None if group is None else self._observed(stream, group)
 
+    def _reread(self) -> None:
+        """Asks for the tables of which rows are not known any more since their definition changed.
+
+        Raises:
+            SchemaChanged: they must not be read.
+        """
+        unknown = self._relations.known.reread
+        for table, number in list(unknown.items()):
+            try:
+                self.ask(Request(number, "snapshot", (table,)))
+            except UserError as error:
+                raise SchemaChanged(
+                    f"the definition of table {table} has changed so that its rows are not known any more: {error}",
+                    hint="headwater source resnapshot reads all tables of the source anew",
+                ) from error
+            del unknown[table]
+
     def _observed(self, stream: Stream, group: Group) -> Group:
         self._torn = group.more
         return self._course.stamp(self._rereading.observe(group, *stream.transactions()))
@@ -105,6 +122,7 @@ class PostgresReader:
         for request in self._waiting:
             self._take(request)
         self._waiting = []
+        self._reread()
         if self._asked and not self._rereading.torn:
             self._asked = False
             return Group(self._course.boundary(0))

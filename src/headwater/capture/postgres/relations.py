@@ -1,38 +1,64 @@
 """The captured tables as the stream describes them, and what happens when a table's definition changes under way.
 
-A new column is carried from then on, a dropped one stays and is null. What would change the meaning of what the log
-holds already (a renamed column, another type, another key) stops the source with its name.
+Columns are followed by their numbers (`identity`), so a renamed column stays the column that it is. What the rows that
+are there hold in a column that came, or whose type changed, is known from the catalog as long as they were not written
+anew; where it is not known, or a number is a guess, the table is put down to be read anew (`Known.reread`), and until
+that has happened such values are null. How much of this goes on by itself is the source's `on_schema_change`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from headwater.capture.postgres.catalog import as_wanted
-from headwater.capture.postgres.pgoutput import RelationColumn, RelationMessage
+from headwater.capture.postgres.definition import Definition
+from headwater.capture.postgres.identity import Identified, Sent, identify
+from headwater.capture.postgres.known import Describe, Known, by_number
+from headwater.capture.postgres.pgoutput import RelationMessage
+from headwater.capture.postgres.redefinition import Change, changes, is_known_after
 from headwater.capture.postgres.table import FULL, NOTHING, Layout, Table, require_streams
 from headwater.capture.postgres.types import Column
-from headwater.errors import SourceStopped
+from headwater.errors import SchemaChanged
 
-Describe = Callable[[str, int, int], Column]
-"""Looks a type up: column name, type id, modifier."""
+Policy = Literal["evolve", "additive", "stop"]
+Look = Callable[[int], Definition | None]
+"""A table's definition as of now, by its id; None if it is gone."""
 
 
 class Relations:
     """What each table id in the stream stands for.
 
     Args:
-        tables: the captured tables.
+        tables: the captured tables, as they are where the stream begins.
         text_columns: patterns of columns wanted as text.
         describe: looks up types that the stream names by id only.
+        look: asks the catalog for a table; without it columns go by their names.
+        known: what a resume point remembers of the tables; kept up to date.
+        policy: by schema.table, what may change without asking.
+        source: the source's name, for the commands in messages.
     """
 
-    def __init__(self, tables: Sequence[Table], text_columns: Sequence[str], describe: Describe) -> None:
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        text_columns: Sequence[str],
+        describe: Describe,
+        look: Look | None = None,
+        known: Known | None = None,
+        policy: Callable[[str], Policy] = lambda _: "evolve",
+        source: str = "NAME",
+    ) -> None:
         self._tables = {table.oid: table for table in tables}
         self._names = {table.qualified: table.oid for table in tables}
         self._text_columns = text_columns
         self._describe = describe
+        self._look = look
+        self.known = known if known is not None else Known()
+        self._policy = policy
+        self._source = source
         self._layouts: dict[int, Layout] = {}
         self._messages: dict[int, RelationMessage] = {}
 
@@ -52,20 +78,22 @@ class Relations:
         """Captures one more table from here on."""
         self._tables[table.oid] = table
         self._names[table.qualified] = table.oid
+        definition = self._look(table.oid) if self._look is not None else None
+        self.known.note(table, definition.file if definition else 0)
         message = self._messages.pop(table.oid, None)
         if message is not None:
             self.declare(message)
 
     def adopt(self, read: Table) -> Table:
-        """A captured table with the columns that it was read with, which the stream may not have spoken of yet; those
-        that are dropped stay."""
-        table = self._tables[read.oid]
-        now = {column.name: column for column in read.columns}
-        kept = tuple(now.get(column.name, column) for column in table.columns)
-        added = tuple(column for column in read.columns if column.name not in {known.name for known in kept})
-        if kept + added != table.columns:
-            table = self._tables[read.oid] = replace(table, columns=kept + added)
-        return table
+        """A captured table with the columns that it was read with, which the stream may not have spoken of yet: of a
+        column that it brings first, rows that are not read have the value that they got when it came."""
+        then = by_number(self._tables[read.oid].columns)
+        if self._look is None or all(column.number in then for column in read.columns):
+            return read
+        definition = self._look(read.oid)
+        missing = {a.number: a.missing for a in definition.attributes} if definition else {}
+        columns = (c if c.number in then else replace(c, missing=missing.get(c.number)) for c in read.columns)
+        return replace(read, columns=tuple(columns))
 
     def stream_name(self, oid: int) -> str:
         """Name of the stream that a table which is not captured would feed."""
@@ -76,80 +104,130 @@ class Relations:
         """Takes note of a Relation message; whether the table's layout is another one now.
 
         Raises:
-            SourceStopped: the change is one that cannot be carried on with.
+            SchemaChanged: the change is one that the user is to decide on.
         """
-        if self._messages.get(message.oid) == message:
-            return False
         table = self._tables.get(message.oid)
-        if table is not None:
-            self._layouts[message.oid] = self._evolved(table, message)
-            self._tables[message.oid] = self._layouts[message.oid].table
-        elif f"{message.schema}.{message.name}" in self._names:
-            raise _stop(f"{message.schema}.{message.name}", "was dropped and made again")
+        name = f"{message.schema}.{message.name}"
+        if table is None:
+            if name in self._names:
+                raise self._stop(name, "was dropped and made again")
+            known = self._messages.get(message.oid)
+            self._messages[message.oid] = message
+            return known != message
+        if table.qualified != name:
+            raise self._stop(table.qualified, f"was renamed to {name}")
+        before = self._layouts.get(message.oid)
+        layout = self._followed(table, message)
         self._messages[message.oid] = message
+        if before is not None and _alike(before, layout):
+            return False
+        self._layouts[message.oid] = layout
+        self._tables[message.oid] = layout.table
         return True
 
-    def _evolved(self, table: Table, message: RelationMessage) -> Layout:
-        if (table.schema, table.name) != (message.schema, message.name):
-            raise _stop(table.qualified, f"was renamed to {message.schema}.{message.name}")
-        wire = {column.name: place for place, column in enumerate(message.columns)}
-        known = {column.name: column for column in table.columns}
-        _refuse_rename(table, self._sent_so_far(table), message, known)
-        kept = [self._kept(table, column, message, wire) for column in table.columns]
-        added = [self._wanted(table, column) for column in message.columns if column.name not in known]
-        _refuse_other_key(table, message)
-        columns = tuple(kept + added)
-        if columns != table.columns:
-            table = replace(table, columns=columns)
-            require_streams([table])
-        return Layout(table, tuple(wire.get(column.name, -1) for column in columns), len(message.columns))
+    def _followed(self, table: Table, message: RelationMessage) -> Layout:
+        definition = self._look(message.oid) if self._look is not None else None
+        found = _identified(table, message, definition)
+        if found is None:
+            raise self._stop(table.qualified, "has columns that are not those of the table that was captured")
+        columns = self._columns(table, message, found.numbers, definition)
+        key, identity = _key(table, message, columns, definition)
+        now = replace(table, columns=columns, key=key, identity=identity)
+        require_streams([now])
+        self._judge(table, now, changes(table, now), found, definition)
+        self.known.note(now, self._file(now, definition))
+        return Layout(now, tuple(range(len(columns))), len(columns))
 
-    def _sent_so_far(self, table: Table) -> list[tuple[str, int]]:
-        last = self._messages.get(table.oid)
-        return [(column.name, column.oid) for column in (last.columns if last else table.columns)]
+    def _judge(
+        self, table: Table, now: Table, found: Sequence[Change], numbers: Identified, definition: Definition | None
+    ) -> None:
+        """Holds changes against the policy, and puts down a table whose rows are not known any more."""
+        name, file = table.qualified, self.known.file(table.oid)
+        sure = numbers.sure and (definition is None or is_known_after(table, now, definition, file))
+        if not found and sure:
+            return
+        allowed = {"evolve": ("added", "widened", "other"), "additive": ("added", "widened"), "stop": ()}
+        kinds = {change.kind for change in found} | (set() if sure else {"other"})
+        if name in self.known.accepted:
+            self.known.accepted.remove(name)
+        elif not kinds <= set(allowed[self._policy(name)]):
+            told = "; ".join(change.text for change in found) or "has had a column made anew under its old name"
+            raise self._stop(name, told)
+        if not sure:
+            told = f"{file} {[change.text for change in found]}"
+            self.known.reread[name] = f"schema-{table.oid}-{zlib.crc32(told.encode()):08x}"
 
-    def _kept(self, table: Table, column: Column, message: RelationMessage, wire: dict[str, int]) -> Column:
-        """A known column as it is now; one that is dropped stays as it was."""
-        if column.name not in wire:
-            return column
-        sent = message.columns[wire[column.name]]
-        if (sent.oid, sent.typmod) == (column.oid, column.typmod):
-            return column
-        now = self._wanted(table, sent)
-        if now.arrow_type != column.arrow_type:
-            change = f"from {column.source_type} to {now.source_type}"
-            raise _stop(table.qualified, f"has another type in column {column.name!r}: {change}")
-        return now
+    def _file(self, table: Table, definition: Definition | None) -> int:
+        """The file to remember of a table: the present one only if the catalog has not gone on meanwhile, for what was
+        written anew by changes that are still to come would be missed."""
+        before = self.known.file(table.oid)
+        if definition is None:
+            return before or 0
+        now = [(a.number, a.name, a.kind) for a in definition.attributes if a.name is not None]
+        here = [(column.number, column.name, (column.oid, column.typmod)) for column in table.columns]
+        return definition.file if before is None or now == here else before
 
-    def _wanted(self, table: Table, sent: RelationColumn) -> Column:
-        column = self._describe(sent.name, sent.oid, sent.typmod)
-        return as_wanted(column, table.qualified, 0, self._text_columns)
+    def _columns(
+        self, table: Table, message: RelationMessage, numbers: Sequence[int], definition: Definition | None
+    ) -> tuple[Column, ...]:
+        was, now = by_number(table.columns), {a.number: a for a in definition.attributes} if definition else {}
+        columns = []
+        for sent, number in zip(message.columns, numbers, strict=True):
+            before = was.get(number)
+            if before is not None and (before.oid, before.typmod) == (sent.oid, sent.typmod):
+                columns.append(replace(before, name=sent.name))
+                continue
+            described = self._describe(sent.name, sent.oid, sent.typmod)
+            column = as_wanted(described, table.qualified, 0, self._text_columns)
+            attribute = now.get(number)
+            fits = before is None and attribute is not None and attribute.kind == (sent.oid, sent.typmod)
+            columns.append(replace(column, number=number, missing=attribute.missing if fits and attribute else None))
+        return tuple(columns)
 
-
-def _refuse_rename(
-    table: Table, before: Sequence[tuple[str, int]], message: RelationMessage, known: dict[str, Column]
-) -> None:
-    """A column that is gone and a new one of its type in its place are taken for a rename, which must not become a
-    column that falls silent and another that begins. `before`: name and type of the columns sent so far."""
-    sent = {column.name for column in message.columns}
-    for (name, oid), now in zip(before, message.columns, strict=False):
-        if name not in sent and now.name not in known and now.oid == oid:
-            raise _stop(table.qualified, f"has column {name!r} renamed to {now.name!r}")
-
-
-def _refuse_other_key(table: Table, message: RelationMessage) -> None:
-    identifying = {column.name for column in message.columns if column.identifies}
-    if message.identity == FULL and table.changelog != "append":
-        return
-    if message.identity == NOTHING and table.changelog != "full":
-        return
-    if table.changelog == "full" or identifying != (set(table.key) if table.changelog == "upsert" else set()):
-        raise _stop(table.qualified, "has another key or replica identity")
+    def _stop(self, table: str, what: str) -> SchemaChanged:
+        return SchemaChanged(
+            f"table {table} {what}; everything before that is in the log",
+            hint=f"go on with it: headwater source accept-change {self._source} {table}; or undo the change; or leave"
+            f" the table out: tables: [..., '!{table}']; or read all anew: headwater source resnapshot {self._source}",
+        )
 
 
-def _stop(table: str, what: str) -> SourceStopped:
-    return SourceStopped(
-        f"table {table} {what}; everything before that is in the log",
-        hint=f"undo the change, or leave the table out: tables: [..., '!{table}'], or begin again with an empty state "
-        "folder, which takes a new snapshot",
-    )
+def _alike(one: Layout, other: Layout) -> bool:
+    """Whether rows decode to the same stream."""
+    same = (one.wire, one.width) == (other.wire, other.width) and one.table.columns == other.table.columns
+    return same and (one.table.key, one.table.changelog) == (other.table.key, other.table.changelog)
+
+
+def _identified(table: Table, message: RelationMessage, definition: Definition | None) -> Identified | None:
+    sent = [Sent(column.name, (column.oid, column.typmod)) for column in message.columns]
+    if definition is not None and all(column.number for column in table.columns):
+        known = {column.number: Sent(column.name, (column.oid, column.typmod)) for column in table.columns}
+        return identify(known, sent, definition.attributes)
+    numbers = {column.name: column.number for column in table.columns}
+    fresh = iter(range(max(numbers.values(), default=0) + 1, 1 << 16))
+    return Identified(tuple(numbers[c.name] if c.name in numbers else next(fresh) for c in message.columns), True)
+
+
+def _key(
+    table: Table, message: RelationMessage, columns: Sequence[Column], definition: Definition | None
+) -> tuple[tuple[str, ...], str]:
+    """The key and replica identity from a message on. One that flags no column (NOTHING) or all of them (FULL) says
+    nothing of the key: then what is known of it stands, as long as the catalog does not say that it is gone."""
+    names = {column.number: column.name for column in columns}
+    before = [names.get(column.number) for column in _of(table.columns, table.key)]
+    kept = tuple(name for name in before if name is not None)
+    if message.identity == NOTHING:
+        return (kept if len(kept) == len(table.key) else ()), table.identity
+    if message.identity == FULL:
+        lost = len(kept) < len(table.key) or (definition is not None and not definition.key)
+        return (() if lost else kept), (table.identity if table.changelog == "upsert" and not lost else FULL)
+    flagged = tuple(column.name for column in message.columns if column.identifies)
+    if set(flagged) == set(kept):
+        return kept, message.identity
+    ordered = tuple(names[number] for number in definition.key if number in names) if definition else ()
+    return (ordered if set(ordered) == set(flagged) else flagged), message.identity
+
+
+def _of(columns: Sequence[Column], names: Sequence[str]) -> list[Column]:
+    by_name: Mapping[str, Column] = {column.name: column for column in columns}
+    return [by_name[name] for name in names]

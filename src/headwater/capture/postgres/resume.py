@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from headwater.capture.postgres.known import Known
 from headwater.capture.postgres.lsn import lsn_text, parse_lsn
 from headwater.capture.postgres.publication import Stamps
 from headwater.errors import InvariantBroken
@@ -28,6 +29,7 @@ class Standing:
         published: stamps of the publication when reading began; None if they were not taken.
         restart: the slot's restart_lsn when reading began; it never goes back.
         decided: id of the last decision of the user's that was carried out.
+        known: the captured tables' definitions, which change under way.
     """
 
     system: str
@@ -38,6 +40,7 @@ class Standing:
     published: Stamps | None = None
     restart: int = 0
     decided: str = ""
+    known: Known = field(default_factory=Known, compare=False)
 
     def resume(self, lsn: int, snapshot: str = DONE, snapshots: str = "", *, held: int | None = None) -> Resume:
         """The resume point at `lsn`: every transaction that commits before it is in the log, and none after.
@@ -61,6 +64,7 @@ class Standing:
             "published": json.dumps(vars(self.published), separators=(",", ":")) if self.published else "",
             "restart": lsn_text(self.restart),
             "decided": self.decided,
+            "definitions": self.known.text(),
         }
 
 
@@ -95,7 +99,8 @@ def standing_of(resume: Resume) -> Standing:
         published = Stamps(**json.loads(str(resume["published"]))) if resume.get("published") else None
         restart, decided = parse_lsn(str(resume.get("restart") or "0/0")), str(resume.get("decided") or "")
         place = (str(resume["system"]), int(resume["timeline"] or 0), *named)
-        return Standing(*place, tables, published, restart, decided)
+        known = Known.from_text(str(resume.get("definitions") or ""))
+        return Standing(*place, tables, published, restart, decided, known)
     except (KeyError, ValueError) as error:
         raise InvariantBroken(f"a resume point of a PostgreSQL source lacks {error}") from error
 

@@ -6,6 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, WithJsonSchema
 
+from headwater.capture.postgres.selection import matches, qualify
+
+SchemaPolicy = Literal["evolve", "additive", "stop"]
+
 
 class PostgresSettings(BaseModel):
     """How to reach a PostgreSQL (14 or newer) and what to capture from it."""
@@ -55,6 +59,17 @@ class PostgresSettings(BaseModel):
         description="How long one query of a snapshot beside the stream should take: if it takes longer, the next "
         "reads fewer rows; after thirty times as long the server gives it up, and it is tried with fewer.",
     )
+    on_schema_change: SchemaPolicy = Field(
+        "evolve",
+        description="What goes on by itself when a table's definition changes. evolve: all that can be followed; a "
+        "table is read anew where its rows are not known after the change. additive: new columns and wider types. "
+        "stop: nothing. What does not go on by itself stops the source until it is decided.",
+    )
+    on_schema_change_of: dict[str, SchemaPolicy] = Field(
+        default_factory=dict,
+        description="The same for single tables: patterns on schema.table as in tables, the first that matches counts.",
+        examples=[{"public.ledger_*": "stop"}],
+    )
     text_columns: tuple[str, ...] = Field(
         (),
         description="Columns to capture as text: patterns on schema.table.column or table.column. For values that the "
@@ -100,3 +115,8 @@ class PostgresSettings(BaseModel):
         "standbys need sync_replication_slots).",
     )
     connect_timeout_s: int = Field(10, ge=2, description="Seconds to wait for a connection.")
+
+    def schema_policy(self, table: str) -> SchemaPolicy:
+        """What goes on by itself when the definition of a table, schema.table, changes."""
+        found = (policy for pattern, policy in self.on_schema_change_of.items() if matches(table, [qualify(pattern)]))
+        return next(found, self.on_schema_change)

@@ -26,7 +26,9 @@ from headwater.capture.postgres.chunk_reader import ChunkReader
 from headwater.capture.postgres.connection import Connection, connect, cut_after, failed
 from headwater.capture.postgres.course import StreamCourse
 from headwater.capture.postgres.desk import TIMEOUTS, Desk
+from headwater.capture.postgres.definition import Definition, read_definition
 from headwater.capture.postgres.diagnosis import diagnose_server, judged
+from headwater.capture.postgres.known import read_known
 from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
 from headwater.capture.postgres.publication import plan_publication, read_publication, read_stamps, require_published
 from headwater.capture.postgres.reader import Opening, PostgresReader
@@ -155,6 +157,9 @@ class PostgresSource:
         if resume is None:
             return self._begin(again=False)
         end = self._end(resume)
+        if decision is not None and decision.action == "accept_change":
+            end.standing.known.accepted += map(qualify, decision.tables)
+            return self._go_on(end, resume, decided=decision.id)
         if decision is not None and decision.action == "resnapshot":
             return self._begin_again(replace(end.standing, decided=decision.id), moved=True)
         lost = self.examine(resume)
@@ -353,7 +358,7 @@ class PostgresSource:
             captured = {table.qualified: table.oid for table in tables}
             stamps = read_stamps(first, self.publication, captured)
             place = (system.identifier, system.timeline, system.database, self.slot)
-            standing = Standing(*place, captured, stamps, decided=decided)
+            standing = Standing(*place, captured, stamps, decided=decided, known=read_known(first, tables))
             found = tables, tables if wanted else [], standing, created.lsn
             return Snapshot(connections, *found, again=again, chunk_rows=self.settings.snapshot_chunk_rows)
         except (psycopg.Error, HeadwaterError) as error:
@@ -367,7 +372,7 @@ class PostgresSource:
         standing = standing_of(resume)
         return LogEnd(self.name, standing, self.settings.slot or standing.slot, lsn_of(resume))
 
-    def _go_on(self, end: LogEnd, resume: Resume) -> PostgresReader:
+    def _go_on(self, end: LogEnd, resume: Resume, *, decided: str = "") -> PostgresReader:
         """Reads on after the log's end, if nothing can be missing; what a snapshot left unread is read beside that."""
         with self._connected() as connection:
             require_server(connection)
@@ -376,14 +381,20 @@ class PostgresSource:
             rows = still_there(self.settings.tables, list_tables(connection), end.standing)
             publication = require_published(read_publication(connection, self.publication), self.publication, rows)
             tables = self._read_tables(connection, rows, publication.tables)
-        now = replace(now, tables={table.qualified: table.oid for table in tables})
+            known = now.known if now.known.tables else read_known(connection, tables)
+        captured = {table.qualified: table.oid for table in tables}
+        now = replace(now, tables=captured, known=known, decided=decided or now.decided)
+        then = [known.then(table, self._describe, self._wanted(table)) for table in tables]
         work = Worklist.from_text(resume.get("snapshots"))
         work.drop(lambda task: task.table not in now.tables)
         if self.settings.snapshot == "always" and not self._opened:
             for table in tables:
                 work.add(Task(table.qualified))
         self._opened = True
-        return PostgresReader(self._opening(tables, now, end.lsn, work, resume))
+        return PostgresReader(self._opening(then, now, end.lsn, work, resume))
+
+    def _wanted(self, table: Table) -> Callable[[Column], Column]:
+        return lambda column: as_wanted(column, table.qualified, 0, self.settings.text_columns)
 
     def _judge(self, end: LogEnd) -> Standing:
         """Whether nothing is missing after the log's end; what is so from now on.
@@ -422,16 +433,18 @@ class PostgresSource:
             publication = require_published(read_publication(connection, self.publication), self.publication, rows)
             tables = self._read_tables(connection, rows, publication.tables)
             captured = {table.qualified: table.oid for table in tables}
-            stamps = read_stamps(connection, self.publication, captured)
+            stamps, known = read_stamps(connection, self.publication, captured), read_known(connection, tables)
         place = (system.identifier, system.timeline, system.database, end.slot)
-        now = Standing(*place, captured, stamps, decided=decision.id)
+        now = Standing(*place, captured, stamps, decided=decision.id, known=known)
         group = gap_group(end, lost, now, at, max(at, system.wal_end), decision, self._clock.now_us())
         return PostgresReader(self._opening(tables, now, at, work), first=group)
 
     def _stream(
         self, tables: Sequence[Table], standing: Standing, lsn: int, resume: Resume | None
     ) -> tuple[Stream, Relations]:
-        relations = Relations(tables, self.settings.text_columns, self._describe)
+        asked = (self._describe, self._look)
+        policy = self.settings.schema_policy
+        relations = Relations(tables, self.settings.text_columns, *asked, standing.known, policy, self.name)
         assembler = Assembler(relations, standing, lsn, folder=self.scratch, observer=self._observer)
         replication = connect(self.settings, replication=True)
         settings = self.settings
@@ -466,6 +479,10 @@ class PostgresSource:
         end = LogEnd(self.name, standing, standing.slot, lsn)
         with self._connected() as connection:
             end.require_slot(read_slot(connection, standing.slot), system, own_pid=pid)
+
+    def _look(self, oid: int) -> Definition | None:
+        with self._connected() as connection:
+            return read_definition(connection, oid)
 
     def _describe(self, name: str, oid: int, typmod: int) -> Column:
         with self._connected() as connection:

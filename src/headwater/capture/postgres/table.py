@@ -11,7 +11,7 @@ import pyarrow as pa
 from headwater.capture.postgres.types import Column
 from headwater.change import CHANGE_COLUMNS
 from headwater.errors import SourceStopped
-from headwater.schema import Changelog, StreamSchema
+from headwater.schema import Changelog, StreamSchema, with_column_id
 
 FULL, NOTHING, BY_INDEX = "f", "n", "i"
 DEFAULT_SCHEMA = "public"
@@ -60,8 +60,11 @@ class Table:
     @cached_property
     def stream(self) -> StreamSchema:
         """The stream that this table feeds."""
-        columns = pa.schema([column.field for column in self.columns])
+        columns = pa.schema([self._field(column) for column in self.columns])
         return StreamSchema(self.stream_name, columns, self.key, self.changelog)
+
+    def _field(self, column: Column) -> pa.Field:
+        return with_column_id(column.field, f"{self.oid}.{column.number}") if column.number else column.field
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.capture.postgres import kernels, temporal
+from headwater.schema import with_default
 
 SOURCE_TYPE = b"headwater.source_type"
 MAX_PRECISION = 38
@@ -76,6 +77,8 @@ class Column:
         as_text: the user wants the text (`text_columns`), or it is declared with more than one dimension.
         element, element_typmod: of an array: its elements' type with domains unwrapped; 0 for what is none.
         vector: a vector of pgvector: an array in brackets.
+        number: its number in its table for ever (`pg_attribute.attnum`); 0 if it is not known.
+        missing: the value, as text, of rows that were there when it came; None for null.
     """
 
     name: str
@@ -88,6 +91,8 @@ class Column:
     element: int = 0
     element_typmod: int = -1
     vector: bool = False
+    number: int = 0
+    missing: str | None = None
 
     @cached_property
     def arrow_type(self) -> pa.DataType:
@@ -101,7 +106,10 @@ class Column:
     @property
     def field(self) -> pa.Field:
         """The stream's column. Nullable even under NOT NULL, which the source may give up at any time."""
-        return pa.field(self.name, self.arrow_type, metadata={SOURCE_TYPE: self.source_type.encode()})
+        field = pa.field(self.name, self.arrow_type, metadata={SOURCE_TYPE: self.source_type.encode()})
+        if self.missing is None:
+            return field
+        return with_default(field, self.convert(pa.array([self.missing.encode()], pa.binary())))
 
     def convert(self, values: pa.Array) -> pa.Array:
         """Typed values of their text.

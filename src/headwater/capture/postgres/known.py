@@ -1,0 +1,102 @@
+"""What is known of the captured tables' definitions at a resume point, as a text in it.
+
+The catalog tells them as they are now; the stream goes on from then. Format: JSON, compressed, in base64:
+`{"tables": {id: {"file", "key", "identity", "columns": [[number, name, type id, modifier, missing], ...]}},
+"reread": {schema.table: request id}, "accepted": [schema.table]}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from headwater.capture.postgres.table import Table
+from headwater.capture.postgres.types import Column
+from headwater.errors import InvariantBroken
+
+Describe = Callable[[str, int, int], Column]
+"""Looks a type up: column name, type id, modifier."""
+
+
+@dataclass
+class Known:
+    """See above.
+
+    Attributes:
+        tables: by id, the definition.
+        reread: tables that are to be read anew, with the id of that request.
+        accepted: tables of which the next change is accepted, whatever it is.
+    """
+
+    tables: dict[int, dict[str, Any]] = field(default_factory=dict)
+    reread: dict[str, str] = field(default_factory=dict)
+    accepted: list[str] = field(default_factory=list)
+    _written: tuple[str, str] = ("", "")
+
+    @classmethod
+    def from_text(cls, text: str) -> Known:
+        """The inverse of `text`; nothing is known from an empty one.
+
+        Raises:
+            InvariantBroken: it is none of ours.
+        """
+        if not text:
+            return cls()
+        try:
+            body = json.loads(zlib.decompress(base64.b64decode(text)))
+            tables = {int(oid): table for oid, table in body["tables"].items()}
+            return cls(tables, body["reread"], body["accepted"])
+        except (ValueError, KeyError, binascii.Error, zlib.error) as error:
+            raise InvariantBroken(f"the tables' definitions in a resume point cannot be read: {error}") from error
+
+    def text(self) -> str:
+        """For a resume point."""
+        body = json.dumps(
+            {"tables": self.tables, "reread": self.reread, "accepted": self.accepted}, separators=(",", ":")
+        )
+        if body != self._written[0]:
+            self._written = body, base64.b64encode(zlib.compress(body.encode())).decode()
+        return self._written[1]
+
+    def note(self, table: Table, file: int) -> None:
+        """Takes down a table's definition."""
+        columns = [[c.number, c.name, c.oid, c.typmod, c.missing] for c in table.columns]
+        self.tables[table.oid] = {"file": file, "key": table.key, "identity": table.identity, "columns": columns}
+
+    def file(self, oid: int) -> int | None:
+        """The number of a table's file when it was last looked at; None if it never was."""
+        found = self.tables.get(oid)
+        return None if found is None else int(found["file"])
+
+    def then(self, now: Table, describe: Describe, wanted: Callable[[Column], Column]) -> Table:
+        """A table as it was at the resume point, from what it is now.
+
+        Args:
+            now: as the catalog has it.
+            describe: looks up types that it no longer has.
+            wanted: the column as the settings want it.
+        """
+        found = self.tables.get(now.oid)
+        if found is None:
+            return now
+        columns = tuple(_column(entry, now.columns, describe, wanted) for entry in found["columns"])
+        return replace(now, columns=columns, key=tuple(found["key"]), identity=found["identity"])
+
+
+def _column(
+    entry: Sequence[Any], now: Sequence[Column], describe: Describe, wanted: Callable[[Column], Column]
+) -> Column:
+    number, name, oid, typmod, missing = entry
+    same = next((c for c in now if (c.number, c.oid, c.typmod) == (number, oid, typmod)), None)
+    column = same if same is not None else wanted(describe(name, oid, typmod))
+    return replace(column, name=name, number=number, missing=missing)
+
+
+def by_number(columns: Sequence[Column]) -> Mapping[int, Column]:
+    """Columns by their numbers."""
+    return {column.number: column for column in columns}

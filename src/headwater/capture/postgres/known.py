@@ -15,6 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from headwater.capture.postgres.catalog import as_wanted
+from headwater.capture.postgres.connection import Connection
+from headwater.capture.postgres.definition import read_files
 from headwater.capture.postgres.table import Table
 from headwater.capture.postgres.types import Column
 from headwater.errors import InvariantBroken
@@ -73,27 +76,33 @@ class Known:
         found = self.tables.get(oid)
         return None if found is None else int(found["file"])
 
-    def then(self, now: Table, describe: Describe, wanted: Callable[[Column], Column]) -> Table:
+    def then(self, now: Table, describe: Describe, text_columns: Sequence[str]) -> Table:
         """A table as it was at the resume point, from what it is now.
 
         Args:
             now: as the catalog has it.
             describe: looks up types that it no longer has.
-            wanted: the column as the settings want it.
+            text_columns: patterns of columns wanted as text.
         """
         found = self.tables.get(now.oid)
         if found is None:
             return now
-        columns = tuple(_column(entry, now.columns, describe, wanted) for entry in found["columns"])
+        columns = tuple(_column(entry, now, describe, text_columns) for entry in found["columns"])
         return replace(now, columns=columns, key=tuple(found["key"]), identity=found["identity"])
 
 
-def _column(
-    entry: Sequence[Any], now: Sequence[Column], describe: Describe, wanted: Callable[[Column], Column]
-) -> Column:
+def read_known(connection: Connection, tables: Sequence[Table]) -> Known:
+    """The definitions of tables as they are now."""
+    known, files = Known(), read_files(connection, [table.oid for table in tables])
+    for table in tables:
+        known.note(table, files.get(table.oid, 0))
+    return known
+
+
+def _column(entry: Sequence[Any], now: Table, describe: Describe, text_columns: Sequence[str]) -> Column:
     number, name, oid, typmod, missing = entry
-    same = next((c for c in now if (c.number, c.oid, c.typmod) == (number, oid, typmod)), None)
-    column = same if same is not None else wanted(describe(name, oid, typmod))
+    same = next((c for c in now.columns if (c.number, c.oid, c.typmod) == (number, oid, typmod)), None)
+    column = same or as_wanted(describe(name, oid, typmod), now.qualified, 0, text_columns)
     return replace(column, name=name, number=number, missing=missing)
 
 

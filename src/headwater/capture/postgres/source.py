@@ -25,8 +25,8 @@ from headwater.capture.postgres.catalog import Published, TableRow, as_wanted, d
 from headwater.capture.postgres.chunk_reader import ChunkReader
 from headwater.capture.postgres.connection import Connection, connect, cut_after, failed
 from headwater.capture.postgres.course import StreamCourse
-from headwater.capture.postgres.desk import TIMEOUTS, Desk
 from headwater.capture.postgres.definition import Definition, read_definition
+from headwater.capture.postgres.desk import TIMEOUTS, Desk
 from headwater.capture.postgres.diagnosis import diagnose_server, judged
 from headwater.capture.postgres.known import read_known
 from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
@@ -38,7 +38,7 @@ from headwater.capture.postgres.rereading import Rereading
 from headwater.capture.postgres.resume import RUNNING, Standing, lsn_of, standing_of
 from headwater.capture.postgres.resumption import OTHER_CLUSTER, LogEnd
 from headwater.capture.postgres.rows import decode_record
-from headwater.capture.postgres.selection import default_name, select_tables
+from headwater.capture.postgres.selection import default_name, qualify, select_tables
 from headwater.capture.postgres.settings import PostgresSettings
 from headwater.capture.postgres.slot import (
     CreatedSlot,
@@ -384,7 +384,7 @@ class PostgresSource:
             known = now.known if now.known.tables else read_known(connection, tables)
         captured = {table.qualified: table.oid for table in tables}
         now = replace(now, tables=captured, known=known, decided=decided or now.decided)
-        then = [known.then(table, self._describe, self._wanted(table)) for table in tables]
+        then = [known.then(table, self._describe, self.settings.text_columns) for table in tables]
         work = Worklist.from_text(resume.get("snapshots"))
         work.drop(lambda task: task.table not in now.tables)
         if self.settings.snapshot == "always" and not self._opened:
@@ -392,9 +392,6 @@ class PostgresSource:
                 work.add(Task(table.qualified))
         self._opened = True
         return PostgresReader(self._opening(then, now, end.lsn, work, resume))
-
-    def _wanted(self, table: Table) -> Callable[[Column], Column]:
-        return lambda column: as_wanted(column, table.qualified, 0, self.settings.text_columns)
 
     def _judge(self, end: LogEnd) -> Standing:
         """Whether nothing is missing after the log's end; what is so from now on.

@@ -439,12 +439,11 @@ class PostgresSource:
     def _stream(
         self, tables: Sequence[Table], standing: Standing, lsn: int, resume: Resume | None
     ) -> tuple[Stream, Relations]:
-        asked = (self._describe, self._look)
-        policy = self.settings.schema_policy
-        relations = Relations(tables, self.settings.text_columns, *asked, standing.known, policy, self.name)
+        settings, asked = self.settings, (self._describe, self._look)
+        policy = settings.schema_policy
+        relations = Relations(tables, settings.text_columns, *asked, standing.known, policy, self.name)
         assembler = Assembler(relations, standing, lsn, folder=self.scratch, observer=self._observer)
-        replication = connect(self.settings, replication=True)
-        settings = self.settings
+        replication = connect(settings, replication=True)
         try:
             with cut_after(replication, QUESTIONS * settings.query_timeout_s):
                 require_direct(replication)

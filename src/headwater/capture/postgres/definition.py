@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from headwater.capture.postgres.catalog import describe_type
 from headwater.capture.postgres.connection import Connection
 from headwater.capture.postgres.identity import Attribute
+from headwater.capture.postgres.types import Column
 
 _TABLE = """
 SELECT n.nspname, c.relname, pg_relation_filenode(c.oid), c.relkind = 'p', COALESCE((
@@ -60,3 +63,24 @@ def read_definition(connection: Connection, oid: int) -> Definition | None:
 def read_files(connection: Connection, oids: Sequence[int]) -> dict[int, int]:
     """`Definition.file` of tables."""
     return dict(connection.execute(_FILES, (list(oids),)).fetchall())
+
+
+class Lookup:
+    """Asks the catalog about single things, with a connection each.
+
+    Args:
+        connected: gives a connection for a few questions.
+    """
+
+    def __init__(self, connected: Callable[[], AbstractContextManager[Connection]]) -> None:
+        self._connected = connected
+
+    def look(self, oid: int) -> Definition | None:
+        """The definition of a table; None if it is there no more."""
+        with self._connected() as connection:
+            return read_definition(connection, oid)
+
+    def describe(self, name: str, oid: int, typmod: int) -> Column:
+        """A column of a type that is known by its id only."""
+        with self._connected() as connection:
+            return describe_type(connection, name, oid, typmod)

@@ -21,11 +21,11 @@ from headwater.capture.finding import Finding
 from headwater.capture.postgres.acceptance import gap_group, new_start
 from headwater.capture.postgres.audit import TransactionLog
 from headwater.capture.postgres.captured import still_there
-from headwater.capture.postgres.catalog import Published, TableRow, as_wanted, describe_type, list_tables, read_tables
+from headwater.capture.postgres.catalog import Published, TableRow, as_wanted, list_tables, read_tables
 from headwater.capture.postgres.chunk_reader import ChunkReader
 from headwater.capture.postgres.connection import Connection, connect, cut_after, failed
 from headwater.capture.postgres.course import StreamCourse
-from headwater.capture.postgres.definition import Definition, read_definition
+from headwater.capture.postgres.definition import Lookup
 from headwater.capture.postgres.desk import TIMEOUTS, Desk
 from headwater.capture.postgres.diagnosis import diagnose_server, judged
 from headwater.capture.postgres.known import read_known
@@ -54,7 +54,6 @@ from headwater.capture.postgres.snapshot import Snapshot, begin_snapshot, hold_t
 from headwater.capture.postgres.stream import Stream, Wanted
 from headwater.capture.postgres.table import Layout, Table, notes, require_streams
 from headwater.capture.postgres.transactions import Assembler
-from headwater.capture.postgres.types import Column
 from headwater.capture.postgres.verification import PostgresTableAt, open_table_at
 from headwater.capture.postgres.watch import PostgresWatcher
 from headwater.capture.request import Request
@@ -111,6 +110,7 @@ class PostgresSource:
         self.publication = settings.publication or default_name(project, name)
         self._slot_is_ours = settings.slot is None and bool(identity)
         self._slot_is_named = bool(settings.slot or identity)
+        self._catalog = Lookup(self._connected)
         self._clock = clock or SystemClock()
         self._opened = False
         self.scratch: Path | None = None
@@ -384,7 +384,7 @@ class PostgresSource:
             known = now.known if now.known.tables else read_known(connection, tables)
         captured = {table.qualified: table.oid for table in tables}
         now = replace(now, tables=captured, known=known, decided=decided or now.decided)
-        then = [known.then(table, self._describe, self.settings.text_columns) for table in tables]
+        then = [known.then(table, self._catalog.describe, self.settings.text_columns) for table in tables]
         work = Worklist.from_text(resume.get("snapshots"))
         work.drop(lambda task: task.table not in now.tables)
         if self.settings.snapshot == "always" and not self._opened:
@@ -439,7 +439,7 @@ class PostgresSource:
     def _stream(
         self, tables: Sequence[Table], standing: Standing, lsn: int, resume: Resume | None
     ) -> tuple[Stream, Relations]:
-        settings, asked = self.settings, (self._describe, self._look)
+        settings, asked = self.settings, (self._catalog.describe, self._catalog.look)
         policy = settings.schema_policy
         relations = Relations(tables, settings.text_columns, *asked, standing.known, policy, self.name)
         assembler = Assembler(relations, standing, lsn, folder=self.scratch, observer=self._observer)
@@ -475,14 +475,6 @@ class PostgresSource:
         end = LogEnd(self.name, standing, standing.slot, lsn)
         with self._connected() as connection:
             end.require_slot(read_slot(connection, standing.slot), system, own_pid=pid)
-
-    def _look(self, oid: int) -> Definition | None:
-        with self._connected() as connection:
-            return read_definition(connection, oid)
-
-    def _describe(self, name: str, oid: int, typmod: int) -> Column:
-        with self._connected() as connection:
-            return describe_type(connection, name, oid, typmod)
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
         """Tries again for a few seconds while a slot is in use."""

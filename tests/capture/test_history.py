@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from headwater.capture.history import history_batch, history_of, transactions_batch
-from headwater.change import ChangeBatch, Op, log_schema
+from headwater.capture.history import History, history_batch, history_of, transactions_batch
+from headwater.change import ChangeBatch, Group, Op, log_schema
 from headwater.errors import SourceStopped
+from headwater.position import Boundary, Position
 from headwater.schema import StreamSchema
 
 ORDERS = StreamSchema(
@@ -75,3 +76,43 @@ def test_a_transaction_is_a_row_with_what_was_said_of_it() -> None:
         {"commit": 9, "transaction_id": "802", "context": '{"user": "ann"}'},
     ]
     assert made.rows.column("_commit").to_pylist() == [7, 9]
+
+
+def group(*changes: tuple[Op, int, int, int | None, str | None, bytes | None], more: bool = False) -> Group:
+    return Group(Boundary(Position(7)), (batch(*changes),), more=more)
+
+
+def names(found: Group) -> list[str]:
+    return [each.stream.name for each in found.batches]
+
+
+def test_a_source_that_does_not_tell_of_transactions_has_them_by_their_commits() -> None:
+    history = History("shop", ["ord*"], told=False)
+    found = history.added(group((Op.INSERT, 1, 0, 1, "a", None), (Op.INSERT, 1, 1, 2, "b", None)))
+    assert names(found) == ["orders", "orders_history", "shop_transactions"]
+    assert found.batches[2].rows.select(["commit", "transaction_id"]).to_pylist() == [
+        {"commit": 7, "transaction_id": None}
+    ]
+
+
+def test_a_transaction_in_parts_is_told_once_with_its_last() -> None:
+    history = History("shop", ["orders"], told=False)
+    assert names(history.added(group((Op.INSERT, 1, 0, 1, "a", None), more=True))) == ["orders", "orders_history"]
+    assert names(history.added(group((Op.INSERT, 1, 1, 2, "b", None)))) == [
+        "orders",
+        "orders_history",
+        "shop_transactions",
+    ]
+
+
+def test_what_was_open_when_the_source_was_opened_anew_is_forgotten() -> None:
+    history = History("shop", ["orders"], told=False)
+    history.added(group((Op.INSERT, 1, 0, 1, "a", None), more=True))
+    history.begin()
+    assert names(history.added(group((Op.READ, 1, 0, 1, "a", None)))) == ["orders"]
+
+
+def test_only_the_streams_meant_have_a_history() -> None:
+    history = History("shop", ["other"], told=True)
+    assert names(history.added(group((Op.INSERT, 1, 0, 1, "a", None)))) == ["orders"]
+    assert [stream.name for stream in history.streams([ORDERS])] == ["shop_transactions"]

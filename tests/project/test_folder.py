@@ -121,7 +121,7 @@ TABLE = [
     (
         SOURCE + "    snapshot: inital\n",
         "headwater.yml:6:15",
-        "expected 'initial' or 'never'",
+        "expected 'initial', 'when_needed'",
         "did you mean 'initial'?",
     ),
     (

@@ -1,5 +1,5 @@
 """The audit trail: every change of a stream kept as a row, and every transaction, so that "who changed this, when and
-why" is a SELECT. Source-neutral: it stands around a source and adds batches to its groups.
+why" is a SELECT. Source-neutral: it adds batches to the groups of a source before they go into the log.
 
 `<stream>_history` has the stream's columns behind these:
 
@@ -19,7 +19,7 @@ what the application said of it (for PostgreSQL `pg_logical_emit_message(true, '
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -27,12 +27,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.capture.health import Watcher
-from headwater.capture.request import Progress, Request
-from headwater.capture.source import Reader, Source
 from headwater.change import ChangeBatch, Group, Op, log_schema
-from headwater.errors import PositionLost, SourceStopped
-from headwater.position import Boundary, Resume
+from headwater.errors import SourceStopped
 from headwater.schema import StreamSchema
 
 CONTEXT_PREFIX = "headwater.context"
@@ -153,75 +149,46 @@ def _named(mark: bytes, names: Sequence[str]) -> list[str] | None:
     return [names[at] for at in sorted({int(bit) % len(names) for bit in bits if bit < 2 * len(names)})] or None
 
 
-class WithHistory:
-    """A source whose groups also carry the history of some of its streams. See `Source`.
+class History:
+    """The audit trail of one source.
 
     Args:
-        source: the source.
-        patterns: the streams meant, with * and ?.
-
-    Attributes:
-        told: the source's groups carry rows of its transactions.
+        source: its name.
+        patterns: the streams whose every change is kept, with * and ?.
+        told: the source's own groups carry rows of its transactions.
     """
 
-    def __init__(self, source: Source, patterns: Sequence[str]) -> None:
-        self.name = source.name
+    def __init__(self, source: str, patterns: Sequence[str], *, told: bool) -> None:
         self._source = source
-        self.told = source.tell_transactions()
         self._patterns = tuple(patterns)
-
-    def tell_transactions(self) -> bool:
-        """See `Source.tell_transactions`."""
-        return self.told
-
-    def check(self) -> list[str]:
-        """See `Source.check`."""
-        return [*self._source.check(), f"keeps the history of {', '.join(self._patterns)}"]
-
-    def discover(self, resume: Resume | None = None) -> Sequence[StreamSchema]:
-        """See `Source.discover`."""
-        streams = self._source.discover(resume)
-        histories = [history_of(stream) for stream in streams if self.keeps(stream.name)]
-        return [*streams, *histories, transactions_of(self.name)]
-
-    def open(self, resume: Resume | None, decision: Request | None = None) -> Reader:
-        """See `Source.open`."""
-        return _HistoryReader(self._source.open(resume, decision), self)
-
-    def examine(self, resume: Resume) -> PositionLost | None:
-        """See `Source.examine`."""
-        return self._source.examine(resume)
-
-    def watcher(self) -> Watcher:
-        """See `Source.watcher`."""
-        return self._source.watcher()
-
-    def decode(self, record: bytes) -> ChangeBatch:
-        """See `Source.decode`."""
-        return self._source.decode(record)
-
-    def keeps(self, stream: str) -> bool:
-        """Whether a stream's history is kept."""
-        return any(fnmatchcase(stream, pattern) for pattern in self._patterns)
-
-
-class _HistoryReader:
-    """See `Reader`."""
-
-    def __init__(self, reader: Reader, history: WithHistory) -> None:
-        self._reader = reader
-        self._history = history
+        self._told = told
         self._parted: dict[int, int | None] = {}
 
-    def poll(self, timeout_s: float) -> Group | None:
-        group = self._reader.poll(timeout_s)
-        if group is None:
-            return None
-        histories = [history_batch(batch) for batch in group.batches if self._history.keeps(batch.stream.name)]
-        added = [batch for batch in histories if batch is not None]
-        if not self._history.told:
-            added += self._transactions(group)
-        return replace(group, batches=(*group.batches, *added)) if added else group
+    def streams(self, fed: Iterable[StreamSchema]) -> list[StreamSchema]:
+        """The streams that the trail of a source that feeds `fed` consists of.
+
+        Raises:
+            SourceStopped: a column has the name of one of ours.
+        """
+        return [*(history_of(stream) for stream in fed if self._keeps(stream.name)), transactions_of(self._source)]
+
+    def begin(self) -> None:
+        """The source is opened anew: what is open comes again."""
+        self._parted.clear()
+
+    def added(self, group: Group) -> Group:
+        """A group with the history of its changes, and its transactions if the source does not tell of them.
+
+        Groups come in order.
+        """
+        histories = [history_batch(batch) for batch in group.batches if self._keeps(batch.stream.name)]
+        more = [batch for batch in histories if batch is not None]
+        if not self._told:
+            more += self._transactions(group)
+        return replace(group, batches=(*group.batches, *more)) if more else group
+
+    def _keeps(self, stream: str) -> bool:
+        return any(fnmatchcase(stream, pattern) for pattern in self._patterns)
 
     def _transactions(self, group: Group) -> list[ChangeBatch]:
         """The transactions of the changes, by their commit times; one in parts is told with its last."""
@@ -236,19 +203,4 @@ class _HistoryReader:
         self._parted.clear()
         nothing = [None] * len(told)
         commits = np.array([commit for commit, _ in told], np.uint64)
-        return [transactions_batch(self._history.name, commits, nothing, [time for _, time in told], nothing)]
-
-    def confirm(self, boundary: Boundary) -> None:
-        self._reader.confirm(boundary)
-
-    def ask(self, request: Request) -> None:
-        self._reader.ask(request)
-
-    def progress(self) -> Sequence[Progress]:
-        return self._reader.progress()
-
-    def lag_bytes(self) -> int | None:
-        return self._reader.lag_bytes()
-
-    def close(self) -> None:
-        self._reader.close()
+        return [transactions_batch(self._source, commits, nothing, [time for _, time in told], nothing)]

@@ -7,14 +7,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel
 
 from headwater.capture.source import Source
 from headwater.clock import Clock
 from headwater.errors import UserError
+from headwater.position import Resume
 from headwater.project.definition import SourceDefinition
+from headwater.schema import StreamSchema
+
+if TYPE_CHECKING:
+    from headwater.capture.history import History
 
 
 @dataclass(frozen=True)
@@ -125,11 +130,24 @@ def make_source(
     source = make(definition.name, definition.settings, project=project, identity=identity, clock=clock)
     if isinstance(source, _Spilling):
         source.scratch = scratch
-    if not definition.history:
-        return source
-    from headwater.capture.history import WithHistory
+    return source
 
-    return WithHistory(source, definition.history)
+
+def make_history(definition: SourceDefinition, source: Source) -> History | None:
+    """The audit trail that a definition asks for, whose transactions the source then tells of; None if it asks for
+    none. To be called before the source is opened."""
+    if not definition.history:
+        return None
+    from headwater.capture.history import History
+
+    return History(definition.name, definition.history, told=source.tell_transactions())
+
+
+def streams_of(definition: SourceDefinition, source: Source, resume: Resume | None = None) -> list[StreamSchema]:
+    """The streams that a source feeds (`Source.discover`), and those of its audit trail."""
+    fed = source.discover(resume)
+    history = make_history(definition, source)
+    return [*fed, *(history.streams(fed) if history else ())]
 
 
 def rows_of_record(record: bytes) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from headwater.clock import Clock
 from headwater.errors import HeadwaterError, SourceStopped, SourceUnavailable, UserError
-from headwater.project.connectors import make_source
+from headwater.project.connectors import make_source, streams_of
 from headwater.project.definition import Project
 from headwater.project.state_file import write_atomically
 from headwater.schema import Changelog, StreamSchema
@@ -118,7 +118,7 @@ def ask_sources(project: Project, clock: Clock) -> Answers:
         try:
             source = make_source(definition, project.name, identity=identity, clock=clock)
             intentions[definition.name] = source.check()
-            streams += source.discover()
+            streams += streams_of(definition, source)
         except (SourceUnavailable, SourceStopped) as error:
             errors[definition.name] = error
     return Answers(tuple(streams), intentions, errors)

@@ -13,6 +13,7 @@ from headwater.lake.iceberg.lake import IcebergLake
 from headwater.lake.table_format import Lake
 from headwater.position import Boundary
 from headwater.project.check import check
+from headwater.project.connectors import streams_of
 from headwater.project.definition import Project, SourceDefinition
 from headwater.project.discovery import load_streams, save_streams
 from headwater.project.recorded import describe, load_recorded
@@ -118,7 +119,7 @@ def _find_streams(
         before = {stream.name: stream for stream in known if _feeds(definition.name, stream, project, partitions)}
         partition = partitions[definition.name]
         head, seen = partition.head, set(partition.counts)  # before the question: what comes meanwhile is wanted
-        now = _discover(sources[definition.name], partition.boundary, before.values(), journal)
+        now = _discover(definition, sources[definition.name], partition.boundary, before.values(), journal)
         if now is not None:
             left_out |= dict.fromkeys(seen - {stream.name for stream in now}, head)
         for stream in before.values() if now is None else now:
@@ -154,15 +155,19 @@ def _feeds(source: str, stream: StreamSchema, project: Project, partitions: Part
 
 
 def _discover(
-    source: Source, boundary: Boundary | None, before: Collection[StreamSchema], journal: Journal
+    definition: SourceDefinition,
+    source: Source,
+    boundary: Boundary | None,
+    before: Collection[StreamSchema],
+    journal: Journal,
 ) -> Sequence[StreamSchema] | None:
     """Asks the source; one that is away may be begun without (None), if its streams are known from before.
 
     What is new since reading began has no stream, and no empty table that looks as if it were all there is.
     """
     try:
-        fed = source.discover(boundary.resume) if boundary else source.discover()
-        left_out = sorted({stream.name for stream in source.discover()} - {stream.name for stream in fed})
+        fed = streams_of(definition, source, boundary.resume if boundary else None)
+        left_out = sorted({stream.name for stream in streams_of(definition, source)} - {stream.name for stream in fed})
         if left_out:
             journal.write("source.left_out", "warning", source=source.name, streams=", ".join(left_out), hint=LEFT_OUT)
         return fed

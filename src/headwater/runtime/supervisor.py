@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from headwater.capture.source import Source
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost
-from headwater.project.connectors import make_source
+from headwater.project.connectors import make_history, make_source
 from headwater.project.definition import Project
 from headwater.project.state_file import write_atomically
 from headwater.redaction import Secrets
@@ -111,7 +111,11 @@ class Supervisor:
 
     def _capture(self, source: Source) -> CaptureJob:
         requests = Requests(self._project.state, source.name)
-        return CaptureJob(source, self._partitions, self._journal, self._clock, once=self._once, requests=requests)
+        definition = next((known for known in self._project.sources if known.name == source.name), None)
+        return CaptureJob(
+            source, self._partitions, self._journal, self._clock, once=self._once, requests=requests,
+            history=make_history(definition, source) if definition else None,
+        )  # fmt: skip
 
     def _revive(self) -> None:
         """Begins a source again that stopped for a decision which has been taken since."""

@@ -108,6 +108,16 @@ class Worklist:
         self._text = None
         return True
 
+    def refuse(self, request: Request, why: str) -> bool:
+        """Takes note of a request that cannot be carried out, when whoever asked is told later; whether it is new."""
+        if request.id in self._asked:
+            return False
+        name = ", ".join(request.tables)
+        self._tasks.setdefault(name, Task(name, state="stopped", message=why))
+        self._asked = [*self._asked, request.id][-ASKED_KEPT:]
+        self._text = None
+        return True
+
     def add(self, task: Task) -> None:
         """Puts a task last. An unfinished one of the same table makes room; if that was to fill the table, so is this
         one, with all of its rows."""

@@ -49,6 +49,8 @@ def _print(current: Mapping[str, object]) -> None:
     lines += [_account("model", entry) for entry in models]
     output.print_table(["", "name", *_PARTS, "adds up"], lines)
     for source in sources:
+        for entry in _entries(source.get("snapshots") or ()):
+            output.print_data(_snapshot(entry))
         output.print_data(
             f"source {source['name']}: {source['state']}, lag {_bytes(source['lag_bytes'])}{_kept(source)}"
         )
@@ -65,6 +67,12 @@ def _kept(source: Mapping[str, object]) -> str:
     if source.get("gaps"):
         told += f", {source['gaps']} accepted gap(s): headwater rejects ls"
     return told
+
+
+def _snapshot(entry: Mapping[str, object]) -> str:
+    of = "" if entry["expected"] is None else f" of about {entry['expected']:,}"
+    said = f": {entry['message']}" if entry["message"] else ""
+    return f"snapshot of {entry['table']}: {entry['state']}, {entry['rows']:,}{of} rows{said}"
 
 
 def _account(kind: str, entry: Mapping[str, object]) -> list[str]:

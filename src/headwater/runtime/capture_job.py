@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 from headwater.capture.history import History
+from headwater.capture.request import Progress as TableProgress
 from headwater.capture.request import Request
 from headwater.capture.source import Reader, Source
 from headwater.change import Group
@@ -13,6 +14,7 @@ from headwater.clock import Clock
 from headwater.errors import HeadwaterError, PositionLost, StorageFailed
 from headwater.log.partition import Partition, Recovery
 from headwater.position import Boundary
+from headwater.runtime.asking import Asking
 from headwater.runtime.job import Job
 from headwater.runtime.journal import Journal
 from headwater.runtime.requests import Requests
@@ -105,6 +107,7 @@ class CaptureJob(Job):
         self.source = source
         self.lag_bytes: int | None = None
         self.taken = 0
+        self.snapshots: tuple[TableProgress, ...] = ()
         self._partitions = partitions
         self._once = once
         self._requests = requests
@@ -176,11 +179,14 @@ class CaptureJob(Job):
 
     def _follow(self, reader: Reader, partition: Partition) -> bool:
         """Reads on until told to stop; True if the source is to be opened anew."""
+        asking = Asking(reader, self._requests, self.journal, self.clock, self.source.name)
         while not self.stopping.is_set():
             if self._asked_to_reopen():
                 return True
+            asking.look()
             groups = self._gather(reader)
             self.lag_bytes = reader.lag_bytes()
+            self.snapshots = tuple(reader.progress())
             if groups:
                 partition.append(groups)
                 self.taken += sum(len(group) for group in groups)
@@ -188,13 +194,14 @@ class CaptureJob(Job):
                 if whole:
                     self._carried_out()
                     reader.confirm(whole[-1])
+                    asking.durable(whole[-1].resume)
                 snapshot = partition.boundary is None or partition.boundary.snapshot
                 self.healthy("snapshotting" if snapshot else "running")
             elif partition.unfinished:
                 continue
-            elif self._once and self.lag_bytes == 0 and partition.boundary and not partition.boundary.snapshot:
-                return False
             elif partition.boundary and not partition.boundary.snapshot:
+                if self._once and self.lag_bytes == 0 and not asking.waits:
+                    return False
                 self.healthy()
         return False
 

@@ -57,6 +57,28 @@ class Requests:
         """The newest decision that waits, which makes older ones moot; None if there is none."""
         return next((request for request in reversed(self.pending()) if request.action in DECISIONS), None)
 
+    def waits(self, identifier: str) -> bool:
+        """Whether a request is not done."""
+        return (self._folder / f"{identifier}.json").exists()
+
+    def refuse(self, identifier: str, why: str) -> None:
+        """Forgets a request that cannot be carried out, and keeps why for whoever asked.
+
+        Raises:
+            StorageFailed: it could not be written.
+        """
+        write_atomically(self._folder / f"{identifier}.refused", why)
+        self.done(identifier)
+
+    def refusal(self, identifier: str) -> str | None:
+        """Why a request was refused, told once; None if it was not."""
+        path = self._folder / f"{identifier}.refused"
+        if not path.exists():
+            return None
+        why = path.read_text(encoding="utf-8")
+        path.unlink(missing_ok=True)
+        return why
+
     def done(self, identifier: str) -> None:
         """Forgets a request."""
         (self._folder / f"{identifier}.json").unlink(missing_ok=True)

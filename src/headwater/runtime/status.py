@@ -96,6 +96,7 @@ class StatusWriter:
             "health": dict(health.figures),
             "alarms": [vars(alarm) for alarm in health.alarms],
             "gaps": progress.gaps.get(name, 0),
+            "snapshots": [vars(snapshot) for snapshot in job.snapshots],
             "position": progress.positions.get(name),
             "rows_per_s": self._rates.get(name, 0.0),
             "streams": [{"name": stream, **progress.streams[stream].as_dict()} for stream in streams],

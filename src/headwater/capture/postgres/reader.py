@@ -73,7 +73,8 @@ class PostgresReader:
         self._stream = stream
         stream.transactions()  # from now on it keeps them
         self._course = StreamCourse(stream, opening.standing, self._work)
-        self._rereading = opening.beside(self._work, self._relations, self._course, opening.placed)
+        placed = opening.placed if self._snapshot is None else self._snapshot.placed
+        self._rereading = opening.beside(self._work, self._relations, self._course, placed)
         return stream
 
     def poll(self, timeout_s: float) -> Group | None:
@@ -120,7 +121,10 @@ class PostgresReader:
                 if len(quiet):
                     return quiet
         for request in self._waiting:
-            self._take(request)
+            try:
+                self._take(request)
+            except UserError as error:
+                self._asked = self._work.refuse(request, str(error)) or self._asked
         self._waiting = []
         self._reread()
         if self._asked and not self._rereading.torn:

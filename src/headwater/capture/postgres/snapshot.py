@@ -227,6 +227,11 @@ class Snapshot:
             if group is not None:
                 return group
 
+    @property
+    def placed(self) -> tuple[int, int]:
+        """Commit and ordinal of the last row."""
+        return self.lsn - 1, self._ordinal
+
     def _begin(self) -> None:
         """Divides the tables into chunks and starts a thread for each connection."""
         first = self._connections[0]

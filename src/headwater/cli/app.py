@@ -60,15 +60,12 @@ COMMANDS: tuple[Command, ...] = (
         "headwater.cli.source:app",
         "Show how the sources fare, and decide what to do when one has lost its position.",
     ),
-<<<<<<< HEAD
     Command("verify", "headwater.cli.verify:verify", "Prove mirrors equal to their source at an exact position."),
-=======
     Command(
         "snapshot",
         "headwater.cli.snapshot:snapshot",
         "Read tables again while their changes are followed.",
     ),
->>>>>>> 4841e02 (headwater snapshot: tables read again on request; requests reach the reading, progress in the status)
     Command("rejects", "headwater.cli.rejects:app", "List, show, replay or discard the records that could not go on."),
     Command("log", "headwater.cli.log:app", "Look into the durable log, where every change comes first."),
     Command("bench", "headwater.cli.bench:app", "Measure parts of Headwater on this machine."),

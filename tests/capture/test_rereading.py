@@ -4,7 +4,6 @@ import itertools
 import os
 import random
 import threading
-import time
 from functools import partial
 
 import numpy as np
@@ -44,7 +43,7 @@ class Writer(threading.Thread):
                     if self.stop_it.is_set():
                         return
                     self.write(connection, step)
-                    time.sleep(self.pause_s) if self.pause_s else None
+                    self.stop_it.wait(self.pause_s)
                     connection.commit()
         except psycopg.Error as error:
             self.error = error

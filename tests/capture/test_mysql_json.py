@@ -122,14 +122,18 @@ def test_a_column_of_documents_reads_back(drawn, large):
 def test_documents_that_are_none_are_told():
     good = encoder.document({"a": [1, "x", 2.5]})
     shared = encoder.document([["x" * 50]] * 40)
-    blown = bytearray(encoder.document([[1], [2]]))
     texts, bad = text_of(good, good[:-1], b"\x0d\x00", b"", good)
     assert bad.tolist() == [False, True, True, False, False]
     assert texts == ['{"a": [1, "x", 2.5]}', None, None, "null", '{"a": [1, "x", 2.5]}']
     assert text_of(shared)[1] is None
-    # All of ten elements at the offset of one that holds the ten: it would be printed for ever.
-    blown[0:] = b"\x02" + struct.pack("<HH", 1, 7) + b"\x02" + struct.pack("<H", 0)
-    assert text_of(bytes(blown))[1].tolist() == [True]
+    # Arrays of two elements that are both the array inside: two to the power of 40 would be printed.
+    blown = struct.pack("<HH", 0, 4)
+    for _ in range(40):
+        blown = struct.pack("<HH", 2, 10 + len(blown)) + (b"\x02" + struct.pack("<H", 10)) * 2 + blown
+    assert text_of(b"\x02" + blown)[1].tolist() == [True]
+    # A string that ends after its document, in the one that follows.
+    begun = encoder.document("abcde")
+    assert text_of(begun[:-2], begun)[1].tolist() == [True, False]
 
 
 def test_a_deep_document_is_refused_and_not_walked():

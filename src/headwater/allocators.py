@@ -29,3 +29,13 @@ def keep_freed() -> None:
     if mallopt is not None:
         for parameter, value in _OF_C.items():
             mallopt(parameter, value)
+
+
+def give_back() -> None:
+    """Has the allocators give back what they keep. Between the parts of work that takes much."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

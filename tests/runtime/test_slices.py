@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,9 +19,10 @@ from headwater.errors import StorageFailed
 from headwater.lake.iceberg.table import IcebergTable
 from headwater.log.partition import Partition
 from headwater.position import Boundary, Position
+from headwater.runtime import recovery
 from headwater.runtime.dataflow import Dataflow
 from headwater.runtime.intake import Slicing, take_in
-from headwater.runtime.pipeline import Pipeline
+from headwater.runtime.memory_plan import plan_memory
 from headwater.runtime.state_store import EpochPlan
 from headwater.schema import StreamSchema
 from headwater.testing.scripted_source import scripted_group
@@ -37,7 +39,7 @@ SECOND = 1_000_000
 @pytest.fixture(autouse=True)
 def slicing_as_it_was(monkeypatch):
     """What a shop sets is put back."""
-    monkeypatch.setattr(Pipeline, "_slicing", Pipeline._slicing)
+    monkeypatch.setattr(recovery, "plan_memory", recovery.plan_memory)
 
 
 class SlicedShop(Shop):
@@ -54,7 +56,7 @@ class SlicedShop(Shop):
 
     def supervisor(self, *, once=False):
         slicing = Slicing(self.records)
-        Pipeline._slicing = lambda pipeline: slicing
+        recovery.plan_memory = lambda project: replace(plan_memory(project), slicing=slicing)
         return super().supervisor(once=once)
 
     def picture(self):

@@ -23,6 +23,7 @@ from headwater.engine.evolution import Evolution, align, evolution, promise, res
 from headwater.engine.hidden import HiddenRows, Lacks
 from headwater.engine.resync import CUTS, Resync
 from headwater.engine.state.checkpoint_files import Json, read_manifest, storage, write_manifest
+from headwater.engine.state.memory import Memory
 from headwater.engine.state.row_store import RowStore
 from headwater.errors import InvariantBroken
 from headwater.index.consolidate import consolidate
@@ -76,6 +77,7 @@ class Normaliser:
 
     Args:
         stream: the stream's schema as far as it is known; batches may bring a newer one.
+        memory: where the rows are kept; the heap if not given.
 
     Attributes:
         stream: the schema in force; `apply` may change it.
@@ -84,11 +86,12 @@ class Normaliser:
         ignored: how many deletes named a key that was not there.
     """
 
-    def __init__(self, stream: StreamSchema) -> None:
+    def __init__(self, stream: StreamSchema, memory: Memory | None = None) -> None:
         self.stream = stream
         self.ignored = 0
         self.refilled = False
-        self._state = _empty_state(stream)
+        self._memory = memory
+        self._state = _empty_state(stream, memory)
         self._resync = Resync()
         self._hidden = HiddenRows(stream.columns, stream.key)
 
@@ -186,7 +189,7 @@ class Normaliser:
             write_manifest(folder, body)
 
     @classmethod
-    def restore(cls, folder: Path) -> Normaliser:
+    def restore(cls, folder: Path, memory: Memory | None = None) -> Normaliser:
         """Reads a normaliser back from the folder of a checkpoint.
 
         Raises:
@@ -195,9 +198,10 @@ class Normaliser:
         body = read_manifest(folder)
         columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(cast(str, body["columns"]))))
         key = tuple(cast("list[str]", body["key"]))
-        restored = cls(StreamSchema(cast(str, body["name"]), columns, key, cast(Changelog, body["changelog"])))
+        stream = StreamSchema(cast(str, body["name"]), columns, key, cast(Changelog, body["changelog"]))
+        restored = cls(stream, memory)
         restored.ignored = cast(int, body["ignored"])
-        restored._state = RowStore.restore(folder / "rows", append_only=restored._state.append_only)
+        restored._state = RowStore.restore(folder / "rows", append_only=restored._state.append_only, memory=memory)
         restored._resync = Resync.restore(folder, cast("Json | None", body.get("resync")))
         if body.get("hidden"):
             restored._hidden.restore(folder)
@@ -206,7 +210,7 @@ class Normaliser:
     def _adopt(self, stream: StreamSchema, change: Evolution) -> None:
         """Makes `stream` the schema in force, and puts the state into its shape."""
         columns = stream.columns
-        state = _empty_state(stream)
+        state = _empty_state(stream, self._memory)
         if change.refills or _shape(state) != _shape(self._state):
             state.apply(_in_columns(change.carry(self._state.rows()), columns))
             self._state = state
@@ -350,10 +354,10 @@ def _same(one: StreamSchema, other: StreamSchema) -> bool:
     return alike and one.columns.equals(other.columns, check_metadata=True)
 
 
-def _empty_state(stream: StreamSchema) -> RowStore:
+def _empty_state(stream: StreamSchema, memory: Memory | None) -> RowStore:
     """What remembers such a stream: only an upsert stream asks for old rows by key, an append stream for none."""
     key = stream.key if stream.changelog == "upsert" else ()
-    return RowStore(stream.columns, key, append_only=stream.changelog == "append")
+    return RowStore(stream.columns, key, append_only=stream.changelog == "append", memory=memory)
 
 
 def _shape(state: RowStore) -> tuple[bool, tuple[str, ...], pa.Schema]:

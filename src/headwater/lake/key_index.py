@@ -14,6 +14,7 @@ from numba import types
 
 from headwater.index.kernels import Longs, Mask, compiled
 from headwater.index.key_index import KeyIndex
+from headwater.index.memory import Arrays
 
 _longs = types.int64[::1]
 _END = -1
@@ -77,11 +78,13 @@ class RowIndex:
 
     Args:
         columns: the key columns, or all columns of a table without a key.
+        memory: where arrays come from; the heap if not given.
     """
 
-    def __init__(self, columns: pa.Schema) -> None:
+    def __init__(self, columns: pa.Schema, memory: Arrays | None = None) -> None:
         self.columns = columns
-        self._keys = KeyIndex(columns)
+        self._memory = memory or Arrays()
+        self._keys = KeyIndex(columns, memory=self._memory)
         self._heads = np.full(0, _END, np.int64)
         self._following = np.full(0, _END, np.int64)
         self._files = np.zeros(0, np.int64)
@@ -125,7 +128,7 @@ class RowIndex:
             Which rows are the first of their key.
         """
         slots, created = self._keys.find_or_insert(keys)
-        self._heads = _grown(self._heads, self._keys.capacity)
+        self._heads = _grown(self._memory, self._heads, self._keys.capacity)
         places = self._new_places(len(slots))
         self._files[places] = file
         self._rows[places] = rows
@@ -144,15 +147,14 @@ class RowIndex:
         found.append(np.arange(self._used, self._used + count, dtype=np.int64))
         self._used += count
         self._following, self._files, self._rows = (
-            _grown(array, self._used) for array in (self._following, self._files, self._rows)
+            _grown(self._memory, array, self._used) for array in (self._following, self._files, self._rows)
         )
         return np.concatenate(found)
 
 
-def _grown(array: Longs, size: int) -> Longs:
-    """The array with room for `size` values, at least doubled if it must grow; new values are -1."""
-    if size <= len(array):
-        return array
-    grown = np.full(max(size, 2 * len(array)), _END, np.int64)
-    grown[: len(array)] = array
+def _grown(memory: Arrays, array: Longs, size: int) -> Longs:
+    """The array with room for `size` values; new values are -1."""
+    before = len(array)
+    grown = memory.grown(array, size)
+    grown[before:] = _END
     return grown

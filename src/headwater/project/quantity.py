@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, ByteSize, TypeAdapter, ValidationError, WithJsonSchema
 
 _DURATION = re.compile(r"\s*(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>[a-zA-Z]+)\s*")
 _MICROSECONDS = {
@@ -55,6 +55,36 @@ def _parse_positive(value: object) -> timedelta:
     return duration
 
 
+_SHARE = re.compile(r"\s*(?P<percent>\d+(?:\.\d+)?)\s*%\s*")
+_SIZE: TypeAdapter[ByteSize] = TypeAdapter(ByteSize)
+
+
+def memory_bytes(value: object, machine_bytes: int) -> int:
+    """Reads an amount of memory: bytes (`2 GiB`), or a share of the machine's (`25 %`).
+
+    Args:
+        value: as written.
+        machine_bytes: the machine's memory.
+
+    Raises:
+        ValueError: it is neither, or nothing.
+    """
+    share = _SHARE.fullmatch(value) if isinstance(value, str) else None
+    try:
+        size = int(machine_bytes * float(share["percent"]) / 100) if share else int(_SIZE.validate_python(value))
+    except ValidationError:
+        size = 0
+    if size <= 0 or (share and float(share["percent"]) > 100):
+        raise ValueError("expected an amount of memory such as 2 GiB, or a share of the machine's such as 25 %")
+    return size
+
+
+def _parse_memory(value: object) -> str:
+    memory_bytes(value, 1 << 30)
+    return str(value)
+
+
 _SCHEMA = {"type": "string", "examples": ["500 ms", "5 seconds", "1 h"]}
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), WithJsonSchema(_SCHEMA)]
+MemoryAmount = Annotated[str, BeforeValidator(_parse_memory), WithJsonSchema({"type": ["integer", "string"]})]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_parse_positive), WithJsonSchema(_SCHEMA)]

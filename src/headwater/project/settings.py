@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, WithJsonSchema
 
-from headwater.project.quantity import Duration, PositiveDuration
+from headwater.project.quantity import Duration, MemoryAmount, PositiveDuration
 
 NAME_PATTERN = r"[a-z][a-z0-9_]{0,62}"
 
@@ -125,6 +125,12 @@ class RunSettings(Settings):
         examples=["1 m"],
     )
     threads: int = Field(default=1, gt=0, description="How many threads share out the keys of each model.")
+    memory: MemoryAmount = Field(
+        default="50 %",
+        description="About how much memory the process may take, in bytes or as a share of the machine's. What "
+        "streams, tables and models remember beyond half of it is kept in files; large transactions come in slices.",
+        examples=["2 GiB", "25 %"],
+    )
     log_segment: Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(ge=4096)] = Field(
         default=ByteSize(64 * 2**20),
         description="Size at which a file of the log is closed and another begun; default 64 MiB.",

@@ -70,7 +70,7 @@ class CheckpointFolder:
         fresh = {name for name, node in flow.streams.items() if record.sources.get(name) != node.source}
         for name, node in flow.streams.items():
             if name not in fresh:
-                restored = Normaliser.restore(folder / "streams" / name)
+                restored = Normaliser.restore(folder / "streams" / name, flow.kept_in)
                 restored.promise(node.stream.columns)
                 node.normaliser = restored
                 node.landed = record.landed.get(name, 0)

@@ -17,12 +17,14 @@ from headwater.change import WEIGHT, ChangeBatch
 from headwater.engine.delta import expanded, settled
 from headwater.engine.evolution import realigned
 from headwater.engine.normalise import Normaliser
+from headwater.engine.state.memory import Memory
 from headwater.engine.view import View
 from headwater.errors import UserError
 from headwater.lake.table_format import TableSpec
 from headwater.project.definition import Model, SourceDefinition, Watermark
 from headwater.project.models import times_to_live
 from headwater.runtime.intake import Intake
+from headwater.runtime.memory_plan import MemoryPlan
 from headwater.runtime.state_store import EpochPlan, Replay
 from headwater.schema import StreamSchema
 
@@ -79,11 +81,11 @@ class StreamNode:
     landed: int = 0
 
     @classmethod
-    def of(cls, stream: StreamSchema, source: SourceDefinition) -> StreamNode:
-        """A node without rows, as the source's settings want it."""
+    def of(cls, stream: StreamSchema, source: SourceDefinition, memory: Memory | None = None) -> StreamNode:
+        """A node without rows, as the source's settings want it, which will keep them in `memory`."""
         settings = source.streams.get(stream.name)
         watermark = settings.watermark if settings else None
-        return cls(source.name, Normaliser(stream), source.mirrors(stream.name), watermark)
+        return cls(source.name, Normaliser(stream, memory), source.mirrors(stream.name), watermark)
 
     @property
     def stream(self) -> StreamSchema:
@@ -127,14 +129,21 @@ class Dataflow:
         streams: by stream name.
         models: in dependency order; a model without a view yet must be in the first plan's `rebuild`.
         threads: how many share out the keys of each model.
+        memory: how much of it models may take; as much as they need if not given.
 
     Attributes:
         waiting: models that do not fit what they read as it is now, with what is wrong. Their tables stay as they are;
             they are built anew, from all rows, as soon as they fit.
     """
 
-    def __init__(self, streams: Mapping[str, StreamNode], models: Sequence[Model], threads: int = 1) -> None:
-        self.streams, self._threads = dict(streams), threads
+    def __init__(
+        self,
+        streams: Mapping[str, StreamNode],
+        models: Sequence[Model],
+        threads: int = 1,
+        memory: MemoryPlan | None = None,
+    ) -> None:
+        self.streams, self._threads, self.memory = dict(streams), threads, memory
         self._read = {name for model in models for name in model.inputs}
         self.models = {model.name: model for model in models}
         self.nodes: dict[str, ModelNode] = {}
@@ -162,6 +171,11 @@ class Dataflow:
         failpoint.reach("epoch.models.after")
         return step
 
+    @property
+    def kept_in(self) -> Memory | None:
+        """Where streams keep their rows; the heap if None."""
+        return self.memory.state if self.memory is not None else None
+
     def adopt(self, node: StreamNode) -> None:
         """Takes in a stream that was not known before: the next step has its first rows, which make its table."""
         self.streams[node.stream.name] = node
@@ -179,7 +193,9 @@ class Dataflow:
         only = [name for name in model.inputs if self._appends(name)]
         keep = model.name in self._read
         ttl = times_to_live(model, {name: node.watermark for name, node in self.streams.items()})
-        return view_of(model, inputs, state, append_only=only, ttl=ttl, threads=self._threads, keep_result=keep)
+        return view_of(
+            model, inputs, state, append_only=only, ttl=ttl, threads=self._threads, keep_result=keep, memory=self.memory
+        )
 
     def input_schema(self, name: str) -> pa.Schema:
         """Columns of a stream or model."""
@@ -356,6 +372,7 @@ def view_of(
     ttl: Mapping[str, tuple[str, timedelta]] | None = None,
     threads: int = 1,
     keep_result: bool = True,
+    memory: MemoryPlan | None = None,
 ) -> View:
     """A view of `model` with its settings over inputs of these schemas: without rows, or with a checkpoint's.
 
@@ -363,6 +380,7 @@ def view_of(
         append_only: inputs of which no row ever goes.
         ttl: see `headwater.engine.settings.Settings`; so is `threads`.
         keep_result: as well; other models that are built anew read the result.
+        memory: how much of it the view's state may take.
     """
     settings = model.settings
     make = View if state is None else partial(View.restore, state)
@@ -381,6 +399,8 @@ def view_of(
         first_line=model.first_line,
         threads=threads,
         keep_result=keep_result,
+        memory=memory.view_bytes if memory is not None else None,
+        spill=memory.spill if memory is not None else None,
     )
 
 

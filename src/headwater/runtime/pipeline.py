@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater import failpoint
+from headwater.allocators import give_back
 from headwater.capture.gap import gap_stream
 from headwater.clock import Clock
 from headwater.errors import InvariantBroken, UserError
@@ -77,6 +78,7 @@ class Pipeline:
         offsets: by source, the log offset the next epoch begins at.
         rebuild: tables that the next epoch builds anew.
         checkpointed: epoch of the last checkpoint.
+        slicing: how large a slice of an epoch may be.
         left_out: by stream, the log offset before which its changes are not wanted.
     """
 
@@ -94,6 +96,7 @@ class Pipeline:
     checkpointed: int | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     journal: Journal | None = None
+    slicing: Slicing | None = None
     silence: Silence = field(default_factory=Silence)
     _told: set[str] = field(default_factory=set)
 
@@ -144,10 +147,7 @@ class Pipeline:
             self.freshness.observe(taken.commit_times, visible_us)
 
     def _slices(self, plan: EpochPlan) -> Iterator[Intake]:
-        return take_in(plan, self.partitions.as_mapping(), self.left_out, self._slicing())
-
-    def _slicing(self) -> Slicing:
-        return Slicing(self.project.run.epoch_max_records)
+        return take_in(plan, self.partitions.as_mapping(), self.left_out, self.slicing)
 
     def _take(self, plan: EpochPlan, intake: Intake, taken: _Taken, *, again: bool) -> None:
         """Takes one slice of an epoch; with the last all of it becomes visible."""
@@ -160,6 +160,7 @@ class Pipeline:
         else:
             self.sinks.stage(plan.epoch, step.outputs)
             step.outputs.clear()
+            give_back()
         taken.add(intake, step)
 
     def checkpoint(self) -> None:
@@ -236,7 +237,7 @@ class Pipeline:
         for name in new:
             source = intake.sources[name]
             self._require_free_name(name, source)
-            node = StreamNode.of(intake.batches[name][0].stream, self._definition(source))
+            node = StreamNode.of(intake.batches[name][0].stream, self._definition(source), self.flow.kept_in)
             node.landed = self._landed_before(plan, name, source)
             self.flow.adopt(node)
             if node.mirror:

@@ -22,6 +22,7 @@ from headwater.runtime.checkpoint import CheckpointFolder
 from headwater.runtime.dataflow import Dataflow, ModelNode, StreamNode
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.journal import Journal
+from headwater.runtime.memory_plan import MemoryPlan, plan_memory
 from headwater.runtime.pipeline import Pipeline
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, StateStore
@@ -46,14 +47,16 @@ def open_pipeline(
         HeadwaterError: there are checkpoints and none can be read.
     """
     store = StateStore(project.state)
-    lake = IcebergLake(project.folder / project.lake.warehouse, namespace=project.lake.namespace or project.name)
+    memory = plan_memory(project)
+    namespace = project.lake.namespace or project.name
+    lake = IcebergLake(project.folder / project.lake.warehouse, namespace=namespace, memory=memory.state)
     sinks = Sinks(lake)
     try:
         folder = CheckpointFolder(project.state / "checkpoints")
         streams = _find_streams(project, sources, partitions, journal)
-        flow, record = _restore(project, streams, store, folder, journal)
+        flow, record = _restore(project, streams, store, folder, journal, memory)
         pipeline = Pipeline(project, store, partitions, flow, sinks, folder, clock, freshness)
-        pipeline.left_out, pipeline.journal = streams.left_out, journal
+        pipeline.left_out, pipeline.journal, pipeline.slicing = streams.left_out, journal, memory.slicing
         _resume(pipeline, record, lake, streams.new)
     except BaseException:
         sinks.close()
@@ -76,17 +79,22 @@ class _Streams:
     left_out: Mapping[str, int]
     new: frozenset[str]
 
-    def nodes(self) -> dict[str, StreamNode]:
+    def nodes(self, memory: MemoryPlan) -> dict[str, StreamNode]:
         """Fresh nodes for them."""
-        return {name: StreamNode.of(stream, source) for name, (stream, source) in self.fed.items()}
+        return {name: StreamNode.of(stream, source, memory.state) for name, (stream, source) in self.fed.items()}
 
 
 def _restore(
-    project: Project, streams: _Streams, store: StateStore, folder: CheckpointFolder, journal: Journal
+    project: Project,
+    streams: _Streams,
+    store: StateStore,
+    folder: CheckpointFolder,
+    journal: Journal,
+    memory: MemoryPlan,
 ) -> tuple[Dataflow, CheckpointRecord | None]:
     damage: HeadwaterError | None = None
     for record in store.checkpoints():
-        flow = Dataflow(streams.nodes(), project.models, project.run.threads)
+        flow = Dataflow(streams.nodes(memory), project.models, project.run.threads, memory)
         try:
             folder.restore(record, flow)
             store.forget_checkpoints_after(record.epoch)
@@ -101,7 +109,7 @@ def _restore(
             f"no checkpoint can be read: {damage}",
             hint="move the state folder away and run again: the tables are then rebuilt from a new snapshot",
         )
-    return Dataflow(streams.nodes(), project.models, project.run.threads), None
+    return Dataflow(streams.nodes(memory), project.models, project.run.threads, memory), None
 
 
 def _find_streams(

@@ -16,6 +16,7 @@ from pyiceberg.table import Table as PyIcebergTable
 from headwater.clock import Clock, SystemClock
 from headwater.durable import make_folder
 from headwater.errors import UserError
+from headwater.index.memory import Arrays
 from headwater.lake.columns import lake_columns
 from headwater.lake.iceberg.catalog import open_catalog
 from headwater.lake.iceberg.durable_io import local_path
@@ -42,6 +43,7 @@ class IcebergLake:
         namespace: the tables' namespace, one name.
         read_only: never write; several processes may read while one writes.
         clock: for time stamps.
+        memory: where the places of rows are kept.
 
     Raises:
         UserError: `read_only`, and there is no lake.
@@ -56,11 +58,13 @@ class IcebergLake:
         namespace: str,
         read_only: bool = False,
         clock: Clock | None = None,
+        memory: Arrays | None = None,
     ) -> None:
         self.warehouse = warehouse.absolute()
         self.namespace = namespace
         self._read_only = read_only
         self._clock = clock or SystemClock()
+        self._memory = memory
         self._writer = uuid4().hex
         if not read_only:
             with storage_errors(f"making the lake folder {self.warehouse}"):
@@ -97,7 +101,7 @@ class IcebergLake:
         if found is not None and as_held:
             wanted = TableSpec(spec.name, columns_of(held.schema()), _key_of(held), dict(held.metadata.properties))
         _check_key(wanted, _key_of(held))
-        table = IcebergTable(handle, wanted, self._writer, self._clock, read_only=False)
+        table = IcebergTable(handle, wanted, self._writer, self._clock, read_only=False, memory=self._memory)
         table.evolve(wanted.columns)
         return table
 

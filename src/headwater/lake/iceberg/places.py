@@ -11,6 +11,7 @@ from pyiceberg.manifest import ManifestEntry
 from pyiceberg.table import Table
 
 from headwater.errors import InvariantBroken
+from headwater.index.memory import Arrays
 from headwater.lake.consolidate import NetChange, sample
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
 from headwater.lake.key_index import RowIndex, Taken
@@ -26,16 +27,18 @@ class TableIndex:
         unique: the table has a key, so each may be there once.
         rows: places by key; file numbers count into `paths`.
         paths: data files.
+        memory: where the places are kept; the heap if None.
     """
 
     table: str
     key: pa.Schema
     unique: bool
+    memory: Arrays | None = None
     rows: RowIndex = field(init=False)
     paths: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.rows = RowIndex(self.key)
+        self.rows = RowIndex(self.key, self.memory)
 
     def load(self, table: Table, staged: Sequence[ManifestEntry] = (), *, alone: bool = False) -> None:
         """Reads the places of all rows from the table: the key columns of its data files, less the deleted rows.

@@ -17,6 +17,7 @@ from headwater import failpoint
 from headwater.change import WEIGHT
 from headwater.clock import Clock
 from headwater.errors import InvariantBroken, StorageFailed, UserError
+from headwater.index.memory import Arrays
 from headwater.lake.columns import cast_rows, lake_columns
 from headwater.lake.consolidate import NetChange, check_one_row_per_key, net_change, weights_of
 from headwater.lake.iceberg.data_file import FileWriter
@@ -90,14 +91,24 @@ class IcebergTable:
         writer: id of this writer, put into each snapshot.
         clock: for the time stamps of snapshots.
         read_only: refuse to commit and evolve.
+        memory: where the places of rows are kept; the heap if not given.
     """
 
-    def __init__(self, handle: TableHandle, spec: TableSpec, writer: str, clock: Clock, *, read_only: bool) -> None:
+    def __init__(
+        self,
+        handle: TableHandle,
+        spec: TableSpec,
+        writer: str,
+        clock: Clock,
+        *,
+        read_only: bool,
+        memory: Arrays | None = None,
+    ) -> None:
         self.spec = spec
         self._handle = handle
         self._writer = writer
         self._clock = clock
-        self._read_only = read_only
+        self._read_only, self._memory = read_only, memory
         self._table = handle.load()
         self._index: TableIndex | None = None
         self._files = FileWriter(self._table.metadata)
@@ -295,7 +306,7 @@ class IcebergTable:
         return self._index
 
     def _empty_index(self) -> TableIndex:
-        return TableIndex(self.spec.name, self._key, bool(self.spec.key))
+        return TableIndex(self.spec.name, self._key, bool(self.spec.key), self._memory)
 
     def _replacement(self, net: NetChange) -> _Plan:
         index = self._empty_index() if self.spec.key else None

@@ -1,0 +1,1 @@
+"""One transaction larger than memory, from PostgreSQL into log and lake."""

@@ -1,7 +1,7 @@
 """Runs `headwater run` beside a PostgreSQL while one transaction adds so many bytes, and says what memory that took.
 
-The process runs under a memory limit of the kernel's (a control group), where this machine lets us make one; its peak is
-measured in any case. PostgreSQL runs outside of it. While the transaction goes through, a reader of the lake looks at the
+The process runs under a memory limit of the kernel's (a control group), where this machine lets us make one; its peak
+is measured in any case. PostgreSQL runs outside of it. While the transaction goes through, a reader looks at the
 table again and again.
 """
 
@@ -104,7 +104,9 @@ def run(case: Case, folder: Path) -> Figures:
                 figures.commit_s = clock.monotonic_s() - began
                 began = clock.monotonic_s()
                 whole = BEFORE + case.rows
-                _wait(clock, case.deadline_s, process, folder, lambda: _rows(folder) == whole and _landed(folder) == whole)
+                _wait(
+                    clock, case.deadline_s, process, folder, lambda: _rows(folder) == whole and _landed(folder) == whole
+                )
                 figures.seconds = clock.monotonic_s() - began
         figures.right = _right(folder, case)
     return figures
@@ -113,7 +115,8 @@ def run(case: Case, folder: Path) -> Figures:
 def _add(database: psycopg.Connection, first: int, last: int, row_bytes: int) -> None:
     """One transaction of these rows."""
     database.execute(
-        "INSERT INTO wide SELECT i, now(), left(repeat(md5(i::text), %s::int), %s::int) FROM generate_series(%s::bigint, %s::bigint) i",
+        "INSERT INTO wide SELECT i, now(), left(repeat(md5(i::text), %s::int), %s::int)"
+        " FROM generate_series(%s::bigint, %s::bigint) i",
         (row_bytes // 32 + 1, max(row_bytes - 16, 1), first, last),
     )
 
@@ -201,7 +204,9 @@ def _wait(clock: SystemClock, deadline_s: float, process: subprocess.Popen[bytes
     end, never = clock.monotonic_s() + deadline_s, threading.Event()
     while clock.monotonic_s() < end:
         if process.poll() is not None:
-            raise AssertionError(f"headwater ended with {process.returncode}:\n{(folder / 'run.log').read_text()[-3000:]}")
+            raise AssertionError(
+                f"headwater ended with {process.returncode}:\n{(folder / 'run.log').read_text()[-3000:]}"
+            )
         with suppress(Exception):
             if condition():
                 return
@@ -232,7 +237,7 @@ def _right(folder: Path, case: Case) -> bool:
     try:
         table = lake.catalog.load_table(("big", "wide"))
         ids = table.scan(selected_fields=("id",)).to_arrow().column("id").to_numpy()
-        whole = len(ids) == case.rows + BEFORE and bool((sorted_unique(ids) == case.rows + BEFORE))
+        whole = len(ids) == case.rows + BEFORE and bool(sorted_unique(ids) == case.rows + BEFORE)
         if not case.model:
             return whole
         counted = lake.open_table("buckets").read().column("n").to_pylist()
@@ -245,7 +250,7 @@ def sorted_unique(ids) -> int:
     """The number of distinct ids, which count from 1 to the largest."""
     import numpy as np
 
-    return int(len(np.unique(ids))) if len(ids) and int(ids.max()) == len(ids) else -1
+    return len(np.unique(ids)) if len(ids) and int(ids.max()) == len(ids) else -1
 
 
 def as_json(figures: Figures) -> str:

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 from headwater.capture.history import History
+from headwater.capture.progress_ledger import ProgressLedger
 from headwater.capture.request import Progress as TableProgress
 from headwater.capture.request import Request
 from headwater.capture.source import Reader, Source
@@ -180,6 +181,7 @@ class CaptureJob(Job):
     def _follow(self, reader: Reader, partition: Partition) -> bool:
         """Reads on until told to stop; True if the source is to be opened anew."""
         asking = Asking(reader, self._requests, self.journal, self.clock, self.source.name)
+        progress = ProgressLedger()
         while not self.stopping.is_set():
             if self._asked_to_reopen():
                 return True
@@ -188,13 +190,17 @@ class CaptureJob(Job):
             self.lag_bytes = reader.lag_bytes()
             self.snapshots = tuple(reader.progress())
             if groups:
+                offered = [progress.offer(group) for group in groups]
                 partition.append(groups)
+                for number in offered:
+                    if number is not None:
+                        progress.stored(number)
                 self.taken += sum(len(group) for group in groups)
-                whole = [group.boundary for group in groups if not group.more]
-                if whole:
+                boundary = progress.take_confirmable()
+                if boundary is not None:
                     self._carried_out()
-                    reader.confirm(whole[-1])
-                    asking.durable(whole[-1].resume)
+                    reader.confirm(boundary)
+                    asking.durable(boundary.resume)
                 snapshot = partition.boundary is None or partition.boundary.snapshot
                 self.healthy("snapshotting" if snapshot else "running")
             elif partition.unfinished:

@@ -11,10 +11,11 @@ from headwater.capture.mysql.resnapshot import Snapshots
 from headwater.capture.mysql.resume import RUNNING
 from headwater.capture.mysql.snapshot import Snapshot
 from headwater.capture.mysql.stream import Stream
+from headwater.capture.progress_ledger import Confirmed
 from headwater.capture.request import Progress, Request
 from headwater.capture.worklist import Worklist
 from headwater.change import Group
-from headwater.errors import InvariantBroken, UserError
+from headwater.errors import UserError
 from headwater.position import Boundary, Position
 
 
@@ -46,7 +47,7 @@ class MysqlReader:
         self._text = self._worklist.text()
         self._stream: Stream | None = None
         self._snapshots: Snapshots | None = None
-        self._confirmed = Position(0)
+        self._confirmed = Confirmed(Position(0))
         if snapshot is None:
             self._begin()
 
@@ -95,9 +96,7 @@ class MysqlReader:
         """See `Reader.confirm`. A server keeps its binary log for a time, not for us: there is nobody to tell."""
         failpoint.reach("capture.confirm.before")
         if boundary.resume.get("snapshot") != RUNNING:
-            if boundary.position < self._confirmed:
-                raise InvariantBroken("a boundary was confirmed after a later one")
-            self._confirmed = boundary.position
+            self._confirmed.move(boundary.position)
         failpoint.reach("capture.confirm.after")
 
     def ask(self, request: Request) -> None:

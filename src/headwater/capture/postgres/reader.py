@@ -14,10 +14,11 @@ from headwater.capture.postgres.resume import RUNNING, Standing, confirmable
 from headwater.capture.postgres.selection import matches, qualify
 from headwater.capture.postgres.snapshot import Snapshot
 from headwater.capture.postgres.stream import Stream
+from headwater.capture.progress_ledger import Confirmed
 from headwater.capture.request import Progress, Request
 from headwater.capture.worklist import Worklist
 from headwater.change import Group
-from headwater.errors import InvariantBroken, SchemaChanged, UserError
+from headwater.errors import SchemaChanged, UserError
 from headwater.position import Boundary
 
 BUSY_S = 0.005
@@ -61,7 +62,7 @@ class PostgresReader:
         self._work = opening.work
         self._stream: Stream | None = None
         self._waiting: list[Request] = []
-        self._confirmed = 0
+        self._confirmed = Confirmed(0)
         self._torn = self._asked = False
         if snapshot is None:
             self._follow()
@@ -137,9 +138,7 @@ class PostgresReader:
         failpoint.reach("capture.confirm.before")
         if boundary.resume.get("snapshot") != RUNNING:
             lsn = confirmable(boundary.resume)
-            if lsn < self._confirmed:
-                raise InvariantBroken("a boundary was confirmed after a later one")
-            self._confirmed = lsn
+            self._confirmed.move(lsn)
             if self._stream is not None:
                 self._stream.confirm(lsn)
         failpoint.reach("capture.confirm.after")

@@ -15,7 +15,7 @@ from headwater.capture.progress_ledger import Confirmed
 from headwater.capture.request import Progress, Request
 from headwater.capture.worklist import Worklist
 from headwater.change import Group
-from headwater.errors import UserError
+from headwater.errors import InvariantBroken, UserError
 from headwater.position import Boundary, Position
 
 

@@ -139,6 +139,7 @@ class Stream:
             while True:
                 self._receive()
                 group = self._next()
+                self._sign_of_life()
                 left = deadline - self._clock.monotonic_s()
                 if group is not None or left <= 0:
                     return group
@@ -198,6 +199,12 @@ class Stream:
         if assembler.complete or assembler.inside or max(assembler.quiet, assembler.lsn) <= self._taken:
             return False
         return self._asked or self._clock.monotonic_s() - self._heartbeat_at >= self._heartbeat_s
+
+    def _sign_of_life(self) -> None:
+        """Tells the server that we live when it has not heard from us for long: a large transaction that is taken out
+        of what was held keeps us busy for longer than its wal_sender_timeout, without a look at the connection."""
+        if self._clock.monotonic_s() - self._status_at >= 2 * STATUS_INTERVAL_S:
+            self._send_status()
 
     def _keep_alive(self) -> None:
         """Tells the server now and then that we live, and asks how far it is.

@@ -131,6 +131,7 @@ class MariaDbServer:
             shutil.chown(self.folder, user)
         command = [str(_program("../bin/mariadb-install-db")), "--no-defaults", f"--datadir={self.data}"]
         command += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
+        command += [f"--tmpdir={self.folder}"]  # in a shared one another server, starting, sweeps our tables away
         command += [f"--{name}={value}" for name, value in self.settings.items() if name.startswith("innodb")]
         done = subprocess.run(command, capture_output=True, text=True, user=user, cwd=self.folder)
         if done.returncode != 0:

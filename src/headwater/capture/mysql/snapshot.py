@@ -122,9 +122,10 @@ class Snapshot:
             table, frames = found
             if frames is None:
                 self._left[table.qualified] -= 1
+                failpoint.reach("capture.snapshot.after_table")
                 continue
             yield self._group(table, frames)
-            failpoint.reach("capture.snapshot.after_table")
+            failpoint.reach("capture.snapshot.after_chunk")
 
     def _work(
         self,

@@ -8,6 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from headwater.digest import Digests
+from headwater.position import Resume
 from headwater.schema import StreamSchema
 
 
@@ -47,8 +48,12 @@ class TableAt(Protocol):
 class Verifiable(Protocol):
     """A source whose tables can be compared."""
 
-    def table_at(self, table: str) -> TableAt:
+    def table_at(self, table: str, resume: Resume | None = None) -> TableAt:
         """Opens a view of a captured table, schema.table or database.table, as of now.
+
+        Args:
+            table: its name.
+            resume: where the log ends: what positions are counted from, if the source must know.
 
         Raises:
             UserError: it is not captured; the hint lists what is.

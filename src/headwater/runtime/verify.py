@@ -22,6 +22,7 @@ from headwater.errors import UserError
 from headwater.lake.table_format import Lake
 from headwater.log.cursor import LogRecord
 from headwater.log.partition import PartitionView, open_for_reading
+from headwater.position import Resume
 from headwater.project.connectors import make_source
 from headwater.project.definition import Project, SourceDefinition
 from headwater.quality.certificates import Certificate
@@ -95,6 +96,14 @@ class _Run:
         table = self.lake.open_table(stream.name)
         return table.read(self.epoch if table.committed() else None)
 
+    def log_end(self) -> Resume | None:
+        """The resume point of the log's end."""
+        view = open_for_reading(self.project.state / "log" / self.source)
+        try:
+            return view.boundary_at(view.head).resume
+        except UserError:
+            return None
+
     def records_to(self, position: int) -> Iterator[LogRecord]:
         """The log from the epoch's end, as soon as it holds all below the position.
 
@@ -116,7 +125,7 @@ class _Run:
 
 
 def _verify(run: _Run, source: Verifiable, table: str) -> Certificate:
-    seen = source.table_at(table)
+    seen = source.table_at(table, run.log_end())
     try:
         stream = seen.stream
         mirror = mirror_at(stream, run.rows_of(stream), run.records_to(seen.position), seen.position)

@@ -39,11 +39,12 @@ from headwater.capture.mysql.stream import Stream
 from headwater.capture.mysql.table import Layout, Table
 from headwater.capture.mysql.transactions import Assembler
 from headwater.capture.mysql.url import parse_url
+from headwater.capture.mysql.verification import MysqlTableAt
 from headwater.capture.request import Request
 from headwater.capture.worklist import Worklist
 from headwater.change import ChangeBatch, Group
 from headwater.clock import Clock, SystemClock
-from headwater.errors import HeadwaterError, PositionLost, SourceStopped
+from headwater.errors import HeadwaterError, PositionLost, SourceStopped, UserError
 from headwater.position import Resume
 from headwater.schema import StreamSchema
 
@@ -155,6 +156,25 @@ class MysqlSource:
         """See `Source.decode`."""
         found = unframe(record)
         return decode_record(found, self._todays(found.layout))
+
+    def table_at(self, table: str, resume: Resume | None = None) -> MysqlTableAt:
+        """See `headwater.capture.verification.Verifiable`."""
+        name = table if "." in table else f"{self._selection.database}.{table}"
+        era = place_of(resume).era if resume is not None else 0
+        with self._connected() as connection:
+            survey = self._survey(connection)
+        entries = [entry for entry in survey.entries if entry.qualified == name]
+        if not entries:
+            captured = ", ".join(entry.qualified for entry in survey.entries)
+            raise UserError(f"table {name} is not captured", hint=f"captured: {captured}")
+        pinned = pin(partial(connect, self.settings), survey.server, entries, 1, era)
+        try:
+            with self._connected() as connection:
+                (found,) = self._tables(connection, entries)
+        except HeadwaterError:
+            pinned.close()
+            raise
+        return MysqlTableAt(pinned, found, entries[0].rows)
 
     def _todays(self, layout: Layout) -> Layout:
         """The layout under today's `text_columns`."""

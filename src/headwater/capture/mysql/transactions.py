@@ -151,6 +151,8 @@ class Assembler:
         if last.size and not self.inside:
             walk.move_on(self._state, int(found.positions[last[-1]]))
         self.reached = replace(self._place, file=self._file, position=int(self._state[walk.POSITION]))
+        if not (self.inside or self.complete):
+            self._place = self.reached
 
     def _walk(self, found: Events) -> None:
         count = len(found)

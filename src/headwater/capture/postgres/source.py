@@ -215,7 +215,7 @@ class PostgresSource:
         """See `Source.watcher`."""
         return PostgresWatcher(self.name, self.settings, self.publication, self._clock)
 
-    def table_at(self, table: str) -> PostgresTableAt:
+    def table_at(self, table: str, resume: Resume | None = None) -> PostgresTableAt:
         """See `headwater.capture.verification.Verifiable`."""
         return open_table_at(self.settings, lambda found: self._survey(found, plan=False).tables, table)
 

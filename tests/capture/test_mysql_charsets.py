@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from headwater.capture.mysql import charsets
+from headwater.errors import SourceStopped
 
 DOUBLE = ("big5", "cp932", "eucjpms", "euckr", "gb2312", "gbk", "sjis", "ujis")
 SINGLE = tuple(charsets._SINGLE)
@@ -80,3 +81,11 @@ def test_gb18030_has_codes_of_four_bytes():
     offsets = np.cumsum([0, *(len(value.encode("gb18030")) for value in values)]).astype(np.int32)
     converted, ends = charsets.to_utf8("gb18030", np.frombuffer(data, np.uint8), offsets)
     assert converted.tobytes().decode() == "".join(values) and ends[-1] == converted.size
+
+
+def test_a_column_larger_than_arrow_holds_stops(monkeypatch):
+    monkeypatch.setattr(charsets, "MAX_COLUMN_BYTES", 5)
+    data = "éé".encode("latin-1")
+    assert charsets.to_utf8("latin1", np.frombuffer(data, np.uint8), np.array([0, 2], np.int32))[0].size == 4
+    with pytest.raises(SourceStopped, match="6 bytes, more than Arrow's arrays hold"):
+        charsets.to_utf8("latin1", np.frombuffer(data + b"\xe9", np.uint8), np.array([0, 3], np.int32))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from headwater.capture.mysql import kernels_text
 from headwater.capture.mysql.kernels_text import LEAD, LEAD_OF_THREE, NONE
+from headwater.errors import SourceStopped
 
 _COLLATIONS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "armscii8": ((32, 32), (64, 64)),
@@ -67,6 +68,8 @@ _COLLATIONS: Mapping[str, tuple[tuple[int, int], ...]] = {
 
 _NOPAD = 1024
 """MariaDB's collations without padding have the number of their sibling plus this."""
+
+MAX_COLUMN_BYTES = (1 << 31) - 1
 
 UTF8 = frozenset({"utf8mb4", "utf8mb3", "utf8"})
 _WIDE = {
@@ -226,7 +229,24 @@ def to_utf8(
     tables = _tables(charset)
     out, out_offsets = np.empty(3 * data.size, np.uint8), np.empty_like(offsets)
     size = kernels_text.transcode(data, offsets, *tables, out, out_offsets)
+    require_room(size)
     return out[:size], out_offsets
+
+
+def require_room(size: int) -> None:
+    """Refuses what offsets of 32 bits cannot count.
+
+    Args:
+        size: bytes of a column's values in one run of rows.
+
+    Raises:
+        SourceStopped: there are too many.
+    """
+    if size > MAX_COLUMN_BYTES:
+        raise SourceStopped(
+            f"the values of a column in one event are {size:,} bytes, more than Arrow's arrays hold",
+            hint="write them in several statements, or leave the table out: tables: [..., '!DATABASE.TABLE']",
+        )
 
 
 def _each(

@@ -52,6 +52,7 @@ class Values:
     def gathered(self, pad: int = 0) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """Offsets and data of `binary`."""
         size = kernels_rows.measure(self.lengths, self.kinds, pad)
+        charsets.require_room(size)
         offsets, data = np.empty(self.kinds.size + 1, np.int32), np.empty(size, np.uint8)
         kernels_rows.gather(self.buffer, self.starts, self.lengths, self.kinds, pad, data, offsets)
         return offsets, data

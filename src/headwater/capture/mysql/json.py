@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from headwater.capture.mysql import kernels_json, kernels_values
+from headwater.capture.mysql import charsets, kernels_json, kernels_values
 from headwater.capture.mysql.events import broken
 from headwater.capture.mysql.kernels_rows import DIFF, VALUE
 from headwater.capture.mysql.payload import packed
@@ -64,6 +64,7 @@ def to_text(
         pieces = np.empty((count, 2), np.int64)
         kernels_json.documents(*where, kernels_json.COLLECT, nothing, offsets, bad, nothing, no_ends, pieces)
         texts, ends = _pieces(buffer, pieces)
+    charsets.require_room(size + texts.size)
     out = np.empty(size + texts.size, np.uint8)
     kernels_json.documents(*where, kernels_json.WRITE, out, offsets, bad, texts, ends, no_pieces)
     valid = (kinds == VALUE) & (bad == 0)

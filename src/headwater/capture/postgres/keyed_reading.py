@@ -39,6 +39,7 @@ class KeyedReading:
     def __init__(self, desk: Desk, table: Table) -> None:
         self.table = table
         self._desk = desk
+        self._known: Table | None = table
         self._again: Keys = ()
         self._passed: tuple[str, ...] | None = None
         self._last = False
@@ -91,7 +92,9 @@ class KeyedReading:
 
     def _question(self, task: Task) -> Call:
         """What is to be read next."""
-        desk, table = self._desk, self.table
+        desk = self._desk
+        self._known = desk.relations.named(task.table)
+        table = self._known or self.table
         if self._before is None:
             return partial(desk.reader.view, table)
         self._asked = self._again or task.again
@@ -116,9 +119,7 @@ class KeyedReading:
 
     def _hand_over(self, task: Task, read: ChunkRead) -> Group | None:
         """A chunk's group: the stream has brought all that it holds."""
-        known = self._desk.relations.named(task.table)
-        if known is not self.table:  # its definition has changed in the stream since
-            self.table = known or self.table
+        if self._desk.relations.named(task.table) is not self._known:  # its definition has changed in the stream since
             return None
         self.table = self._desk.relations.adopt(read.table)
         commit, ordinal, boundary = self._desk.place(len(read))
@@ -162,7 +163,7 @@ class KeyedReading:
         self, read: ChunkRead, commit: int, ordinal: int
     ) -> tuple[tuple[ChangeBatch, ...], list[dict[str, object]]]:
         """Decodes the rows and leaves out those that a change beats; notes those that must be read once more."""
-        layout = _fitted(self.table, read.table)
+        layout = fitted(self.table, read.table)
         counts: Counts = partial(among, known=self._commits.unseen(read.view))
         batches, rejects, again = [], [], []
         for frames in read.frames:
@@ -198,7 +199,7 @@ def _kept(decoded: Decoded, before: ChangeBatch, after: ChangeBatch) -> list[dic
     return [reject for reject in decoded.rejects if reject["position"] not in places]
 
 
-def _fitted(table: Table, read: Table) -> Layout:
+def fitted(table: Table, read: Table) -> Layout:
     """How rows with the columns of `read` map to the table's."""
     places = {column.name: place for place, column in enumerate(read.columns)}
     return Layout(table, tuple(places.get(column.name, -1) for column in table.columns), len(read.columns))

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from headwater import failpoint
+from headwater.capture.incremental import FIRST
 from headwater.capture.postgres.course import StreamCourse
+from headwater.capture.postgres.newcomers import Found, Newcomers
 from headwater.capture.postgres.relations import Relations
 from headwater.capture.postgres.rereading import Rereading
 from headwater.capture.postgres.resume import RUNNING, Standing, confirmable
@@ -16,7 +18,7 @@ from headwater.capture.postgres.snapshot import Snapshot
 from headwater.capture.postgres.stream import Stream
 from headwater.capture.progress_ledger import Confirmed
 from headwater.capture.request import Progress, Request
-from headwater.capture.worklist import Worklist
+from headwater.capture.worklist import Task, Worklist
 from headwater.change import Group
 from headwater.errors import SchemaChanged, UserError
 from headwater.position import Boundary
@@ -34,16 +36,18 @@ class Opening:
         beside: makes what reads tables beside the stream.
         standing: goes into resume points.
         work: what is to be read beside the stream.
+        newcomers: makes what looks for new tables.
         placed: commit and ordinal of the last row that the log has, if that stood beside the stream.
-        reads: rows of tables may be read.
+        mode: the setting `snapshot`.
     """
 
     start: Callable[[], tuple[Stream, Relations]]
     beside: Callable[[Worklist, Relations, StreamCourse, tuple[int, int]], Rereading]
     standing: Standing
     work: Worklist
+    newcomers: Callable[[], Newcomers]
     placed: tuple[int, int] = (0, 0)
-    reads: bool = True
+    mode: str = "initial"
 
 
 class PostgresReader:
@@ -75,6 +79,7 @@ class PostgresReader:
         stream.transactions()  # from now on it keeps them
         self._course = StreamCourse(stream, opening.standing, self._work)
         placed = opening.placed if self._snapshot is None else self._snapshot.placed
+        self._newcomers = opening.newcomers()
         self._rereading = opening.beside(self._work, self._relations, self._course, placed)
         return stream
 
@@ -128,10 +133,32 @@ class PostgresReader:
                 self._asked = self._work.refuse(request, str(error)) or self._asked
         self._waiting = []
         self._reread()
-        if self._asked and not self._rereading.torn:
-            self._asked = False
-            return Group(self._course.boundary(0))
+        if not self._rereading.torn:
+            found = self._newcomers.look(list(self._course.standing.tables))
+            if found is not None:
+                self._capture(found)
+            if self._asked:
+                self._asked = False
+                return Group(self._course.boundary(0))
         return self._rereading.step()
+
+    def _capture(self, found: Found) -> None:
+        """Takes new tables in: from here on their changes are captured, and they are put on the worklist."""
+        names = {table.stream_name for name in self._course.standing.tables if (table := self._relations.named(name))}
+        refused = dict(found.refused)
+        for table in found.tables:
+            if table.stream_name in names:
+                refused[table.qualified] = f"another table feeds the stream {table.stream_name!r} already"
+                self._newcomers.refuse(table.qualified, refused[table.qualified])
+                continue
+            names.add(table.stream_name)
+            self._relations.add(table)
+            self._course.capture({table.qualified: table.oid})
+            empty = self._opening.mode in ("schema_only", "never")
+            self._work.add(Task(table.qualified, FIRST, state="stopped" if empty else "waiting"))
+        for name, why in refused.items():
+            self._work.add(Task(name, FIRST, state="stopped", message=why))
+        self._asked = True
 
     def confirm(self, boundary: Boundary) -> None:
         """See `Reader.confirm`. A snapshot under way has nothing to confirm: the slot stands at its beginning."""
@@ -145,7 +172,7 @@ class PostgresReader:
 
     def ask(self, request: Request) -> None:
         """See `Reader.ask`. During the initial snapshot it is kept for after that."""
-        if request.action == "snapshot" and not self._opening.reads:
+        if request.action == "snapshot" and self._opening.mode == "never":
             raise UserError("the source's setting `snapshot: never` forbids to read rows", hint="snapshot: schema_only")
         if self._stream is None:
             if request not in self._waiting:
@@ -190,4 +217,5 @@ class PostgresReader:
             self._snapshot.close()
         if self._stream is not None:
             self._rereading.close()
+            self._newcomers.close()
             self._stream.close()

@@ -29,6 +29,7 @@ from headwater.capture.postgres.definition import Lookup
 from headwater.capture.postgres.desk import TIMEOUTS, Desk
 from headwater.capture.postgres.diagnosis import diagnose_server, judged
 from headwater.capture.postgres.known import read_known
+from headwater.capture.postgres.newcomers import Newcomers
 from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
 from headwater.capture.postgres.publication import plan_publication, read_publication, read_stamps, require_published
 from headwater.capture.postgres.reader import Opening, PostgresReader
@@ -132,8 +133,9 @@ class PostgresSource:
             with self._connected(replication=True) as replication:
                 identify_system(replication)
         publication = "will be made" if survey.publish else "is there"
+        names = [table.qualified for table in survey.tables]
         return [
-            f"captures {_counted(survey.tables)}: {', '.join(table.qualified for table in survey.tables)}",
+            f"captures {len(names)} table{'s' if len(names) != 1 else ''}: {', '.join(names)}",
             f"publication {self.publication!r} {publication}" + (f": {survey.publish};" if survey.publish else ""),
             f"replication slot {self._slot_told()} " + ("will be made" if slot is None else "is there"),
             *(note for table in survey.tables for note in notes(table)),
@@ -294,7 +296,7 @@ class PostgresSource:
             created = create_slot(replication, self.slot, failover=self.settings.failover)
             failpoint.reach("capture.snapshot.after_slot")
             snapshot = self._snapshot(survey.rows, system, created, again=again, decided=decided)
-        self._opened = True
+            self._opened = True
         return PostgresReader(self._opening(snapshot.tables, snapshot.standing, snapshot.lsn), snapshot)
 
     def _opening(
@@ -307,22 +309,27 @@ class PostgresSource:
     ) -> Opening:
         start = partial(self._stream, tables, standing, lsn, resume)
         placed = lsn - 1, int((resume or {}).get("ordinal") or 0)
-        return Opening(start, self._beside, standing, work or Worklist(), placed, self.settings.snapshot != "never")
+        rest = work or Worklist(), self._newcomers, placed, self.settings.snapshot
+        return Opening(start, self._beside, standing, *rest)
+
+    def _newcomers(self) -> Newcomers:
+        """What looks for tables that appear."""
+        ours, every_s = self.settings.publication is None, self.settings.heartbeat_s
+        look = (partial(connect, self.settings, asking=True), self._table_of, self.settings.tables, self.publication)
+        return Newcomers(*look, ours=ours, every_s=every_s, clock=self._clock)
 
     def _beside(self, work: Worklist, relations: Relations, course: StreamCourse, placed: tuple[int, int]) -> Rereading:
         """What reads tables beside the stream."""
         rows, seconds = self.settings.snapshot_chunk_rows, self.settings.snapshot_chunk_s
-        connecting = partial(connect, self.settings)
-        reader = ChunkReader(connecting, self._table_of, TIMEOUTS * seconds, self._clock)
+        reader = ChunkReader(partial(connect, self.settings), self._table_of, TIMEOUTS * seconds, self._clock)
         desk = Desk(work, reader, relations, course, chunk_rows=rows, chunk_s=seconds, clock=self._clock, placed=placed)
         return Rereading(desk)
 
     def _table_of(self, connection: Connection, name: str) -> Table | None:
         """A table as the connection's snapshot has it."""
-        row = list_tables(connection).get(name)
+        row, publication = list_tables(connection).get(name), read_publication(connection, self.publication)
         if row is None:
             return None
-        publication = read_publication(connection, self.publication)
         return self._read_tables(connection, [row], publication.tables if publication else {})[0]
 
     def _clear_slot(self, connection: Connection) -> None:
@@ -491,7 +498,3 @@ class PostgresSource:
 def _direct(connection: Connection) -> str:
     require_direct(connection)
     return "the url leads to the server itself"
-
-
-def _counted(tables: Sequence[Table]) -> str:
-    return f"{len(tables)} table{'s' if len(tables) != 1 else ''}"

@@ -19,8 +19,9 @@ from headwater.capture.incremental import left_out, marker
 from headwater.capture.postgres.chunk_reader import WholeRead
 from headwater.capture.postgres.connection import failed
 from headwater.capture.postgres.desk import Desk
+from headwater.capture.postgres.keyed_reading import fitted
 from headwater.capture.postgres.rows import Places, decode_copy, reject_batch
-from headwater.capture.postgres.table import Table, as_read
+from headwater.capture.postgres.table import Table
 from headwater.capture.postgres.visibility import Commits, Ids32, Lsns, View, among, may_be_late
 from headwater.capture.worklist import Task
 from headwater.change import Group, Op
@@ -83,7 +84,7 @@ class WholeReading:
                 commit, ordinal, boundary = desk.place(len(frames))
                 ordinals = np.arange(ordinal, ordinal + len(frames), dtype=np.int64)
                 places = Places(np.full(len(frames), commit, np.uint64), ordinals, None)
-                decoded = decode_copy(as_read(read.table), frames, places)
+                decoded = decode_copy(fitted(self.table, read.table), frames, places)
                 batches = (decoded.batch,) if decoded.batch else ()
                 rows += len(frames)
                 desk.course.ask()

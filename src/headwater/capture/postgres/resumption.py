@@ -78,7 +78,8 @@ class LogEnd:
                 f"this is another database: the log holds changes of {standing.database!r} in cluster "
                 f"{standing.system}, and the url leads to {system.database!r} in cluster {system.identifier}; a server "
                 "that was upgraded with pg_upgrade, or restored from a dump, is another cluster",
-                advice="if the url is wrong, put the former one back",
+                advice="if the url is wrong, put the former one back; after pg_upgrade from version 17 or newer, which "
+                "copies the slot and only if everything was read from it, the gap to accept is empty",
             )
 
     def require_same_history(self, replication: Connection, system: System) -> None:

@@ -16,7 +16,7 @@ from headwater.capture.gap import read_gap
 from headwater.capture.postgres.lsn import lsn_text
 from headwater.capture.postgres.resume import lsn_of
 from headwater.capture.request import Request
-from headwater.errors import PositionLost, SourceUnavailable
+from headwater.errors import PositionLost, SourceStopped, SourceUnavailable
 from headwater.testing import debian
 from headwater.testing.postgres import PostgresServer
 
@@ -257,6 +257,19 @@ def test_another_cluster_and_a_gap_into_it(db, server):
     reader.close()
     mirror = Mirror().apply(read_snapshot(db.open_decided(source, resume, Request("2", "resnapshot"))))
     assert held(mirror) == expected(db)
+
+
+def test_a_slot_is_copied_once_that_is_wanted(db):
+    source, groups = captured(db)
+    resume = groups[-1].boundary.resume
+    wanted = db.source(failover=True)
+    if db.connection.info.server_version < 170000:
+        with pytest.raises(SourceStopped, match="needs PostgreSQL 17"):
+            wanted.open(resume)
+        return
+    assert not slot_state(db.connection, source.slot)["failover"]
+    db.open(wanted, resume)
+    assert slot_state(db.connection, source.slot)["failover"]
 
 
 def test_a_budget_that_is_passed_is_an_alarm(db):

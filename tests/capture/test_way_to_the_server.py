@@ -214,5 +214,8 @@ def test_a_pooler_is_refused_with_the_reason(db, ignored):
             source.check()
         assert "pooler" in caught.value.message + caught.value.hint
         assert "let it lead" in caught.value.hint or "let the url lead" in caught.value.hint
+        if ignored:
+            found = {finding.check: finding for finding in source.diagnose(None)}
+            assert found["pooler"].level == "fail", "seen by the server process, not only by a refusal"
     finally:
         pooler.close()

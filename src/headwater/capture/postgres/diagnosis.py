@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from psycopg.conninfo import conninfo_to_dict
 
 from headwater.capture.finding import Finding, Level
+from headwater.capture.health import Watcher
 from headwater.capture.postgres.connection import Connection
+from headwater.capture.postgres.preconditions import require_direct
 from headwater.capture.postgres.settings import PostgresSettings
 from headwater.clock import Clock
 from headwater.errors import HeadwaterError
+from headwater.position import Resume
 
 FAR_MS, SKEW_S, LONG_S = 50.0, 1.0, 600.0
 """Round trip, difference of clocks and age of a transaction from which on they are worth a warning."""
@@ -57,7 +60,8 @@ def diagnose_server(connection: Connection, settings: PostgresSettings, slot: st
         slot: name of its slot.
         clock: ours, to be compared with the server's.
     """
-    looks: Sequence[Callable[[], Iterator[Finding]]] = (
+    looks: Sequence[Callable[[], Iterable[Finding]]] = (
+        lambda: [judged("pooler", lambda: _direct(connection))],
         lambda: _version(connection),
         lambda: _way(connection, settings),
         lambda: _distance(connection, clock),
@@ -77,6 +81,24 @@ def judged(check: str, attempt: Callable[[], str]) -> Finding:
         return Finding(check, "ok", attempt())
     except HeadwaterError as error:
         return Finding(check, "fail", error.message, error.hint)
+
+
+def watched(watcher: Watcher, resume: Resume) -> list[Finding]:
+    """What a look from the side finds; the watcher is closed."""
+    try:
+        health = watcher.look(resume)
+    finally:
+        watcher.close()
+    kept, budget = health.figures.get("wal_kept_bytes"), health.figures.get("wal_budget_bytes")
+    if kept is None:
+        return []
+    alarms = [Finding("log kept", "warn", alarm.message, alarm.hint) for alarm in health.alarms]
+    return alarms or [Finding("log kept", "ok", f"{kept:,} bytes of its log, {budget:,} are budgeted")]
+
+
+def _direct(connection: Connection) -> str:
+    require_direct(connection)
+    return "the url leads to the server itself"
 
 
 def _version(connection: Connection) -> Iterator[Finding]:

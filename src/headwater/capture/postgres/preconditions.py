@@ -11,6 +11,7 @@ from headwater.capture.postgres.connection import Connection
 from headwater.errors import SourceStopped
 
 OLDEST_VERSION = 140000
+FAILOVER_VERSION = 170000
 
 _RIGHTS = """
 SELECT current_user::text, rolsuper OR rolreplication OR EXISTS (
@@ -23,8 +24,9 @@ def quoted(*names: str) -> str:
     return sql.Identifier(*names).as_string(None)
 
 
-def require_server(connection: Connection) -> None:
-    """Looks at version, role in replication, wal_level and the REPLICATION right.
+def require_server(connection: Connection, *, failover: bool = False) -> None:
+    """Looks at version, role in replication, wal_level and the REPLICATION right; with `failover` also whether the
+    server can copy slots to standbys.
 
     Raises:
         SourceStopped: one of them does not do.
@@ -33,6 +35,11 @@ def require_server(connection: Connection) -> None:
     version = connection.info.server_version
     if version < OLDEST_VERSION:
         raise SourceStopped(f"PostgreSQL {version // 10000} is too old", hint="upgrade to PostgreSQL 14 or newer")
+    if failover and version < FAILOVER_VERSION:
+        raise SourceStopped(
+            f"failover: true needs PostgreSQL 17 or newer, and this is {version // 10000}",
+            hint="take failover: out of the source; a failover then needs a decision: docs/postgresql.md",
+        )
     if _value(connection, "SELECT pg_is_in_recovery()"):
         raise SourceStopped(
             "the server is a standby, on which no publication can be made",

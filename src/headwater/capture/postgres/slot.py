@@ -108,11 +108,9 @@ def create_slot(replication: Connection, name: str, *, failover: bool = False) -
     return CreatedSlot(parse_lsn(str(row[1])), str(row[2]))
 
 
-def set_failover(replication: Connection, name: str, *, failover: bool) -> None:
-    """Has an existing slot copied to standbys, or no longer; PostgreSQL 17 and newer."""
-    command = sql.SQL("ALTER_REPLICATION_SLOT {} (FAILOVER {})").format(
-        sql.Identifier(name), sql.SQL("true" if failover else "false")
-    )
+def set_failover(replication: Connection, name: str) -> None:
+    """Has an existing slot copied to standbys; PostgreSQL 17 and newer."""
+    command = sql.SQL("ALTER_REPLICATION_SLOT {} (FAILOVER true)").format(sql.Identifier(name))
     try:
         replication.execute(command)
     except psycopg.Error as error:

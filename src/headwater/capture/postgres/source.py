@@ -27,7 +27,7 @@ from headwater.capture.postgres.connection import Connection, connect, cut_after
 from headwater.capture.postgres.course import StreamCourse
 from headwater.capture.postgres.definition import Lookup
 from headwater.capture.postgres.desk import TIMEOUTS, Desk
-from headwater.capture.postgres.diagnosis import diagnose_server, judged
+from headwater.capture.postgres.diagnosis import diagnose_server, judged, watched
 from headwater.capture.postgres.known import read_known
 from headwater.capture.postgres.newcomers import Newcomers
 from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
@@ -50,6 +50,7 @@ from headwater.capture.postgres.slot import (
     read_slot,
     require_ours,
     require_unused,
+    set_failover,
 )
 from headwater.capture.postgres.snapshot import Snapshot, begin_snapshot, hold_tables
 from headwater.capture.postgres.stream import Stream, Wanted
@@ -188,8 +189,7 @@ class PostgresSource:
         name = self._end(resume).slot if resume else self.slot
         with self._connected() as connection:
             slot = read_slot(connection, name) if self._slot_is_named else None
-            found = [judged("pooler", partial(_direct, connection))]
-            found += diagnose_server(connection, self.settings, name, self._clock)
+            found = diagnose_server(connection, self.settings, name, self._clock)
         found.append(judged("capture", lambda: "; ".join(self.check())))
         if resume is None:
             return found
@@ -199,19 +199,8 @@ class PostgresSource:
             lost = self.examine(resume)
             told = Finding("position", "ok", f"slot {name!r} holds all that follows the log's end")
             found.append(told if lost is None else Finding("position", "fail", lost.message, lost.hint))
-        return [*found, *self._watched(resume)]
-
-    def _watched(self, resume: Resume) -> list[Finding]:
         watcher = PostgresWatcher(self.name, self.settings, self.publication, self._clock, acts=False)
-        try:
-            health = watcher.look(resume)
-        finally:
-            watcher.close()
-        kept, budget = health.figures.get("wal_kept_bytes"), health.figures.get("wal_budget_bytes")
-        if kept is None:
-            return []
-        alarms = [Finding("log kept", "warn", alarm.message, alarm.hint) for alarm in health.alarms]
-        return alarms or [Finding("log kept", "ok", f"{kept:,} bytes of its log, {budget:,} are budgeted")]
+        return [*found, *watched(watcher, resume)]
 
     def watcher(self) -> PostgresWatcher:
         """See `Source.watcher`."""
@@ -249,7 +238,7 @@ class PostgresSource:
 
     def _survey(self, connection: Connection, *, plan: bool = True) -> Survey:
         """Looks at the server and finds the tables; with `plan` also judges rights and the publication."""
-        require_server(connection)
+        require_server(connection, failover=self.settings.failover)
         existing = list_tables(connection)
         rows = [existing[name] for name in select_tables(self.settings.tables, existing)]
         require_tables(connection, rows)
@@ -382,13 +371,14 @@ class PostgresSource:
     def _go_on(self, end: LogEnd, resume: Resume, *, decided: str = "") -> PostgresReader:
         """Reads on after the log's end, if nothing can be missing; what a snapshot left unread is read beside that."""
         with self._connected() as connection:
-            require_server(connection)
+            require_server(connection, failover=self.settings.failover)
         now = self._patiently(partial(self._judge, end))
         with self._connected() as connection:
             rows = still_there(self.settings.tables, list_tables(connection), end.standing)
             publication = require_published(read_publication(connection, self.publication), self.publication, rows)
             tables = self._read_tables(connection, rows, publication.tables)
             known = now.known if now.known.tables else read_known(connection, tables)
+            self._keep_copied(connection, end.slot)
         captured = {table.qualified: table.oid for table in tables}
         now = replace(now, tables=captured, known=known, decided=decided or now.decided)
         then = [known.then(table, self._catalog.describe, self.settings.text_columns) for table in tables]
@@ -399,6 +389,13 @@ class PostgresSource:
                 work.add(Task(table.qualified))
         self._opened = True
         return PostgresReader(self._opening(then, now, end.lsn, work, resume))
+
+    def _keep_copied(self, connection: Connection, name: str) -> None:
+        """Has a slot that was made without `failover` copied to standbys, now that it is set."""
+        slot = read_slot(connection, name) if self.settings.failover else None
+        if slot is not None and not slot.failover:
+            with self._connected(replication=True) as replication:
+                set_failover(replication, name)
 
     def _judge(self, end: LogEnd) -> Standing:
         """Whether nothing is missing after the log's end; what is so from now on.
@@ -493,8 +490,3 @@ class PostgresSource:
                 if self._clock.monotonic_s() >= deadline:
                     raise
             self._clock.wait(threading.Event(), 0.05)
-
-
-def _direct(connection: Connection) -> str:
-    require_direct(connection)
-    return "the url leads to the server itself"

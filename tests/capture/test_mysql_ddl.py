@@ -119,7 +119,7 @@ def test_alter(my, catalog, statement):
         ("INSERT INTO t VALUES (1)", "statement that the binlog holds instead"),
         ("FROBNICATE t", "FROBNICATE"),
         ("CREATE TABLE u LIKE unheard_of", "not known here"),
-        ("RENAME TABLE x TO t", "became"),
+        ("RENAME TABLE x TO t", "which is not known here"),
         ("CREATE TABLE t AS SELECT 1", "made from a query"),
     ],
 )

@@ -105,11 +105,12 @@ def test_a_table_is_read_again_under_writers_and_ends_equal(my, small_chunks, wr
     assert progress.rows >= 3000
 
 
-def test_a_snapshot_goes_on_after_a_crash_between_any_two_groups(my, small_chunks):
+def test_a_snapshot_goes_on_after_a_crash_between_any_two_groups(my, small_chunks, writers):
     my.run("CREATE TABLE p (a varchar(9), b int, v int, PRIMARY KEY (a, b))")
     my.run("INSERT INTO p SELECT concat('k\\'', seq % 7), seq, 0 FROM seq_1_to_1500")
     reader = my.open(my.source(snapshot="never"))
     groups = read_snapshot(reader)
+    writers("UPDATE p SET v = AT WHERE b % 100 = AT % 100", "DELETE FROM p WHERE b = AT % 1500")
     reader.ask(Request("one", "snapshot", ("p",)))
     for at in range(40):
         my.run(f"UPDATE p SET v = {at} WHERE b % 10 = {at % 10}")
@@ -118,6 +119,7 @@ def test_a_snapshot_goes_on_after_a_crash_between_any_two_groups(my, small_chunk
             break
         reader.close()
         reader = my.open(my.source(snapshot="never"), groups[-1].boundary.resume)
+    writers.end()
     reader.ask(Request("one", "snapshot", ("p",)))
     groups += read_to_end(reader, my)
     assert Tables().apply(groups)["p"] == held(my, "p")
@@ -214,3 +216,27 @@ def test_a_request_is_durable_with_the_next_group(my):
     groups = read_until(reader, lambda found: bool(found))
     assert "mine" in groups[0].boundary.resume["snapshots"]
     assert isinstance(my, MysqlDatabase)
+
+
+def test_an_online_schema_change_ends_with_a_swap_of_tables(my, small_chunks):
+    """As gh-ost and pt-online-schema-change do it: a copy is filled beside the table and takes its name at the end."""
+    my.run(T, "INSERT INTO t (n) SELECT seq FROM seq_1_to_1000")
+    source = {"tables": ["t", "marker"]}
+    reader = my.open(my.source(**source))
+    groups = read_snapshot(reader)
+    my.run(
+        "CREATE TABLE _t_new LIKE t",
+        "ALTER TABLE _t_new ADD COLUMN extra int DEFAULT 3",
+        "INSERT INTO _t_new (id, n, s) SELECT id, n, s FROM t",
+        "UPDATE t SET n = n + 1 WHERE id < 50",
+        "UPDATE _t_new SET n = n + 1 WHERE id < 50",
+        "RENAME TABLE t TO _t_old, _t_new TO t",
+        "INSERT INTO t (n, extra) VALUES (5000, 4)",
+        "DROP TABLE _t_old",
+    )
+    groups += read_until(reader, lambda found: any("extra" in row for row in rows_of(found, "t")))
+    reader.close()
+    reader = my.open(my.source(**source), groups[-1].boundary.resume)
+    groups += read_until(reader, lambda found: done(reader, found))
+    groups += read_to_end(reader, my)
+    assert Tables().apply(groups)["t"] == held(my, "t")

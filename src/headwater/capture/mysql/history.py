@@ -30,10 +30,12 @@ class Effect:
     Attributes:
         emptied: captured tables without any rows from here on.
         changed: definitions are not what they were: table maps must be looked at anew.
+        unread: captured tables, database.table, that have rows of which the log does not speak: they must be read.
     """
 
     emptied: tuple[Table, ...] = ()
     changed: bool = False
+    unread: tuple[str, ...] = ()
 
 
 class History:
@@ -49,6 +51,7 @@ class History:
         self._tables = {table.full_name: table for table in tables}
         self._selection = selection
         self._folded = folded
+        self._unread: list[str] = []
 
     @property
     def tables(self) -> tuple[TableDefinition, ...]:
@@ -94,11 +97,11 @@ class History:
         except NotUnderstood as error:
             changes = [Change("unclear", (query.database, ""), reason=str(error))]
         emptied: list[Table] = []
-        changed = False
+        changed, self._unread = False, []
         for change in changes:
             now, gone = self._one(change, query)
             changed, emptied = changed or now, [*emptied, *gone]
-        return Effect(tuple(emptied), changed)
+        return Effect(tuple(emptied), changed, tuple(self._unread))
 
     def _one(self, change: Change, query: Query) -> tuple[bool, list[Table]]:
         """Follows one change: whether definitions changed, and tables that were emptied."""
@@ -140,16 +143,16 @@ class History:
         return bool(gone), emptied
 
     def _rename(self, name: TableName, to: TableName, query: Query) -> tuple[bool, list[Table]]:
-        definition = self._tables.get(name)
+        """A table that is captured under its new name brings rows that the stream does not have: that is how online
+        schema changes end (gh-ost, pt-online-schema-change)."""
+        definition = self._tables.pop(name, None)
+        emptied = [] if definition is None else self._captured_of([definition])
         if self._selection.wants(*to):
-            raise SourceStopped(
-                f"table {'.'.join(name)} became {'.'.join(to)}, which is captured: its rows so far are not in the log "
-                f"({_shown(query.sql)})",
-                hint="take a new snapshot of it, or leave it out: "
-                f"tables: [..., '!{'.'.join(to)}'] and `headwater source resnapshot`",
-            )
-        emptied = self._as_tables([name])
-        self._tables.pop(name, None)
+            if definition is None:
+                raise _unknown(to, f"{'.'.join(name)} was renamed to it, which is not known here ({_shown(query.sql)})")
+            emptied += self._as_tables([to])
+            if definition.columns:
+                self._unread.append(".".join(to))
         if definition is not None and self._tracked(to[0]):
             self._tables[to] = definition.renamed(to)
         return True, emptied
@@ -191,8 +194,10 @@ class History:
             raise _not_followed(concerned[0].qualified, change.reason, query)
 
     def _as_tables(self, names: Iterable[TableName]) -> list[Table]:
-        known = (self._tables.get(name) for name in names)
-        return [make_table(one, self._selection) for one in known if one is not None and self._wanted(one)]
+        return self._captured_of(self._tables[name] for name in names if name in self._tables)
+
+    def _captured_of(self, definitions: Iterable[TableDefinition]) -> list[Table]:
+        return [make_table(one, self._selection) for one in definitions if self._wanted(one)]
 
     def _wanted(self, definition: TableDefinition) -> bool:
         return bool(definition.columns) and self._selection.wants(*definition.full_name)

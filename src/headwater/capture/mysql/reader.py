@@ -77,6 +77,8 @@ class MysqlReader:
         group = snapshots.part()
         if group is None:
             group = stream.poll(timeout_s)
+            if group is not None and not group.more:
+                snapshots.fill(stream.take_unread())
             if not snapshots.idle:
                 group = snapshots.follow(group)
         if group is None and snapshots.text != self._text and not stream.parted:

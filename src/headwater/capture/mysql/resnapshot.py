@@ -94,6 +94,11 @@ class Snapshots:
                     self._chunks.require_condition(found[1], request.where)
         self._worklist.ask(request, tables)
 
+    def fill(self, tables: Sequence[str]) -> None:
+        """Reads tables whose streams lack rows, database.table."""
+        for name in tables:
+            self._worklist.add(Task(name, FIRST))
+
     def _named(self, names: Sequence[str]) -> list[str]:
         known = {table.qualified: table for table in self._stream.tables()}
         short = {table.name: table.qualified for table in known.values()}

@@ -21,7 +21,7 @@ from headwater.capture.mysql.transactions import Assembler
 from headwater.change import Group
 from headwater.clock import Clock
 from headwater.errors import SourceStopped, SourceUnavailable
-from headwater.position import Boundary
+from headwater.position import Boundary, Position
 
 COM_BINLOG_DUMP, COM_REGISTER_SLAVE, COM_BINLOG_DUMP_GTID = 0x12, 0x15, 0x1E
 THROUGH_GTID = 4
@@ -79,7 +79,7 @@ class Stream:
         self._heartbeat_s = heartbeat_s
         self._clock = clock
         self._head = head
-        self._handed = assembler.place
+        self._handed, self._resume = assembler.place, assembler.heartbeat_boundary().resume
         self._waiting_since: float | None = None
         self._stopped: SourceStopped | None = None
         self._heard_at = self._heartbeat_at = clock.monotonic_s()
@@ -196,8 +196,7 @@ class Stream:
         group = self._assembler.take() if self._assembler.complete else None
         if group is None:
             raise self._stopped or SourceUnavailable("the stream was stopped")
-        self._handed = self._assembler.place
-        return group
+        return self._hand_over(group)
 
     def _next(self) -> Group | None:
         """A group if there is one to hand over now."""
@@ -210,7 +209,12 @@ class Stream:
             self._heartbeat_at = self._clock.monotonic_s()
         else:
             return None
-        self._handed = assembler.place
+        return self._hand_over(group) if group is not None else None
+
+    def _hand_over(self, group: Group) -> Group:
+        """Notes how far the reader is with this group: what only the assembler has may not be said to be in the log."""
+        if not group.more:
+            self._handed, self._resume = self._assembler.place, group.boundary.resume
         return group
 
     def _ripe(self) -> bool:
@@ -259,7 +263,12 @@ class Stream:
 
     def boundary(self, ordinal: int) -> Boundary:
         """Where the stream is, after something that was added at `ordinal`."""
-        return self._assembler.heartbeat_boundary(ordinal)
+        return Boundary(Position(self._handed.number - 1, ordinal), self._resume)
+
+    def take_unread(self) -> list[str]:
+        """Tables, database.table, that must be read from here on, each told once."""
+        found, self._assembler.unread = self._assembler.unread, []
+        return found
 
     def tables(self) -> list[Table]:
         """The captured tables, as they are where the stream is."""

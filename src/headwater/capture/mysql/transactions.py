@@ -86,6 +86,8 @@ class Assembler:
         self._ready_bytes, self._open_bytes = 0, 0
         self._parted = False
         self._taken = int(self._state[walk.DONE])
+        self.unread: list[str] = []
+        """Captured tables, database.table, that must be read: they came with rows of which the log does not speak."""
         self.reached = place
         """Everything before it has come."""
 
@@ -151,7 +153,7 @@ class Assembler:
         if last.size and not self.inside:
             walk.move_on(self._state, int(found.positions[last[-1]]))
         self.reached = replace(self._place, file=self._file, position=int(self._state[walk.POSITION]))
-        if not (self.inside or self.complete):
+        if not (self.inside or self.complete) and self.reached.number > self._place.number:
             self._place = self.reached
 
     def _walk(self, found: Events) -> None:
@@ -359,6 +361,7 @@ class Assembler:
             ordinal = int(state[walk.NUMBER]) << 32
             self._open.append(Emptied(table, commit, ordinal, int(state[walk.TIME_US])))
             state[walk.NUMBER] += 1
+        self.unread += effect.unread if commit >= self._after else ()
         if effect.changed:
             self._standing = self._standing.with_tables(self._history.tables)
             self._forget_slots(at)
@@ -440,9 +443,9 @@ class Assembler:
         position = Position(began, int(state[walk.DONE_NUMBER]) << 32)
         return Boundary(position, self._resume(), int(state[walk.DONE_TIME_US]))
 
-    def heartbeat_boundary(self, ordinal: int = 0) -> Boundary:
+    def heartbeat_boundary(self) -> Boundary:
         """A boundary that includes everything before `place`."""
-        before = boundary_before(self._standing, self._place, ordinal)
+        before = boundary_before(self._standing, self._place)
         return Boundary(before.position, self._resume())
 
     def _resume(self) -> dict[str, str | int | float | bool | None]:

@@ -5,13 +5,14 @@ RUNS ?= 100
 EVENTS ?= 2000000
 N ?= 100000
 SEED ?= 1
+MEGABYTES ?= 5000
 SIZE ?= night
 FAULT_RUNS_pr := 1
 FAULT_RUNS_night := 40
 FAULT_RUNS_release := 200
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash fuzz fuzz-binlog fuzz-pgoutput faults lock clean
+.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash fuzz fuzz-binlog fuzz-pgoutput faults large lock clean
 
 setup: .venv/.stamp  ## create .venv with the locked dependencies
 
@@ -58,6 +59,9 @@ docs: setup  ## regenerate docs/reference from the code
 
 crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100
 	$(BIN)/python -m tests.crash --runs $(RUNS)
+
+large: setup  ## one transaction of MEGABYTES through log and lake under a limit of 1 GB of memory; make large MEGABYTES=5000
+	$(BIN)/python -m tests.large --megabytes $(MEGABYTES)
 
 ci: check test
 

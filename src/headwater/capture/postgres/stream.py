@@ -29,8 +29,9 @@ LINGER_S = 0.002
 LINGER_MAX_S = 0.02
 """How long a group that is not full waits for the next bytes, and for all that follow them in a steady stream."""
 
-STATUS_INTERVAL_S = 10.0
-"""At the latest after this the server hears from us, well within its wal_sender_timeout of a minute."""
+STATUS_INTERVAL_S, ALIVE_S = 10.0, 1.0
+"""At the latest after this the server hears from us, well within its wal_sender_timeout of a minute: while we wait for
+it, and while we are busy."""
 
 READ_MESSAGES = 1 << 16
 READ_BYTES = 4 << 20
@@ -141,6 +142,8 @@ class Stream:
                 group = self._next()
                 self._sign_of_life()
                 left = deadline - self._clock.monotonic_s()
+                if group is not None:
+                    self._tell_alive()
                 if group is not None or left <= 0:
                     return group
                 self._keep_alive()
@@ -204,6 +207,12 @@ class Stream:
         """Tells the server that we live when it has not heard from us for long: a large transaction that is taken out
         of what was held keeps us busy for longer than its wal_sender_timeout, without a look at the connection."""
         if self._clock.monotonic_s() - self._status_at >= 2 * STATUS_INTERVAL_S:
+            self._send_status()
+
+    def _tell_alive(self) -> None:
+        """Tells the server that we live: while the parts of a large transaction are handed over nothing is read, so
+        that what it asks is not heard, and nothing is confirmed. It gives us up after wal_sender_timeout."""
+        if self._clock.monotonic_s() - self._status_at >= ALIVE_S:
             self._send_status()
 
     def _keep_alive(self) -> None:

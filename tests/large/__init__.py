@@ -1,1 +1,0 @@
-"""One transaction larger than memory, from PostgreSQL into log and lake."""

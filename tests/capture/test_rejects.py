@@ -184,3 +184,13 @@ def test_a_key_that_cannot_be_held(db):
     ]
     rows = [(row["_op"], row["_weight"], str(row["id"]), row["_unchanged"]) for row in rows_of(groups, "k")]
     assert rows == [(2, 1, "10:00:00", bytes([0b100000])), (3, -1, "10:00:00", None)]
+
+
+def test_a_record_beside_an_array_of_more_dimensions_can_be_decoded_later(db):
+    db.run(
+        "CREATE TABLE m (id int PRIMARY KEY, d time, grid int[][])",
+        "INSERT INTO m VALUES (1, '24:00', '{{1,2},{3,4}}')",
+    )
+    (reject,) = rejects_of(read_snapshot(db.open(db.source())))
+    (row,) = db.source(text_columns=("m.d",)).decode(reject["record"]).rows.to_pylist()
+    assert (row["d"], row["grid"]) == ("24:00:00", "{{1,2},{3,4}}")

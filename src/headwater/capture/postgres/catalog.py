@@ -135,14 +135,14 @@ def read_tables(
 
 def _table(
     row: TableRow,
-    columns: Iterable[tuple[Column, int]],
+    columns: Iterable[Column],
     keys: Sequence[_Key],
     text_columns: Sequence[str],
     published: Published,
 ) -> Table:
     wanted = tuple(
-        as_wanted(column, row.qualified, dimensions, text_columns)
-        for column, dimensions in columns
+        as_wanted(column, row.qualified, text_columns)
+        for column in columns
         if published.columns is None or column.name in published.columns
     )
     names = {column.name for column in wanted}
@@ -153,23 +153,23 @@ def _table(
     )
 
 
-def as_wanted(column: Column, table: str, dimensions: int, text_columns: Sequence[str]) -> Column:
+def as_wanted(column: Column, table: str, text_columns: Sequence[str]) -> Column:
     """The column as text if the user wants it so, or if it is declared with more than one dimension."""
-    if dimensions <= 1 and not is_text_column(table, column.name, text_columns):
+    if column.dimensions <= 1 and not is_text_column(table, column.name, text_columns):
         return column
     return replace(column, as_text=True)
 
 
-def _columns(connection: Connection, oids: Sequence[int]) -> dict[int, list[tuple[Column, int]]]:
-    """Columns by table, each with its declared number of dimensions."""
+def _columns(connection: Connection, oids: Sequence[int]) -> dict[int, list[Column]]:
+    """Columns by table."""
     able = connection.info.server_version >= GENERATED_PUBLISHED
     found = connection.execute(_COLUMNS, (list(oids), able)).fetchall()
     makings = _makings(connection, {(int(row[2]), int(row[3])) for row in found})
-    columns: dict[int, list[tuple[Column, int]]] = {oid: [] for oid in oids}
+    columns: dict[int, list[Column]] = {oid: [] for oid in oids}
     for table, name, oid, typmod, dimensions, source_type, number in found:
         making = makings[oid, typmod]
-        column = replace(making.column(name, oid, typmod, source_type), number=number)
-        columns[table].append((column, dimensions or making.dimensions))
+        column = making.column(name, oid, typmod, source_type)
+        columns[table].append(replace(column, number=number, dimensions=dimensions or making.dimensions))
     return columns
 
 

@@ -102,7 +102,7 @@ def read_known(connection: Connection, tables: Sequence[Table]) -> Known:
 def _column(entry: Sequence[Any], now: Table, describe: Describe, text_columns: Sequence[str]) -> Column:
     number, name, oid, typmod, missing = entry
     same = next((c for c in now.columns if (c.number, c.oid, c.typmod) == (number, oid, typmod)), None)
-    column = same or as_wanted(describe(name, oid, typmod), now.qualified, 0, text_columns)
+    column = same or as_wanted(describe(name, oid, typmod), now.qualified, text_columns)
     return replace(column, name=name, number=number, missing=missing)
 
 

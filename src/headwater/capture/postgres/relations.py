@@ -178,7 +178,7 @@ class Relations:
                 columns.append(replace(before, name=sent.name))
                 continue
             described = self._describe(sent.name, sent.oid, sent.typmod)
-            column = as_wanted(described, table.qualified, 0, self._text_columns)
+            column = as_wanted(described, table.qualified, self._text_columns)
             attribute = now.get(number)
             fits = before is None and attribute is not None and attribute.kind == (sent.oid, sent.typmod)
             columns.append(replace(column, number=number, missing=attribute.missing if fits and attribute else None))

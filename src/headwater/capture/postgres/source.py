@@ -219,7 +219,7 @@ class PostgresSource:
         """The layout under today's `text_columns`."""
         table = layout.table
         plain = (replace(column, as_text=False) for column in table.columns)
-        columns = tuple(as_wanted(column, table.qualified, 0, self.settings.text_columns) for column in plain)
+        columns = tuple(as_wanted(column, table.qualified, self.settings.text_columns) for column in plain)
         return replace(layout, table=replace(table, columns=columns))
 
     @contextmanager

@@ -79,6 +79,7 @@ class Column:
         vector: a vector of pgvector: an array in brackets.
         number: its number in its table for ever (`pg_attribute.attnum`); 0 if it is not known.
         missing: the value, as text, of rows that were there when it came; None for null.
+        dimensions: how many it is declared with; PostgreSQL holds nobody to it.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Column:
     vector: bool = False
     number: int = 0
     missing: str | None = None
+    dimensions: int = 0
 
     @cached_property
     def arrow_type(self) -> pa.DataType:

@@ -289,3 +289,23 @@ def test_many_rows_per_commit_and_column_bounds(lake: IcebergLake) -> None:
 def test_names_of_properties_that_are_ours_are_refused(lake: IcebergLake, name: str) -> None:
     with pytest.raises(InvariantBroken, match=name):
         lake.table(KEYED).commit(1, delta([]), {name: "x"})
+
+
+def test_moments_that_python_has_no_words_for(tmp_path: Path) -> None:
+    """Infinity, as DuckDB marks it, and years before 1 and after 9999 are written, found again and taken back."""
+    days = pa.array([2**31 - 1, -(2**31 - 1), -735_537, 0], pa.int32()).view(pa.date32())
+    times = pa.array([2**63 - 1, -(2**63 - 1), 9_223_371_331_200_000_000, None], pa.int64()).view(
+        pa.timestamp("us", "UTC")
+    )
+    lists = pa.array([[2**31 - 1], [], None, [0]], pa.list_(pa.int32())).cast(pa.list_(pa.date32()))
+    rows = pa.table({"id": pa.array([1, 2, 3, 4], pa.int64()), "d": days, "t": times, "l": lists})
+    lake = open_lake(tmp_path)
+    table = lake.table(TableSpec("far", rows.schema, ("id",)))
+    table.commit(1, rows.append_column("_weight", pa.array([1] * 4, pa.int64())), {})
+    table.commit(2, rows.slice(0, 2).append_column("_weight", pa.array([-1] * 2, pa.int64())), {})
+    table.commit(3, rows.slice(0, 1).append_column("_weight", pa.array([1], pa.int64())), {})
+    read = table.read().sort_by("id")
+    expected = rows.take(pa.array([0, 2, 3]))
+    for name in rows.column_names:
+        assert read[name].cast(expected[name].type).equals(expected[name]), name
+    lake.close()

@@ -49,7 +49,9 @@ class MirrorAt:
         return {bucket: digest for bucket, digest in found.items() if digest != digest - digest}
 
 
-def mirror_at(stream: StreamSchema, rows: pa.Table, records: Iterable[LogRecord], position: int) -> MirrorAt:
+def mirror_at(
+    stream: StreamSchema, rows: pa.Table, records: Iterable[LogRecord], position: int, *, initial: bool
+) -> MirrorAt:
     """Brings `rows` to a position.
 
     Args:
@@ -57,6 +59,7 @@ def mirror_at(stream: StreamSchema, rows: pa.Table, records: Iterable[LogRecord]
         rows: the table's rows as of an epoch.
         records: the log from where that epoch ended.
         position: changes of transactions below it count.
+        initial: the epoch ended in the source's initial snapshot, of which the rest is in `records`.
 
     Raises:
         UserError: the table is being read anew just now, so it is not meant to be equal.
@@ -65,7 +68,8 @@ def mirror_at(stream: StreamSchema, rows: pa.Table, records: Iterable[LogRecord]
     base = _in_columns(rows, stream.columns)
     if not batches:
         return MirrorAt([base], [], rejected)
-    if any(pc.any(pc.is_in(batch.rows.column("_op"), pa.array(_READING, pa.uint8()))).as_py() for batch in batches):
+    reading = pa.array(_READING[initial:], pa.uint8())
+    if any(pc.any(pc.is_in(batch.rows.column("_op"), reading)).as_py() for batch in batches):
         raise UserError(
             f"table {stream.name!r} is being read anew just now",
             hint="headwater snapshot shows how far; then try again",

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -20,7 +19,6 @@ from headwater.clock import Clock
 from headwater.digest import MOST_BUCKETS, Digest, total
 from headwater.errors import UserError
 from headwater.lake.table_format import Lake
-from headwater.log.cursor import LogRecord
 from headwater.log.partition import PartitionView, open_for_reading
 from headwater.position import Resume
 from headwater.project.connectors import make_source
@@ -104,8 +102,8 @@ class _Run:
         except UserError:
             return None
 
-    def records_to(self, position: int) -> Iterator[LogRecord]:
-        """The log from the epoch's end, as soon as it holds all below the position.
+    def log_to(self, position: int) -> PartitionView:
+        """The log, as soon as it holds all below the position.
 
         Raises:
             UserError: it does not get there in time.
@@ -115,7 +113,7 @@ class _Run:
         while True:
             view = open_for_reading(folder)
             if _reached(view) >= position - 1:
-                return view.read(self.offset, view.head)
+                return view
             if self.clock.monotonic_s() > deadline:
                 raise UserError(
                     f"the log of source {self.source!r} has not reached the source's position within {self.wait_s:g} s",
@@ -127,8 +125,10 @@ class _Run:
 def _verify(run: _Run, source: Verifiable, table: str) -> Certificate:
     seen = source.table_at(table, run.log_end())
     try:
-        stream = seen.stream
-        mirror = mirror_at(stream, run.rows_of(stream), run.records_to(seen.position), seen.position)
+        stream, log = seen.stream, run.log_to(seen.position)
+        initial = log.boundary_at(run.offset).snapshot
+        records = log.read(run.offset, log.head)
+        mirror = mirror_at(stream, run.rows_of(stream), records, seen.position, initial=initial)
         return _certified(run, table, seen, mirror)
     finally:
         seen.close()

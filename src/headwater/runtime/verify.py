@@ -20,7 +20,7 @@ from headwater.digest import MOST_BUCKETS, Digest, total
 from headwater.errors import UserError
 from headwater.lake.table_format import Lake
 from headwater.log.partition import PartitionView, open_for_reading
-from headwater.position import Resume
+from headwater.position import Boundary, Resume
 from headwater.project.connectors import make_source
 from headwater.project.definition import Project, SourceDefinition
 from headwater.quality.certificates import Certificate
@@ -97,10 +97,8 @@ class _Run:
     def log_end(self) -> Resume | None:
         """The resume point of the log's end."""
         view = open_for_reading(self.project.state / "log" / self.source)
-        try:
-            return view.boundary_at(view.head).resume
-        except UserError:
-            return None
+        boundary = _boundary(view, view.head)
+        return boundary.resume if boundary else None
 
     def log_to(self, position: int) -> PartitionView:
         """The log, as soon as it holds all below the position.
@@ -126,7 +124,8 @@ def _verify(run: _Run, source: Verifiable, table: str) -> Certificate:
     seen = source.table_at(table, run.log_end())
     try:
         stream, log = seen.stream, run.log_to(seen.position)
-        initial = log.boundary_at(run.offset).snapshot
+        ended = _boundary(log, run.offset)
+        initial = ended is None or ended.snapshot
         records = log.read(run.offset, log.head)
         mirror = mirror_at(stream, run.rows_of(stream), records, seen.position, initial=initial)
         return _certified(run, table, seen, mirror)
@@ -181,11 +180,16 @@ def _find(project: Project, name: str) -> tuple[SourceDefinition, str]:
 
 def _reached(view: PartitionView) -> int:
     """The commit position up to which the log holds everything."""
+    boundary = _boundary(view, view.head)
+    return -1 if boundary is None or boundary.snapshot else boundary.position.commit
+
+
+def _boundary(view: PartitionView, offset: int) -> Boundary | None:
+    """Where the source stands at a log offset; None before the first group's end."""
     try:
-        boundary = view.boundary_at(view.head)
+        return view.boundary_at(offset)
     except UserError:
-        return -1
-    return -1 if boundary.snapshot else boundary.position.commit
+        return None
 
 
 def _buckets(expected: int) -> int:

@@ -134,6 +134,12 @@ KINDS = [
     *(Kind(f"text character set {name}", TEXT, text(*LETTERS[name])) for name in ("gbk", "utf32")),
     Kind("enum('a','b''c','ü','x,y') character set latin1", TEXT, (*text("a", "b'c", "ü", "x,y"), "0")),
     Kind("enum(" + ",".join(f"'v{i}'" for i in range(300)) + ")", TEXT, text("v0", "v255", "v299")),
+    Kind(
+        r"enum('a\\b','x\ny','q\'\'r','t\tz','n\0u','\r','(p)','c,d','end)')",
+        TEXT,
+        tuple(map(str, range(1, 10))),
+    ),
+    Kind(r"set('a\\b','(x','y)')", TEXT, ("1", "7", "0")),
     Kind("set('x','y','zé')", TEXT, text("", "x", "zé", "x,zé", "x,y,zé")),
     Kind("set(" + ",".join(f"'v{i}'" for i in range(64)) + ")", TEXT, text("", "v0", "v63", "v0,v31,v63")),
     Kind("binary(5)", pa.binary(), ("x''", "x'00'", "x'6100'", "x'0102030405'", "x'ffffffff00'")),

@@ -66,7 +66,10 @@ _FIXED = {
 TEMPORAL = frozenset({"date", "time", "datetime", "timestamp"})
 
 _DECLARED = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?(.*)", re.DOTALL)
-_LABEL = re.compile(r"'((?:[^']|'')*)'")
+_LABEL = re.compile(r"'((?:[^'\\]|''|\\.)*)'", re.DOTALL)
+_ESCAPED = re.compile(r"''|\\(.)", re.DOTALL)
+_ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
+"""What a letter after a backslash stands for; any other stands for itself."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,10 @@ class Column:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Labels of an ENUM or SET, in order."""
+        """Labels of an ENUM or SET, in order. The server writes them as SQL would have them, backslashes included."""
         if self.base not in ("enum", "set"):
             return ()
-        return tuple(label.replace("''", "'") for label in _LABEL.findall(self._declared[1]))
+        return tuple(_ESCAPED.sub(_plain, label) for label in _LABEL.findall(self._declared[1]))
 
     @cached_property
     def decimal(self) -> tuple[int, int]:
@@ -159,6 +162,12 @@ class Column:
     def misfit(self) -> str:
         """Reason code for a value that does not fit."""
         return "invalid_text" if pa.types.is_string(self.arrow_type) else "value_out_of_range"
+
+
+def _plain(found: re.Match[str]) -> str:
+    """The character that an escape stands for."""
+    letter = found[1]
+    return "'" if letter is None else _ESCAPES.get(letter, letter)
 
 
 def describe(

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= 100
+SCENARIO ?= all
 EVENTS ?= 2000000
 N ?= 100000
 SEED ?= 1
@@ -57,8 +58,8 @@ bench-capture: setup  ## a backlog drained beside pg_recvlogical and Debezium, a
 docs: setup  ## regenerate docs/reference from the code
 	$(BIN)/python -m headwater.cli.reference docs/reference
 
-crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100
-	$(BIN)/python -m tests.crash --runs $(RUNS)
+crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100 SCENARIO=snapshot
+	$(BIN)/python -m tests.crash --runs $(RUNS) --scenario $(SCENARIO)
 
 large: setup  ## one transaction of MEGABYTES through log and lake under a limit of 1 GB of memory; make large MEGABYTES=5000
 	$(BIN)/python -m tests.large --megabytes $(MEGABYTES)

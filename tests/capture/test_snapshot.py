@@ -89,7 +89,11 @@ def test_an_interrupted_snapshot_is_finished_beside_the_stream(db, monkeypatch, 
         "ALTER TABLE t ALTER long SET STORAGE EXTERNAL",
         "INSERT INTO t SELECT g, repeat(g::text, 3000) FROM generate_series(1, 60) g",
         "CREATE TABLE u (x int)",
+        "ALTER TABLE u REPLICA IDENTITY FULL",
         "INSERT INTO u VALUES (1), (2)",
+        "CREATE TABLE v (id int PRIMARY KEY, long text)",
+        "ALTER TABLE v ALTER long SET STORAGE EXTERNAL",
+        "INSERT INTO v VALUES (1, repeat('x', 3000))",
         analyze,
         MARKER,
     )
@@ -99,9 +103,9 @@ def test_an_interrupted_snapshot_is_finished_beside_the_stream(db, monkeypatch, 
     slot = slot_state(db.connection, source.slot)
     reader.close()
     db.run("DELETE FROM t WHERE id <= 5", "INSERT INTO t VALUES (100, 'x')", "UPDATE t SET id = -id WHERE id > 50")
-    db.run("INSERT INTO u VALUES (3)", "INSERT INTO u VALUES (4)")
+    db.run("INSERT INTO u VALUES (3)", "UPDATE u SET x = 20 WHERE x = 2", "UPDATE v SET id = 2")
     reader = db.open(source, first[-1].boundary.resume)
-    assert {progress.table for progress in reader.progress()} == {"public.t", "public.u"}
+    assert {progress.table for progress in reader.progress()} == {"public.t", "public.u", "public.v"}
     again = read_until(reader, lambda groups: bool(groups) and not groups[-1].boundary.snapshot)
     assert slot_state(db.connection, source.slot)["restart_lsn"] >= slot["restart_lsn"]
     groups = first + again
@@ -112,6 +116,7 @@ def test_an_interrupted_snapshot_is_finished_beside_the_stream(db, monkeypatch, 
     db.run("DELETE FROM t WHERE id = 6", "UPDATE t SET id = 7000 WHERE id = 7")
     groups += read_to_marker(reader, db.connection)
     assert normalised(groups, "t") == sorted(db.connection.execute("SELECT id, long FROM t").fetchall())
+    assert normalised(groups, "v") == [(2, "x" * 3000)]
     assert normalised(groups, "u") == sorted(db.connection.execute("SELECT x FROM u").fetchall())
 
 

@@ -14,6 +14,8 @@ from tests.crash.case import NO_BUG
 from tests.crash.seeded_bug import BUGS
 
 RESULTS = Path("bench/results/crash.json")
+SCENARIOS = {"all": ("",), "snapshot": ("capture.snapshot.", "capture.reread.", "capture.confirm.")}
+"""The beginnings of the names of failpoints that a campaign kills at."""
 WORKERS = max(1, min(3, (os.cpu_count() or 2) - 1))
 
 
@@ -23,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     choice = Choice(
         runs=0 if options.failpoints_only else options.runs,
-        failpoints=_failpoints(options.failpoints, options.seed),
+        failpoints=_failpoints(options.failpoints, options.seed, SCENARIOS[options.scenario]),
         twice=options.failpoints is None,
         seed=options.seed,
         only=options.only,
@@ -39,8 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if well else 1
 
 
-def _failpoints(count: int | None, seed: int) -> tuple[str, ...]:
-    return REACHED if count is None else tuple(random.Random(seed).sample(REACHED, count))
+def _failpoints(count: int | None, seed: int, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(name for name in REACHED if name.startswith(prefixes))
+    return names if count is None else tuple(random.Random(seed).sample(names, count))
 
 
 def _say(line: str) -> None:
@@ -54,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--failpoints", type=int, help="so many by the seed, once each; default all, twice")
     parser.add_argument("--failpoints-only", action="store_true", help="no random instants")
     parser.add_argument("--only", default="", help="cases whose name begins so, or FAILPOINT:N")
+    parser.add_argument("--scenario", default="all", choices=sorted(SCENARIOS), help="which failpoints")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=WORKERS, help="cases at a time, each with its own PostgreSQL")
     parser.add_argument("--seeded-bug", default=NO_BUG, nargs="?", const="confirm-before-fsync", choices=sorted(BUGS))

@@ -12,13 +12,15 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.crash.evidence import BROKEN, LOST, Fault, judge, whole_log
+from tests.crash.evidence import BROKEN, LOST, SOURCE, Fault, judge, whole_log
 from tests.crash.shop_server import ShopServer, Traffic
 
+from headwater.capture.request import Request
 from headwater.clock import SystemClock
 from headwater.demo.child import last_status
 from headwater.demo.example import URL_VARIABLE, copy_example
 from headwater.project import load
+from headwater.runtime.requests import Requests
 
 READY_DEADLINE_S = 60.0
 REACH_FIRST_S = 30.0
@@ -27,6 +29,9 @@ FINISH_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 60.0
 POLL_S = 0.01
 NO_BUG = ""
+SMALL_CHUNKS = "snapshot_chunk_rows: 25\n    snapshot_connections: 3"
+"""So that snapshots have many chunks: the initial one, and one asked for before the first start, which reads every
+table once more beside the stream."""
 EXEC, STARTING, RUNNING = "", "project.starting", "epochs.running"
 
 
@@ -136,8 +141,13 @@ class _Case:
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0
         copy_example(self.project)
-        with open(self.project / "headwater.yml", "a", encoding="utf-8") as settings:
-            settings.write(plan.settings)
+        settings = self.project / "headwater.yml"
+        written = settings.read_text(encoding="utf-8").replace(
+            "type: postgres", f"type: postgres\n    {SMALL_CHUNKS}", 1
+        )
+        settings.write_text(written + plan.settings, encoding="utf-8")
+        asked = Request("0", "snapshot", ("public.*",))
+        Requests(self.project / ".headwater", SOURCE).submit(asked)
 
     @property
     def _said(self) -> Path:

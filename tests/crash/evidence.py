@@ -109,7 +109,8 @@ def log_faults(state: Path, written: Mapping[int, int]) -> list[Fault]:
     """Gaps, duplicates and disorder in the log, held against what PostgreSQL says was committed.
 
     A change is identified by (commit, ordinal); the two halves of an update or key change share it and differ in
-    weight. The stream begins after the last snapshot, or with the first segment that retention has left.
+    weight. The stream begins after the initial snapshot, or with the first segment that retention has left; what is
+    read of tables beside it is in no transaction.
     """
     log = _read(state)
     faults = [Fault(BROKEN, f"log: {log.rejects} rejects")] if log.rejects else []
@@ -121,9 +122,10 @@ def log_faults(state: Path, written: Mapping[int, int]) -> list[Fault]:
     reads = log.ops == Op.READ
     if log.whole and not reads.any():
         return [*faults, Fault(LOST, "log: no snapshot")]
-    start = log.commits[reads].max() if reads.any() else log.commits.min(initial=np.iinfo(np.int64).max) - 1
-    streamed = ~reads & (log.commits > start)
-    if (~reads & ~streamed & (log.ops != Op.TRUNCATE)).any():
+    start = log.commits[reads].min() if log.whole else log.commits.min(initial=np.iinfo(np.int64).max) - 1
+    beside = reads | (log.ops == Op.SNAPSHOT_BEGIN) | (log.ops == Op.SNAPSHOT_END)
+    streamed = ~beside & (log.commits > start)
+    if (~beside & ~streamed & (log.ops != Op.TRUNCATE)).any():
         faults.append(Fault(DOUBLED, "log: changes from before the snapshot"))
     due = {commit: rows for commit, rows in written.items() if commit > start}
     return [*faults, *_against(due, log.commits[streamed], log.ordinals[streamed])]

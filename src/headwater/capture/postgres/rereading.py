@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from headwater.capture.incremental import FIRST, GIVEN_UP
+from headwater import failpoint
+from headwater.capture.incremental import FIRST, GIVEN_UP, marker
 from headwater.capture.postgres.desk import Desk
 from headwater.capture.postgres.keyed_reading import KeyedReading, with_moved
 from headwater.capture.postgres.visibility import Ids32, Lsns
@@ -49,7 +50,25 @@ class Rereading:
         for batch in group.batches if self._desk.work.unfinished() else ():
             self._note_moved(batch)
         noted = self._desk.work.noted()
-        return without_held(noted, group, lsns, ids) if noted and len(group) else group
+        group = without_held(noted, group, lsns, ids) if noted and len(group) else group
+        return self._without_unread(group)
+
+    def _without_unread(self, group: Group) -> Group:
+        """The group without the changes of tables that lack rows and will be emptied and filled: what they change may
+        not be there, and what they bring is read."""
+        unread = set()
+        for task in self._desk.work.unfinished():
+            table = self._desk.relations.named(task.table)
+            if task.aim == FIRST and not task.note and table is not None and table.changelog != "upsert":
+                unread.add(table.stream_name)
+        if not any(batch.stream.name in unread for batch in group.batches):
+            return group
+        filtered = dict(group.filtered)
+        for batch in group.batches:
+            if batch.stream.name in unread:
+                filtered[batch.stream.name] = filtered.get(batch.stream.name, 0) + len(batch)
+        kept = tuple(batch for batch in group.batches if batch.stream.name not in unread)
+        return replace(group, batches=kept, filtered=filtered)
 
     def _note_moved(self, batch: ChangeBatch) -> None:
         for task in self._desk.work.unfinished():
@@ -68,6 +87,9 @@ class Rereading:
             if part is not None:
                 return part
             self._parts = None
+        begun = self._begin_all()
+        if begun is not None:
+            return begun
         work = self._desk.work
         for task in work.noted():
             done = settled(self._desk, task)
@@ -83,6 +105,21 @@ class Rereading:
         if self._desk.waits or next_one.note:
             return None
         return self._go_on(next_one)
+
+    def _begin_all(self) -> Group | None:
+        """Tells every keyed stream that lacks rows so, before any change of it comes that takes them for granted."""
+        found = [(task, self._desk.relations.named(task.table)) for task in self._desk.work.unfinished()]
+        new = [(task, table) for task, table in found if task.aim == FIRST and not task.begun and table is not None]
+        new = [(task, table) for task, table in new if table.changelog == "upsert"]
+        if not new:
+            return None
+        for task, _ in new:
+            self._desk.work.put(replace(task, begun=True))
+        commit, ordinal, boundary = self._desk.place(len(new))
+        streams = enumerate(table.stream for _, table in new)
+        markers = [marker(stream, Op.SNAPSHOT_BEGIN, FIRST, commit, ordinal + at) for at, stream in streams]
+        failpoint.reach("capture.reread.after_begin")
+        return Group(boundary, tuple(markers))
 
     def _go_on(self, task: Task) -> Group | None:
         table = self._desk.relations.named(task.table)

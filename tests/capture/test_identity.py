@@ -39,7 +39,8 @@ OLD = known(_1="id", _2="a", _3="b")
         (("id", "a", "b"), ("id", None, None), ((1, 2, 3), True)),
         (("id", "a", "b", "c"), ("id", "a", "b", "d"), ((1, 2, 3, 4), True)),
         (("id", "b", "c"), ("id", None, "b", None, "e"), ((1, 3, 5), False)),
-        (("id",), ("id", "a", "b"), None),
+        (("id",), ("id", "a", "b"), ((1,), False)),  # b is known wrongly
+        (("id", "a", "b", "c"), ("id", "a"), None),
     ],
 )
 def test_cases(columns, catalog, expected):

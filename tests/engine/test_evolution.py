@@ -8,6 +8,7 @@ import pytest
 
 from headwater.change import WEIGHT, ChangeBatch, Op, log_schema
 from headwater.engine.normalise import Normaliser
+from headwater.errors import InvariantBroken
 from headwater.schema import StreamSchema, with_column_id, with_default
 
 
@@ -169,3 +170,26 @@ def test_a_table_gets_a_key(tmp_path: Path):
     assert restored.stream.columns.equals(normaliser.stream.columns, check_metadata=True)
     restored.apply([log.put(stream(K, A), k=1, a="z")])
     assert held(restored) == [(1, "z")]
+
+
+def test_whole_old_rows_are_found_without_a_column_that_went():
+    first, now = stream(K, A, B, key=(), changelog="full"), stream(K, B, key=(), changelog="full")
+    log, normaliser = Log(), Normaliser(first)
+    normaliser.apply([log.batch(first, Op.INSERT, {"k": n, "a": "x", "b": 10}) for n in (1, 2, 3)])
+    normaliser.apply([log.batch(now, Op.DELETE, {"k": 1, "b": 10})])
+    assert normaliser.refilled
+    normaliser.apply([log.batch(now, Op.DELETE, {"k": 2, "b": 10})])
+    assert held(normaliser) == [(3, None, 10)]
+    assert not normaliser.refilled
+
+
+def test_old_rows_that_are_not_known_any_more_are_waited_for():
+    first = stream(K, A, key=(), changelog="full")
+    now = stream(K, column("2", "a"), key=(), changelog="full")
+    log, normaliser = Log(), Normaliser(first)
+    normaliser.apply([log.batch(first, Op.INSERT, {"k": 1, "a": "one"})])
+    normaliser.apply([log.batch(now, Op.DELETE, {"k": 1, "a": 1}), log.batch(now, Op.INSERT, {"k": 2, "a": 2})])
+    normaliser.apply([log.batch(now, Op.TRUNCATE), log.batch(now, Op.READ, {"k": 2, "a": 2})])
+    assert held(normaliser) == [(2, 2)]
+    with pytest.raises(InvariantBroken):
+        normaliser.apply([log.batch(now, Op.DELETE, {"k": 1, "a": 1})])

@@ -14,6 +14,9 @@ import pyarrow.compute as pc
 from headwater.change import CHANGE_COLUMNS, WEIGHT, log_schema
 from headwater.schema import DEFAULT, PROMISED, StreamSchema, column_id, default_of
 
+EMPTIED = b"headwater.emptied"
+"""Field metadata: a column that went, null in all rows."""
+
 _CHANGE_COLUMNS = [field.name for field in CHANGE_COLUMNS]
 
 
@@ -74,6 +77,11 @@ def evolution(before: StreamSchema, now: StreamSchema) -> Evolution:
             fields.append(sent.with_type(kind).with_nullable(field.nullable or sent.nullable))
         elif field.name.casefold() in taken:
             refills = True
+            continue
+        elif now.changelog == "full" and not {EMPTIED, PROMISED} & set(field.metadata or {}):
+            refills = True  # old rows are sent without it, and must be found
+            fields.append(field.with_nullable(True).with_metadata({**_lasting(field), EMPTIED: b"1"}))
+            origin.append(None)
             continue
         else:
             fields.append(field.with_nullable(True))

@@ -16,6 +16,7 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema, marks
@@ -160,6 +161,7 @@ class Normaliser:
             self._hidden.clear()
         if not self._state.num_rows and not len(self._hidden) and not change.same:
             now = restart(self.stream, batch.stream)
+        self._resync.incomplete |= now.changelog == "full" and bool(self._state.num_rows)
         self._adopt(now, change)
         return [_in_columns(change.carry(part), now.columns) for part in before]
 
@@ -231,6 +233,8 @@ class Normaliser:
 
     def _cut(self, op: Op, weight: int) -> pa.Table:
         """Applies what concerns the stream as a whole: it is emptied, or a snapshot of it begins or ends."""
+        if op == Op.TRUNCATE and self.stream.changelog == "full":
+            self._resync.incomplete = False
         if op == Op.TRUNCATE:
             self._hidden.clear()
             return _negated(self._state.clear())
@@ -251,8 +255,17 @@ class Normaliser:
     def _segment(self, changes: _Changes) -> pa.Table:
         """Applies changes with nothing among them that concerns the stream as a whole."""
         delta = self._net_change(changes) if self.stream.changelog == "upsert" else self._as_sent(changes)
+        if self.stream.changelog == "full" and self._resync.incomplete and pc.min(delta.column(WEIGHT)).as_py() < 0:
+            delta = self._without_unknown(delta)
         self._state.apply(delta)
         return delta
+
+    def _without_unknown(self, delta: pa.Table) -> pa.Table:
+        """The delta without retractions of rows that are not held as they are: their columns have changed since they
+        came, and the whole stream will be sent again."""
+        after = consolidate(pa.concat_tables([self._state.rows(), delta]))
+        missing = after.filter(pc.less(after.column(WEIGHT), 0))
+        return consolidate(pa.concat_tables([delta, _negated(missing)])) if missing.num_rows else delta
 
     def _as_sent(self, changes: _Changes) -> pa.Table:
         """The rows and their weights; an update's unchanged columns are those of the old row sent right before it."""

@@ -70,7 +70,13 @@ def identify(known: Mapping[int, Sent], sent: Sequence[Sent], now: Sequence[Attr
         return Identified(agreed, not reused)
     if [*known.values()] == list(sent):
         return Identified(before, True)
-    return _likeliest(known, sent, now)
+    return _likeliest(known, sent, now) or _guess(sent, now)
+
+
+def _guess(sent: Sequence[Sent], now: Sequence[Attribute]) -> Identified | None:
+    """Numbers without regard to what was known, which an earlier guess may have had wrong."""
+    found = _likeliest({}, sent, now)
+    return None if found is None else Identified(found.numbers, False)
 
 
 def _agreed(sent: Sequence[Sent], now: Sequence[Attribute], known: Mapping[int, Sent]) -> tuple[int, ...] | None:

@@ -121,7 +121,11 @@ class KeyedReading:
         """A chunk's group: the stream has brought all that it holds."""
         if self._desk.relations.named(task.table) is not self._known:  # its definition has changed in the stream since
             return None
-        self.table = self._desk.relations.adopt(read.table)
+        adopted = self._desk.relations.adopt(read.table, reached=True)
+        if (adopted.key, adopted.changelog) != (self.table.key, self.table.changelog):
+            self._desk.work.put(replace(task, state="waiting", begun=False, after=(), again=()))  # from its beginning
+            return None
+        self.table = adopted
         commit, ordinal, boundary = self._desk.place(len(read))
         batches, rejects = self._survivors(read, commit, ordinal)
         self._commits.forget(read.view)

@@ -84,16 +84,28 @@ class Relations:
         if message is not None:
             self.declare(message)
 
-    def adopt(self, read: Table) -> Table:
-        """A captured table with the columns that it was read with, which the stream may not have spoken of yet: of a
-        column that it brings first, rows that are not read have the value that they got when it came."""
-        then = by_number(self._tables[read.oid].columns)
-        if self._look is None or all(column.number in then for column in read.columns):
-            return read
-        definition = self._look(read.oid)
+    def adopt(self, read: Table, *, reached: bool) -> Table:
+        """A captured table with the definition that it was read with, which the stream may not have spoken of yet. Of
+        a column that is read before the stream brings it, rows that are not read have the value that they got when it
+        came.
+
+        Args:
+            read: the table as the reading had it.
+            reached: the stream has brought all that the reading could see; so no older definition can come any more.
+        """
+        known = self._tables[read.oid]
+        if _drawn(read) == _drawn(known):
+            return known
+        definition = self._look(read.oid) if self._look is not None else None
         missing = {a.number: a.missing for a in definition.attributes} if definition else {}
-        columns = (c if c.number in then else replace(c, missing=missing.get(c.number)) for c in read.columns)
-        return replace(read, columns=tuple(columns))
+        missing |= {column.number: column.missing for column in known.columns}
+        now = replace(read, columns=tuple(replace(c, missing=missing.get(c.number)) for c in read.columns))
+        if known.changelog == "upsert" and now.identity == FULL and now.key == known.key:
+            now = replace(now, identity=known.identity)
+        if reached:
+            self._tables[read.oid] = now
+            self.known.note(now, self._file(now, definition))
+        return now
 
     def stream_name(self, oid: int) -> str:
         """Name of the stream that a table which is not captured would feed."""
@@ -192,6 +204,10 @@ class Relations:
         )
 
 
+def _drawn(table: Table) -> tuple[object, ...]:
+    return table.key, *((column.number, column.name, column.oid, column.typmod) for column in table.columns)
+
+
 def _alike(one: Layout, other: Layout) -> bool:
     """Whether rows decode to the same stream."""
     same = (one.wire, one.width) == (other.wire, other.width) and one.table.columns == other.table.columns
@@ -219,7 +235,8 @@ def _key(
     if message.identity == NOTHING:
         return (kept if len(kept) == len(table.key) else ()), table.identity
     if message.identity == FULL:
-        lost = len(kept) < len(table.key) or (definition is not None and not definition.key)
+        numbers = {column.number for column in _of(columns, kept)}
+        lost = len(kept) < len(table.key) or (definition is not None and set(definition.key) != numbers)
         return (() if lost else kept), (table.identity if table.changelog == "upsert" and not lost else FULL)
     flagged = tuple(column.name for column in message.columns if column.identifies)
     if set(flagged) == set(kept):

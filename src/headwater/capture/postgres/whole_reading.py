@@ -66,6 +66,7 @@ class WholeReading:
             desk.reader.close()
             desk.later()
             return None
+        self.table = desk.relations.adopt(read.table, reached=False)
         return self._parts(task, read)
 
     def _parts(self, task: Task, read: WholeRead) -> Iterator[Group]:
@@ -75,7 +76,6 @@ class WholeReading:
             SourceUnavailable: the connection broke.
         """
         desk = self._desk
-        self.table = desk.relations.adopt(read.table)
         commit, ordinal, boundary = desk.place(1)
         yield Group(boundary, (marker(self.table.stream, Op.TRUNCATE, -1, commit, ordinal),), more=True)
         rows = 0

@@ -7,6 +7,7 @@ import pytest
 from mysql_database import MysqlDatabase, read_to_end
 from replay import read_snapshot, read_until, rows_of
 
+from headwater.capture.mysql.chunks import Chunks
 from headwater.capture.request import Request
 from headwater.change import Op
 from headwater.engine.normalise import Normaliser
@@ -240,3 +241,40 @@ def test_an_online_schema_change_ends_with_a_swap_of_tables(my, small_chunks):
     groups += read_until(reader, lambda found: done(reader, found))
     groups += read_to_end(reader, my)
     assert Tables().apply(groups)["t"] == held(my, "t")
+
+
+def test_the_stream_wins_over_a_chunk_that_is_older(my, monkeypatch):
+    """A group that goes beyond the chunk's place: what it changed after that place must not be put back."""
+    my.run(T, "INSERT INTO t (n) SELECT seq FROM seq_1_to_100")
+    reader = my.open(my.source(snapshot="never"))
+    groups = read_snapshot(reader)
+    read = Chunks.read
+
+    def between(self, *arguments):
+        my.run("UPDATE t SET n = 1000 WHERE id = 1")
+        chunk = read(self, *arguments)
+        my.run("UPDATE t SET n = 2000 WHERE id = 2", "DELETE FROM t WHERE id = 3", "UPDATE t SET id = 999 WHERE id = 4")
+        return chunk
+
+    monkeypatch.setattr(Chunks, "read", between)
+    reader.ask(Request("one", "snapshot", ("t",)))
+    groups += read_until(reader, lambda found: done(reader, found))
+    groups += read_to_end(reader, my)
+    assert Tables().apply(groups)["t"] == held(my, "t")
+
+
+def test_a_boundary_says_nothing_of_what_was_not_handed_over(my, monkeypatch):
+    """Transactions that wait to be packed into a group while a chunk is handed over come after a crash."""
+    my.run(T, "INSERT INTO t (n) SELECT seq FROM seq_1_to_100")
+    reader = my.open(my.source(snapshot="never"))
+    read_snapshot(reader)
+    reader.poll(0.2)
+    my.run("INSERT INTO t (n) VALUES (77777)")
+    reader.ask(Request("one", "snapshot", ("t",), where="id < 10"))
+    with monkeypatch.context() as patched:
+        patched.setattr("headwater.capture.mysql.stream.Stream._ripe", lambda self: False)
+        groups = read_until(reader, lambda found: bool(found))
+    reader.close()
+    again = my.open(my.source(snapshot="never"), groups[-1].boundary.resume)
+    groups += read_to_end(again, my)
+    assert 77777 in [row["n"] for row in rows_of(groups, "t")]

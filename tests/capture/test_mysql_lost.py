@@ -131,6 +131,7 @@ def test_failover_to_a_replica_with_other_file_names(own_mariadb):
     settings = {"server-id": "2", "log-bin": "other-name"}
     with MariaDbServer(settings=settings) as replica:
         replicate(my.server, replica)
+        my.run(*["FLUSH NO_WRITE_TO_BINLOG BINARY LOGS"] * 5)
         groups = begun(my)
         my.run("UPDATE t SET n = n * 7", "INSERT INTO t (n) VALUES (100)")
         caught_up(my.server, replica)

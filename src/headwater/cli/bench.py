@@ -44,6 +44,21 @@ def spine(*, rows: int = 500_000, updates: int = 200_000, json: bool = False) ->
 
 
 @app.command
+def capture_latency(*, seconds: float = 60.0, rate: int = 10_000, json: bool = False) -> int:
+    """Write to a PostgreSQL of its own at a steady rate, and measure how long changes take from their commit until they
+    are durable in the log.
+
+    Args:
+        seconds: For how long.
+        rate: Changes per second, in transactions of 10.
+        json: Print one JSON object.
+    """
+    from headwater.bench.capture_latency import capture_latency as measure
+
+    return _print(measure(seconds=seconds, rate=rate), json)
+
+
+@app.command
 def nexmark(
     *,
     queries: str = "all",

@@ -8,6 +8,7 @@ import pytest
 from mysql_values import KINDS, Kind, text
 
 from headwater.capture.mysql import rows
+from headwater.capture.mysql.types import label_text
 from headwater.errors import UserError
 from headwater.testing.mariadb import MariaDbServer
 
@@ -166,3 +167,10 @@ def test_a_kind_is_not_tested_with_nothing():
     assert all(kind.edges for kind in KINDS)
     assert text("a'b") == ("'a''b'",)
     assert isinstance(KINDS[0], Kind)
+
+
+def test_labels_are_written_as_the_server_writes_them(connection):
+    """What a statement that changes a table says must become what the catalog says."""
+    number = next(i for i, kind in enumerate(KINDS) if kind.sql.startswith(r"enum('a\\b'"))
+    _, column = log.columns_of(connection, "types", f"kind_{number}")
+    assert "enum(" + ",".join(map(label_text, column.labels)) + ")" == column.source_type

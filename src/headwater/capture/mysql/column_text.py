@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from headwater.capture.mysql.definition import ColumnDefinition
 from headwater.capture.mysql.statement import NotUnderstood, Reading, Token
+from headwater.capture.mysql.types import label_text
 
 _ALIASES = {
     "INTEGER": "int",
@@ -112,7 +113,7 @@ def _type(word: Token, reading: Reading) -> str:
 
 def _arguments(found: Sequence[Token]) -> str:
     """A type's arguments as information_schema writes them."""
-    parts = (("'" + token.text.replace("'", "''") + "'") if token.kind == "text" else token.text for token in found)
+    parts = (label_text(token.text) if token.kind == "text" else token.text for token in found)
     return "(" + "".join(parts) + ")"
 
 

@@ -164,6 +164,13 @@ class Column:
         return "invalid_text" if pa.types.is_string(self.arrow_type) else "value_out_of_range"
 
 
+def label_text(label: str) -> str:
+    """A label of an ENUM or SET as information_schema.COLUMNS.COLUMN_TYPE writes it."""
+    for plain, written in (("\\", "\\\\"), ("'", "''"), ("\0", "\\0"), ("\n", "\\n"), ("\r", "\\r")):
+        label = label.replace(plain, written)
+    return f"'{label}'"
+
+
 def _plain(found: re.Match[str]) -> str:
     """The character that an escape stands for."""
     letter = found[1]

@@ -26,7 +26,7 @@ import wire_messages as wm
 from headwater.capture.postgres import record
 from headwater.capture.postgres.relations import Relations
 from headwater.capture.postgres.resume import Standing
-from headwater.capture.postgres.rows import Places, decode_copy, decode_stream
+from headwater.capture.postgres.rows import Places, _copy_fields, _stream_fields, decode_copy, decode_stream
 from headwater.capture.postgres.table import Table, as_read
 from headwater.capture.postgres.transactions import Assembler
 from headwater.capture.postgres.types import Column
@@ -121,6 +121,9 @@ def rows(rng):
     return wm.insert(7, *values(rng))
 
 
+GOOD = [rows(random.Random(seed)) for seed in range(50)]
+
+
 def relation(xid=None):
     return wm.relation(7, "t", [(name, oid, name == "id") for name, oid, _ in TYPES], xid=xid)
 
@@ -162,6 +165,16 @@ def assembled(rng, guarded):
     return count
 
 
+def fields(rng, guarded):
+    """A run of row messages of which one is bad, up to where their fields are; or rows of COPY."""
+    if rng.random() < 0.2:
+        line = b"\t".join(rng.choice((value, b"\\N", b"\\\\x\\t")) for value in VALUES) + b"\n"
+        _copy_fields(len(COLUMNS), guarded.frames([line, mutated(rng, line)]))
+    else:
+        _stream_fields(len(COLUMNS), guarded.frames([GOOD[rng.randrange(len(GOOD))], mutated(rng, rows(rng))]), 0)
+    return 1
+
+
 def row_message(rng, guarded):
     """One row message, decoded by itself."""
     places = Places(np.array([1], np.uint64), np.array([0]), None)
@@ -194,7 +207,14 @@ def rejected(rng, guarded):
     return 1
 
 
-KINDS = ((assembled, 0.15), (row_message, 0.4), (row_messages, 0.3), (copy_row, 0.15))
+KINDS = (
+    (fields, 0.8),
+    (assembled, 0.08),
+    (row_message, 0.04),
+    (row_messages, 0.04),
+    (copy_row, 0.03),
+    (rejected, 0.01),
+)
 
 
 def run_round(seed, guarded):

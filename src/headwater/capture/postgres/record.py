@@ -86,6 +86,22 @@ def unframe(data: bytes) -> Record:
         key = tuple(table.pop("key"))
         layout = Layout(Table(columns=columns, key=key, **table), tuple(header["wire"]), header["width"])
         place = header["commit"], header["ordinal"], header["time_us"], header["weight"]
+        _require_whole(layout, place)
         return Record(layout, header["form"], data[start + length :], *place)
-    except (ValueError, KeyError, TypeError, struct.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, struct.error) as error:
         raise UserError("these bytes are not a record of a PostgreSQL source") from error
+
+
+def _require_whole(layout: Layout, place: tuple[object, ...]) -> None:
+    """Refuses a header that JSON can hold and we never wrote.
+
+    Raises:
+        ValueError, TypeError: it is one.
+    """
+    fields = [*layout.wire, layout.width]
+    if not all(type(each) is int and -1 <= each <= layout.width < 1 << 16 for each in fields):
+        raise ValueError("fields that are none")
+    if layout.width in layout.wire or len(layout.wire) != len(layout.table.stream.columns):
+        raise ValueError("columns without a field")
+    if not all(type(each) is int and 0 <= each + (1 << 62) < 1 << 63 for each in place if each is not None):
+        raise ValueError("a position that is none")

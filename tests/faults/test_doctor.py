@@ -25,6 +25,7 @@ def levels(found):
 def test_before_while_and_after_running(bank):
     before = findings(bank)
     assert "position" not in before and before["capture"]["level"] == "ok"
+    assert "REPLICA IDENTITY FULL" in before["tables"]["mend"] and "transfers" in before["tables"]["message"]
     bank.start()
     bank.wait_caught_up()
     assert "is being read" in findings(bank)["position"]["message"]

@@ -65,7 +65,7 @@ def _kept(source: Mapping[str, object]) -> str:
     if cast(int, health.get("wal_kept_bytes") or 0) >= MUCH:
         told = f", the server keeps {_bytes(health['wal_kept_bytes'])} of its log ({health['wal_status']})"
     if source.get("gaps"):
-        told += f", {source['gaps']} accepted gap(s): headwater rejects ls"
+        told += f", {output.counted(cast(int, source['gaps']), 'accepted gap')}: headwater rejects ls"
     return told
 
 

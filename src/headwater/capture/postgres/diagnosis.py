@@ -83,6 +83,20 @@ def judged(check: str, attempt: Callable[[], str]) -> Finding:
         return Finding(check, "fail", error.message, error.hint)
 
 
+def capture_findings(check: Callable[[], Sequence[str]]) -> list[Finding]:
+    """What opening the source would do, by `Source.check`; a table of which not everything can be captured is a
+    warning, with the statement that mends it."""
+    try:
+        told = check()
+    except HeadwaterError as error:
+        return [Finding("capture", "fail", error.message, error.hint)]
+    found = []
+    for sentence in told:
+        message, until, mend = sentence.partition(", until: ")
+        found.append(Finding("tables", "warn", message, mend) if until else Finding("capture", "ok", sentence))
+    return found
+
+
 def watched(watcher: Watcher, resume: Resume) -> list[Finding]:
     """What a look from the side finds; the watcher is closed."""
     try:

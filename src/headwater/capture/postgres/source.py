@@ -27,7 +27,7 @@ from headwater.capture.postgres.connection import Connection, connect, cut_after
 from headwater.capture.postgres.course import StreamCourse
 from headwater.capture.postgres.definition import Lookup
 from headwater.capture.postgres.desk import TIMEOUTS, Desk
-from headwater.capture.postgres.diagnosis import diagnose_server, judged, watched
+from headwater.capture.postgres.diagnosis import capture_findings, diagnose_server, watched
 from headwater.capture.postgres.known import read_known
 from headwater.capture.postgres.newcomers import Newcomers
 from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
@@ -190,7 +190,7 @@ class PostgresSource:
         with self._connected() as connection:
             slot = read_slot(connection, name) if self._slot_is_named else None
             found = diagnose_server(connection, self.settings, name, self._clock)
-        found.append(judged("capture", lambda: "; ".join(self.check())))
+        found += capture_findings(self.check)
         if resume is None:
             return found
         if slot is not None and slot.active:

@@ -169,7 +169,7 @@ def test_a_kind_is_not_tested_with_nothing():
     assert isinstance(KINDS[0], Kind)
 
 
-def test_labels_are_written_as_the_server_writes_them(connection):
+def test_labels_are_written_as_the_server_writes_them(filled, connection):
     """What a statement that changes a table says must become what the catalog says."""
     number = next(i for i, kind in enumerate(KINDS) if kind.sql.startswith(r"enum('a\\b'"))
     _, column = log.columns_of(connection, "types", f"kind_{number}")

@@ -140,13 +140,17 @@ def _run(project: Project, once: bool) -> HeadwaterError | None:
 
 
 def _suggest(project: Project) -> None:
+    from headwater.project.connectors import connector
+
     table = next(iter(sorted(_tables(project))), "TABLE")
     output.note(f"  The tables are in {_warehouse(project)}. Ask them things, while this runs or after:")
     output.note(f"    cd {project.folder}")
     output.note("    headwater tables")
     output.note(f'    headwater query "FROM {table} LIMIT 10"')
     output.note("  That folder is a project: put SELECT statements into models/NAME.sql there, then")
-    output.note(f"    {URL_VARIABLE}=postgresql://... headwater run")
+    kind = connector(project.sources[0].type)
+    scheme = kind.schemes[0] if kind is not None and kind.schemes else "postgresql"
+    output.note(f"    {URL_VARIABLE}={scheme}://... headwater run")
 
 
 def _tables(project: Project) -> Sequence[str]:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from replay import normalised, read_snapshot, read_to_marker, read_until, rows_of
 
+from headwater.capture.postgres.chunk_reader import ChunkReader
 from headwater.capture.postgres.visibility import Commits, View, among, may_be_late
 from headwater.capture.request import Request
 from headwater.capture.worklist import is_taken
@@ -208,6 +209,24 @@ def test_a_condition_that_is_wrong_stops_the_snapshot_and_nothing_else(db):
     reader = db.open(source, groups[-1].boundary.resume)
     db.run("UPDATE t SET v = 6 WHERE b = 2")
     groups += read_to_marker(reader, db.connection)
+    assert normalised(groups, "t") == content(db)
+
+
+def test_what_is_written_between_the_reading_of_a_chunk_and_its_hand_over_wins(db, monkeypatch):
+    fill(db, "keyed")
+    reader = db.open(db.source(snapshot_chunk_rows=100))
+    groups = read_snapshot(reader) + read_to_marker(reader, db.connection)
+    watermark, written = ChunkReader.watermark, itertools.count(1)
+
+    def write_first(chunk_reader):
+        db.run(f"UPDATE t SET v = {next(written)} WHERE b % 3 = 0", f"DELETE FROM t WHERE b = {next(written)}")
+        return watermark(chunk_reader)
+
+    monkeypatch.setattr(ChunkReader, "watermark", write_first)
+    ask(reader, "snapshot", "t")
+    groups += read_until(reader, ended(reader))
+    groups += read_to_marker(reader, db.connection)
+    assert next(written) > 10
     assert normalised(groups, "t") == content(db)
 
 

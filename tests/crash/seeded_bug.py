@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headwater.capture.health import Watcher
-from headwater.capture.request import Request
+from headwater.capture.request import Progress, Request
 from headwater.capture.source import Reader, Source
 from headwater.change import ChangeBatch, Group
 from headwater.cli.opening import open_project
@@ -51,6 +51,12 @@ class WrongReader:
 
     def confirm(self, boundary: Boundary) -> None:
         self._reader.confirm(boundary)
+
+    def ask(self, request: Request) -> None:
+        self._reader.ask(request)
+
+    def progress(self) -> Sequence[Progress]:
+        return self._reader.progress()
 
     def lag_bytes(self) -> int | None:
         return self._reader.lag_bytes()

@@ -9,7 +9,7 @@ import numpy as np
 from psycopg import sql
 
 from headwater import failpoint
-from headwater.capture.incremental import COMPLETE, GIVEN_UP, PART, Counts, Window, marker, moved
+from headwater.capture.incremental import COMPLETE, FIRST, GIVEN_UP, PART, Counts, Window, marker, moved
 from headwater.capture.postgres.chunk_reader import Call, ChunkRead
 from headwater.capture.postgres.chunks import beyond, key_texts, last_key, these
 from headwater.capture.postgres.desk import Desk
@@ -21,6 +21,10 @@ from headwater.change import ChangeBatch, Group, Op
 
 MOVED_MOST = 1000
 """So many keys that must be read once more are remembered; beyond, the table is read again from its beginning."""
+
+AGAIN_MOST = 10
+"""So often rows that change faster than they are read are read once more, in a stream that has their values already; in
+one that lacks rows it is done until it succeeds."""
 
 Keys = tuple[tuple[str, ...], ...]
 
@@ -43,6 +47,7 @@ class KeyedReading:
         self._again: Keys = ()
         self._passed: tuple[str, ...] | None = None
         self._last = False
+        self._tries = 0
         self._asked: Keys = ()
         self._asked_rows = 0
         self._restart()
@@ -154,6 +159,9 @@ class KeyedReading:
                 self._desk.pace(read.seconds)
             self._passed = last_key(read.table, read.frames[-1][len(read.frames[-1]) - 1]) if len(read) else task.after
             task = replace(task, rows=task.rows + len(read))
+        self._tries = self._tries + 1 if self._again else 0
+        if self._tries > AGAIN_MOST and task.aim != FIRST:
+            self._again, self._tries = (), 0
         if self._again:
             return task
         if self._passed is None:

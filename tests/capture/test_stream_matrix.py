@@ -1,4 +1,4 @@
-"""T-PG-08: logical messages, TRUNCATE, generated columns, partitions, row filters and column lists, as documented."""
+"""T-PG-08: logical messages, TRUNCATE, partitions, row filters and column lists, as documented."""
 
 import pytest
 from capturing import table_of
@@ -106,20 +106,6 @@ def test_truncate_of_one_partition_is_not_sent(each_db):
     db.run("TRUNCATE p1", "INSERT INTO p VALUES (2)")
     groups += read_changes(reader, 1)
     assert sorted(Mirror().apply(groups).tables["p"]) == [(1,), (2,)]
-
-
-def test_generated_columns_are_left_out(each_db):
-    db = each_db
-    db.run("CREATE TABLE g (id int PRIMARY KEY, n int, twice int GENERATED ALWAYS AS (n * 2) STORED, v text)")
-    db.run("INSERT INTO g (id, n, v) VALUES (1, 2, 'a')")
-    reader = db.open(db.source())
-    groups = read_snapshot(reader)
-    db.run("INSERT INTO g (id, n, v) VALUES (2, 3, 'b')", "UPDATE g SET n = 5 WHERE id = 1")
-    groups += read_changes(reader, 2)
-    assert Mirror().apply(groups).tables["g"] == {
-        (1,): {"id": 1, "n": 5, "v": "a"},
-        (2,): {"id": 2, "n": 3, "v": "b"},
-    }
 
 
 def test_row_filters_and_column_lists(each_db):

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from replay import DEADLINE_S, Mirror, positions, read_snapshot, rows_of, slot_state
+from replay import Mirror, positions, read_snapshot, rows_of, slot_state
 from source_database import make_database
 
 from headwater.errors import SourceUnavailable
@@ -19,13 +19,14 @@ from headwater.testing.proxy import Proxy
 
 RUNS = int(os.environ.get("HEADWATER_FAULT_RUNS", "1"))
 STEPS = 8
-SETTINGS = {"heartbeat_s": 0.3, "silence_timeout_s": 1.0, "query_timeout_s": 2.0, "connect_timeout_s": 2}
+DEADLINE_S = 90.0
+SETTINGS = {"heartbeat_s": 0.3, "silence_timeout_s": 4.0, "query_timeout_s": 5.0, "connect_timeout_s": 5}
 
 
 @pytest.fixture(scope="module")
 def near():
-    """A server that gives a silent reader up after two seconds."""
-    with PostgresServer(settings={"wal_sender_timeout": "2s"}) as running:
+    """A server that gives a silent reader up after five seconds."""
+    with PostgresServer(settings={"wal_sender_timeout": "5s"}) as running:
         yield running
 
 

@@ -108,6 +108,9 @@ class WrongSource:
         self._source = source
         self._bug = bug
 
+    def tell_transactions(self) -> bool:
+        return self._source.tell_transactions()
+
     def check(self) -> list[str]:
         return self._source.check()
 

@@ -155,8 +155,8 @@ class Proxy:
 
     def _take(self, source: socket.socket, waiting: deque[tuple[float, bytes]], now: float) -> None:
         """Waits for data until the next piece that was held back is due."""
-        source.settimeout(max(0.001, min(STEP_S, waiting[0][0] - now)) if waiting else STEP_S)
         try:
+            source.settimeout(max(0.001, min(STEP_S, waiting[0][0] - now)) if waiting else STEP_S)
             data = source.recv(CHUNK)
         except TimeoutError:
             return

@@ -60,16 +60,20 @@ def small_chunks(monkeypatch):
 @pytest.fixture
 def writers(my):
     """Runs statements in a loop until told to stop."""
-    stop, threads = threading.Event(), []
+    stop, threads, failed = threading.Event(), [], []
 
     def start(*statements):
         def write():
+            at = 0
             with my.server.connect(my.name) as connection, connection.cursor() as cursor:
-                at = 0
                 while not stop.is_set():
                     at += 1
                     for statement in statements:
-                        cursor.execute(statement.replace("AT", str(at)))
+                        try:
+                            cursor.execute(statement.replace(":n", str(at)))
+                        except Exception as error:
+                            failed.append(error)
+                            raise
 
         threads.append(threading.Thread(target=write))
         threads[-1].start()
@@ -78,6 +82,7 @@ def writers(my):
         stop.set()
         for thread in threads:
             thread.join()
+        assert failed == []
 
     start.end = end
     yield start
@@ -89,10 +94,10 @@ def test_a_table_is_read_again_under_writers_and_ends_equal(my, small_chunks, wr
     reader = my.open(my.source(snapshot="never"))
     groups = read_snapshot(reader)
     writers(
-        "UPDATE t SET n = -n WHERE id = AT % 3000",
-        "DELETE FROM t WHERE id = (AT * 7) % 3000",
-        "INSERT INTO t (n) VALUES (AT)",
-        "UPDATE IGNORE t SET id = id + 100000 WHERE id = (AT * 11) % 3000",
+        "UPDATE t SET n = -n WHERE id = :n % 3000",
+        "DELETE FROM t WHERE id = (:n * 7) % 3000",
+        "INSERT INTO t (n) VALUES (:n)",
+        "UPDATE IGNORE t SET id = id + 100000 WHERE id = (:n * 11) % 3000",
     )
     reader.ask(Request("one", "snapshot", ("t",)))
     groups += read_until(reader, lambda found: done(reader, found))
@@ -111,7 +116,7 @@ def test_a_snapshot_goes_on_after_a_crash_between_any_two_groups(my, small_chunk
     my.run("INSERT INTO p SELECT concat('k\\'', seq % 7), seq, 0 FROM seq_1_to_1500")
     reader = my.open(my.source(snapshot="never"))
     groups = read_snapshot(reader)
-    writers("UPDATE p SET v = AT WHERE b % 100 = AT % 100", "DELETE FROM p WHERE b = AT % 1500")
+    writers("UPDATE p SET v = :n WHERE b % 100 = :n % 100", "DELETE FROM p WHERE b = :n % 1500")
     reader.ask(Request("one", "snapshot", ("p",)))
     for at in range(40):
         my.run(f"UPDATE p SET v = {at} WHERE b % 10 = {at % 10}")
@@ -131,7 +136,7 @@ def test_a_table_without_a_key_is_read_whole_at_one_place(my, writers):
     my.run("CREATE TABLE bag (n int, s varchar(9))", "INSERT INTO bag SELECT seq % 10, 'x' FROM seq_1_to_5000")
     reader = my.open(my.source())
     groups = read_snapshot(reader)
-    writers("INSERT INTO bag VALUES (AT % 10, 'y')", "DELETE FROM bag WHERE n = AT % 10 LIMIT 1")
+    writers("INSERT INTO bag VALUES (:n % 10, 'y')", "DELETE FROM bag WHERE n = :n % 10 LIMIT 1")
     for at in range(3):
         reader.ask(Request(f"r{at}", "snapshot", ("bag",)))
         groups += read_until(reader, lambda found: done(reader, found))
@@ -145,9 +150,9 @@ def test_the_initial_snapshot_goes_on_after_a_crash_without_beginning_again(my, 
         my.run(T.replace("TABLE t", f"TABLE {name}"), f"INSERT INTO {name} (n) SELECT seq FROM seq_1_to_1000")
     my.run("CREATE TABLE bag (n int)", "INSERT INTO bag SELECT seq % 5 FROM seq_1_to_1000")
     writers(
-        "UPDATE a SET n = AT WHERE id = AT % 1000",
-        "UPDATE d SET n = AT WHERE id = AT % 1000",
-        "INSERT INTO bag VALUES (AT % 5)",
+        "UPDATE a SET n = :n WHERE id = :n % 1000",
+        "UPDATE d SET n = :n WHERE id = :n % 1000",
+        "INSERT INTO bag VALUES (:n % 5)",
     )
     for count in range(1, 6):
         reader = my.open(my.source(snapshot_connections=1))

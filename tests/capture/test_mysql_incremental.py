@@ -153,6 +153,7 @@ def test_the_initial_snapshot_goes_on_after_a_crash_without_beginning_again(my, 
         "UPDATE a SET n = :n WHERE id = :n % 1000",
         "UPDATE d SET n = :n WHERE id = :n % 1000",
         "INSERT INTO bag VALUES (:n % 5)",
+        "DELETE FROM bag WHERE n = (:n + 1) % 5 LIMIT 1",
     )
     for count in range(1, 6):
         reader = my.open(my.source(snapshot_connections=1))

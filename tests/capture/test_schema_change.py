@@ -88,6 +88,17 @@ def test_what_is_known_outlives_a_restart(db):
     assert ids(batch) == {"1": "id", "2": "c", "3": "b"}
 
 
+def test_a_column_that_came_while_nobody_read_has_its_default(db):
+    reader = begin(db)
+    db.run("INSERT INTO t VALUES (1, 'x', 1)")
+    (group,) = read_changes(reader, 1)
+    reader.close()
+    db.run("ALTER TABLE t ADD c int DEFAULT 7", "INSERT INTO t VALUES (2, 'y', 2, 8)")
+    again = db.open(db.source(), group.boundary.resume)
+    (batch,) = (batch for group in read_changes(again, 1) for batch in group.batches)
+    assert default_of(batch.stream.columns.field("c")).as_py() == 7
+
+
 CHANGES = [
     ("ALTER TABLE t RENAME a TO c", "column 'a' renamed to 'c'", "additive"),
     ("ALTER TABLE t DROP a", "has lost its column 'a'", "additive"),

@@ -89,7 +89,7 @@ def plan(project: Project, recorded: Recorded | None, streams: Sequence[StreamSc
     else:
         left_out = []
     found = [*_sources(before.sources, now.sources), *_streams(before, now)]
-    found += [Item("stream", name, "new", "leave", _LATE_COMER) for name in left_out]
+    found += [Item("stream", name, "new", "snapshot", _LATE_COMER) for name in left_out]
     models = list(_models(before, now, {item.name for item in found if item.kind == "stream" and _moves(item)}))
     rebuilt = {item.name for item in models if item.consequence == "rebuild"}
     return Plan((*found, *models, *_tables(before.tables, now.tables, rebuilt)), streams_known=bool(now.streams))
@@ -142,7 +142,8 @@ _STREAM: Mapping[State, tuple[Consequence, str]] = {
 
 
 _LATE_COMER = (
-    "it was made after its source was first read and is not captured; to begin anew with it, move the state folder away"
+    "it was made after its source was first read: it is published, its rows are read beside the stream, and then its "
+    "changes are followed"
 )
 
 

@@ -50,6 +50,7 @@ class EpochJob(Job):
         self._partitions = partitions
         self._captured = captured
         self._freshness = Freshness()
+        self._recorded: int | None = None
 
     def body(self) -> None:
         """Opens the project, which runs again what a crash cut short, and goes on."""
@@ -57,14 +58,21 @@ class EpochJob(Job):
             self._project, self._sources, self._partitions, self.journal, self.clock, self._freshness
         )
         try:
-            save_recorded(self._project.state, record(self._project))
+            self._record(pipeline)
             self._report(pipeline)
             self.healthy()
             self._loop(pipeline)
             pipeline.checkpoint()
+            self._record(pipeline)
             self._report(pipeline)
         finally:
             pipeline.close()
+
+    def _record(self, pipeline: Pipeline) -> None:
+        """Keeps what `headwater plan` compares with, anew when streams have come that were not known."""
+        if self._recorded != len(pipeline.flow.streams):
+            save_recorded(self._project.state, record(self._project))
+            self._recorded = len(pipeline.flow.streams)
 
     def _loop(self, pipeline: Pipeline) -> None:
         run = self._project.run
@@ -85,6 +93,7 @@ class EpochJob(Job):
         """Writes a checkpoint and says when the next is due: so late that checkpoints take a tenth of the time."""
         began = self.clock.monotonic_s()
         pipeline.checkpoint()
+        self._record(pipeline)
         self._report(pipeline)
         ended = self.clock.monotonic_s()
         wanted = self._project.run.checkpoint_interval.total_seconds()

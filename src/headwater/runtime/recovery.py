@@ -28,7 +28,7 @@ from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, StateStore
 from headwater.schema import StreamSchema
 
-LEFT_OUT = "they are new since the snapshot and not captured: move the state folder away to begin with a new snapshot"
+NEWCOMERS = "their tables are published and read while their source is followed: headwater status"
 
 
 def open_pipeline(
@@ -175,9 +175,9 @@ def _discover(
     """
     try:
         fed = streams_of(definition, source, boundary.resume if boundary else None)
-        left_out = sorted({stream.name for stream in streams_of(definition, source)} - {stream.name for stream in fed})
-        if left_out:
-            journal.write("source.left_out", "warning", source=source.name, streams=", ".join(left_out), hint=LEFT_OUT)
+        newcomers = sorted({stream.name for stream in streams_of(definition, source)} - {stream.name for stream in fed})
+        if newcomers:
+            journal.write("source.newcomers", source=source.name, streams=", ".join(newcomers), hint=NEWCOMERS)
         return fed
     except (SourceUnavailable, SourceStopped):
         if not before:

@@ -75,9 +75,15 @@ class Newcomers:
         self._publication, self._ours = publication, ours
         self._every_s, self._clock = every_s, clock
         self._connection: Connection | None = None
-        self._due = clock.monotonic_s() + every_s
+        self._due = clock.monotonic_s()
+        self._looked = False
         self._barrier: _Barrier | None = None
         self._refused: dict[str, str] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether there may be tables that are not told of yet: before the first look, and behind a barrier."""
+        return not self._looked or self._barrier is not None
 
     def look(self, captured: Sequence[str]) -> Found | None:
         """New tables; None if there is nothing to tell.
@@ -93,6 +99,7 @@ class Newcomers:
             found = self._pass() if self._barrier else self._search(captured)
         except psycopg.OperationalError as error:
             failed(error, "looking for new tables")
+        self._looked = True
         return found if found.tables or found.refused else None
 
     def _search(self, captured: Sequence[str]) -> Found:

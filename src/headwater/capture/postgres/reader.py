@@ -208,8 +208,8 @@ class PostgresReader:
         return self._work.progress()
 
     def lag_bytes(self) -> int | None:
-        """See `Reader.lag_bytes`. Unknown while the snapshot is read."""
-        return self._stream.lag_bytes() if self._stream else None
+        """See `Reader.lag_bytes`. Unknown while the snapshot is read, and while new tables may be on their way."""
+        return None if self._stream is None or self._newcomers.busy else self._stream.lag_bytes()
 
     def close(self) -> None:
         """See `Reader.close`."""

@@ -154,11 +154,9 @@ def test_publication_gone_or_lacking(db):
     assert "SET (publish" in stopped(db.source(publication="part").check).hint
 
 
-def test_new_table_waits(db):
-    source, boundary = captured_once(db)
-    db.run("CREATE TABLE later (id int PRIMARY KEY); INSERT INTO later VALUES (1); INSERT INTO orders VALUES (2)")
-    groups = read_changes(db.open(source, boundary.resume), 1)
-    assert [row["id"] for row in rows_of(groups, "orders")] == [2] and rows_of(groups, "later") == []
+def test_what_will_be_done_about_a_new_table_is_told(db):
+    source, _ = captured_once(db)
+    db.run("CREATE TABLE later (id int PRIMARY KEY)")
     assert "ADD TABLE" in "\n".join(source.check())
 
 

@@ -127,7 +127,7 @@ def test_streams_come_go_and_change(tmp_path: Path) -> None:
     assert happenings(made) == {
         "stream orders": "changed evolve",
         "stream customers": "changed refuse",
-        "stream extra": "new leave",
+        "stream extra": "new snapshot",
         "stream audit": "removed leave",
         "model lines": "exists rebuild",
         "model people": "exists rebuild",

@@ -208,8 +208,9 @@ class PostgresReader:
         return self._work.progress()
 
     def lag_bytes(self) -> int | None:
-        """See `Reader.lag_bytes`. Unknown while the snapshot is read, and while new tables may be on their way."""
-        return None if self._stream is None or self._newcomers.busy else self._stream.lag_bytes()
+        """See `Reader.lag_bytes`. Unknown while the snapshot is read, and not none while there may be new tables."""
+        lag = self._stream.lag_bytes() if self._stream else None
+        return None if self._stream and not lag and self._newcomers.busy else lag
 
     def close(self) -> None:
         """See `Reader.close`."""

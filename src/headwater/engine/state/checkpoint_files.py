@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from headwater.errors import CorruptCheckpoint, StorageFailed
 
 Json = dict[str, "str | int | list[Json] | list[str] | Json"]
 _MANIFEST = "manifest.json"
+_MAPPED_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -52,29 +54,55 @@ def storage(folder: Path) -> Iterator[None]:
 
 
 def write_batch(folder: Path, name: str, batch: pa.RecordBatch) -> StateFile:
-    """Writes a batch as an Arrow IPC file and fsyncs it.
+    """Writes a batch as an Arrow IPC file and fsyncs it. The batch, which may be large, is not copied.
 
     Raises:
         OSError: the write failed; see `storage`.
     """
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    content = sink.getvalue()
-    _write(folder / name, memoryview(content))
-    return StateFile(name, content.size, hashlib.sha256(content).hexdigest())
+    with _new_file(folder / name) as file:
+        hashed = _Hashed(file)
+        with pa.PythonFile(hashed, mode="w") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return StateFile(name, hashed.size, hashed.sha.hexdigest())
+
+
+class _Hashed:
+    """Takes the bytes of a file, and their checksum, on their way to it."""
+
+    closed = False
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self.sha = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: pa.Buffer) -> int:
+        view = memoryview(data).cast("B")
+        _write_whole(self._file, view)
+        self.sha.update(view)
+        self.size += len(view)
+        return len(view)
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Whoever opened the file closes it."""
 
 
 def read_batch(folder: Path, file: StateFile) -> pa.RecordBatch:
-    """Reads a file written by `write_batch`.
+    """Reads a file written by `write_batch`; a large one is mapped, so that its rows need not be in memory.
 
     Raises:
         CorruptCheckpoint: the file is missing or not as it was written.
     """
-    content = _read(folder, file.name)
-    if len(content) != file.size or hashlib.sha256(content).hexdigest() != file.sha256:
+    content = _mapped(folder, file.name) if file.size >= _MAPPED_BYTES else pa.py_buffer(_read(folder, file.name))
+    if content.size != file.size or hashlib.sha256(content).hexdigest() != file.sha256:
         raise corrupt(folder, f"{file.name} fails its checksum")
-    return pa.ipc.open_file(pa.py_buffer(content)).get_batch(0)
+    return pa.ipc.open_file(content).get_batch(0)
 
 
 def share(previous: Path, folder: Path, file: StateFile) -> None:
@@ -134,12 +162,31 @@ def _read(folder: Path, name: str) -> bytes:
         raise corrupt(folder, f"{name}: {error.strerror or type(error).__name__}") from error
 
 
+def _mapped(folder: Path, name: str) -> pa.Buffer:
+    try:
+        with pa.memory_map(str(folder / name)) as file:
+            return file.read_buffer()
+    except OSError as error:
+        raise corrupt(folder, f"{name}: {error.strerror or type(error).__name__}") from error
+
+
 def _write(path: Path, content: memoryview) -> None:
-    """Writes and fsyncs a new file; one left by a failed attempt is unlinked, for it may be linked elsewhere."""
+    """Writes and fsyncs a new file."""
+    with _new_file(path) as file:
+        _write_whole(file, content)
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[FileIO]:
+    """A new file, fsynced at the end; one left by a failed attempt is unlinked, for it may be linked elsewhere."""
     path.unlink(missing_ok=True)
     with path.open("xb", buffering=0) as file:
-        written = 0
-        while written < len(content):
-            written += file.write(content[written:])
+        yield file
         os.fsync(file.fileno())
     failpoint.reach("checkpoint.after_state_file")
+
+
+def _write_whole(file: FileIO, content: memoryview) -> None:
+    written = 0
+    while written < len(content):
+        written += file.write(content[written:])

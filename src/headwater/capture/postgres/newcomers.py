@@ -16,7 +16,7 @@ import numpy as np
 import psycopg
 
 from headwater.capture.postgres.catalog import TableRow, list_tables
-from headwater.capture.postgres.connection import Connection, failed
+from headwater.capture.postgres.connection import Connection, cut_after, failed
 from headwater.capture.postgres.preconditions import quoted, require_tables
 from headwater.capture.postgres.publication import plan_publication, read_publication
 from headwater.capture.postgres.selection import matches, qualify
@@ -55,6 +55,7 @@ class Newcomers:
         publication: its name.
         ours: it is ours to alter.
         every_s: seconds between two looks.
+        limit_s: seconds that a look may take before its connection is taken for dead.
         clock: time.
     """
 
@@ -67,8 +68,10 @@ class Newcomers:
         *,
         ours: bool,
         every_s: float,
+        limit_s: float,
         clock: Clock,
     ) -> None:
+        self._limit_s = limit_s
         self._connect, self._read = connect, read
         self._wanted = [qualify(pattern) for pattern in patterns if not pattern.startswith("!")]
         self._unwanted = [qualify(pattern[1:]) for pattern in patterns if pattern.startswith("!")]
@@ -96,7 +99,8 @@ class Newcomers:
             return None
         self._due = now + (BARRIER_S if self._barrier else self._every_s)
         try:
-            found = self._pass() if self._barrier else self._search(captured)
+            with cut_after(self._open(), self._limit_s):
+                found = self._pass() if self._barrier else self._search(captured)
         except psycopg.OperationalError as error:
             failed(error, "looking for new tables")
         self._looked = True

@@ -305,7 +305,8 @@ class PostgresSource:
         """What looks for tables that appear."""
         ours, every_s = self.settings.publication is None, self.settings.heartbeat_s
         look = (partial(connect, self.settings, asking=True), self._table_of, self.settings.tables, self.publication)
-        return Newcomers(*look, ours=ours, every_s=every_s, clock=self._clock)
+        limit_s = self.settings.query_timeout_s
+        return Newcomers(*look, ours=ours, every_s=every_s, limit_s=limit_s, clock=self._clock)
 
     def _beside(self, work: Worklist, relations: Relations, course: StreamCourse, placed: tuple[int, int]) -> Rereading:
         """What reads tables beside the stream."""

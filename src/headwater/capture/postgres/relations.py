@@ -122,12 +122,12 @@ class Relations:
         name = f"{message.schema}.{message.name}"
         if table is None:
             if name in self._names:
-                raise self._stop(name, "was dropped and made again")
+                raise self._stop(name, "was dropped and made again", another=True)
             known = self._messages.get(message.oid)
             self._messages[message.oid] = message
             return known != message
         if table.qualified != name:
-            raise self._stop(table.qualified, f"was renamed to {name}")
+            raise self._stop(table.qualified, f"was renamed to {name}", another=True)
         before = self._layouts.get(message.oid)
         layout = self._followed(table, message)
         self._messages[message.oid] = message
@@ -196,11 +196,14 @@ class Relations:
             columns.append(replace(column, number=number, missing=attribute.missing if fits and attribute else None))
         return tuple(columns)
 
-    def _stop(self, table: str, what: str) -> SchemaChanged:
+    def _stop(self, table: str, what: str, *, another: bool = False) -> SchemaChanged:
+        """The error for a change that is not followed; with `another` it is another table now, which no acceptance of a
+        change gets past."""
+        accept = "" if another else f"go on with it: headwater source accept-change {self._source} {table}; or "
         return SchemaChanged(
             f"table {table} {what}; everything before that is in the log",
-            hint=f"go on with it: headwater source accept-change {self._source} {table}; or undo the change; or leave"
-            f" the table out: tables: [..., '!{table}']; or read all anew: headwater source resnapshot {self._source}",
+            hint=f"{accept}undo the change; or leave the table out: tables: [..., '!{table}']; or read all anew: "
+            f"headwater source resnapshot {self._source}",
         )
 
 

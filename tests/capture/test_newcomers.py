@@ -8,6 +8,8 @@ import pytest
 from replay import normalised, read_snapshot, read_to_marker, read_until, rows_of
 from source_database import make_database
 
+from headwater.capture.postgres import rereading
+from headwater.capture.postgres.chunk_reader import ChunkReader
 from headwater.testing.debian import POSTGRES_15, ensure
 from headwater.testing.postgres import PostgresServer
 
@@ -39,6 +41,34 @@ class Writer(threading.Thread):
                 connection.commit()
                 if self.ending.is_set():
                     return
+
+
+def test_more_keys_move_than_are_remembered(db, monkeypatch):
+    """The table is read from its beginning then, also when a chunk had been read that would have been the last."""
+    db.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", MARKER)
+    monkeypatch.setattr(rereading, "MOVED_MOST", 7)
+    reader = db.open(db.source(heartbeat_s=0.1, snapshot_chunk_rows=100))
+    groups = read_snapshot(reader)
+    db.run(
+        "CREATE TABLE fresh (n int PRIMARY KEY, long text, v int DEFAULT 0)",
+        "ALTER TABLE fresh ALTER long SET STORAGE EXTERNAL",
+        "INSERT INTO fresh SELECT g, repeat(chr(97 + g % 26), 3000) FROM generate_series(1, 450) g",
+    )
+    watermark, moves = ChunkReader.watermark, itertools.count(1)
+
+    def move_some(chunk_reader):
+        number = next(moves)
+        if number < 15:
+            db.run(f"UPDATE fresh SET n = -n WHERE n > 450 - {10 * number}")
+        return watermark(chunk_reader)
+
+    monkeypatch.setattr(ChunkReader, "watermark", move_some)
+    is_done = lambda _: [t.state for t in reader.progress() if t.table == "public.fresh"] == ["done"]  # noqa: E731
+    groups += read_until(reader, is_done)
+    groups += read_to_marker(reader, db.connection)
+    assert next(moves) > 15
+    assert normalised(groups, "fresh") == sorted(db.connection.execute("SELECT n, long, v FROM fresh").fetchall())
+    reader.close()
 
 
 @pytest.mark.parametrize("keyed", [True, False])

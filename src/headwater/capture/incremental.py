@@ -120,15 +120,17 @@ def _counted(touched: _Touched, counts: Counts) -> _Touched:
     return _Touched(touched.keys.filter(pa.array(kept)), touched.commits[kept], touched.unsent[kept])
 
 
-def moved(batch: ChangeBatch) -> pa.RecordBatch:
-    """The rows that came under another key and left values out as unchanged. Where rows are still missing, nobody may
-    know those values, and a reading that has passed their key will not come upon them."""
+def moved(batch: ChangeBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """The rows that came under another key and left values out as unchanged: as they were, of which the key is there,
+    and as they are. Where rows are still missing, nobody may know those values, and a reading that has passed their key
+    will not come upon them."""
     rows = batch.rows
     commits, ordinals, weights = (rows.column(name).to_numpy() for name in ("_commit", "_ordinal", "_weight"))
     second = np.zeros(len(batch), np.bool_)
     second[1:] = (commits[1:] == commits[:-1]) & (ordinals[1:] == ordinals[:-1]) & (weights[:-1] < 0)
     unsent = rows.column("_unchanged").is_valid().to_numpy(zero_copy_only=False)
-    return rows.filter(pa.array(second & unsent & (weights > 0)))
+    at = np.flatnonzero(second & unsent & (weights > 0))
+    return rows.take(pa.array(at - 1)), rows.take(pa.array(at))
 
 
 def marker(stream: StreamSchema, op: Op, weight: int, commit: int, ordinal: int) -> ChangeBatch:

@@ -19,9 +19,6 @@ from headwater.capture.postgres.visibility import Commits, Ids32, Lsns, View, am
 from headwater.capture.worklist import Task
 from headwater.change import ChangeBatch, Group, Op
 
-MOVED_MOST = 1000
-"""So many keys that must be read once more are remembered; beyond, the table is read again from its beginning."""
-
 AGAIN_MOST = 10
 """So often rows that change faster than they are read are read once more, in a stream that has their values already; in
 one that lacks rows it is done until it succeeds."""
@@ -46,7 +43,7 @@ class KeyedReading:
         self._known: Table | None = table
         self._again: Keys = ()
         self._passed: tuple[str, ...] | None = None
-        self._last = False
+        self._last = self._chunk_asked = False
         self._tries = 0
         self._asked: Keys = ()
         self._asked_rows = 0
@@ -57,6 +54,11 @@ class KeyedReading:
         self._window, self._commits = Window(), Commits()
         self._before: View | None = None
         self._ids: set[int] = set()
+
+    @property
+    def read_through(self) -> bool:
+        """Whether every row was read, but those whose keys the task has noted."""
+        return self._last and self._passed is None
 
     def observe(self, group: Group, lsns: Lsns, ids: Ids32) -> None:
         """Takes note of what the stream brings."""
@@ -102,11 +104,13 @@ class KeyedReading:
         table = self._known or self.table
         if self._before is None:
             return partial(desk.reader.view, table)
-        self._asked = self._again or task.again
+        self._asked = self._again
+        if not self._asked and (self._last or self._chunk_asked):  # in turn with chunks, so that neither starves
+            self._asked, self._chunk_asked = task.again, False
         if self._asked:
             return partial(desk.reader.chunk, table, [these(table, self._asked)], None)
         conditions = [beyond(table, task.after), sql.SQL(task.where) if task.where else None]
-        self._asked_rows = desk.rows
+        self._asked_rows, self._chunk_asked = desk.rows, True
         return partial(desk.reader.chunk, table, conditions, desk.rows)
 
     def _take_view(self, task: Task, found: object) -> None:
@@ -193,13 +197,24 @@ class KeyedReading:
         return tuple(batches), rejects
 
 
-def with_moved(task: Task, table: Table, batch: ChangeBatch) -> Task:
-    """The task, with the keys noted under which rows have come that it would pass over."""
-    rows = moved(batch)
+def with_moved(task: Task, table: Table, batch: ChangeBatch, *, read_through: bool) -> Task:
+    """The task, with the keys noted under which rows have come that it would pass over.
+
+    Args:
+        task: what is done with the table.
+        table: the table.
+        batch: changes of it.
+        read_through: every row was read but those that are noted, so that only where these go is of interest: however
+            many keys move, the reading comes to its end.
+    """
+    were, rows = moved(batch)
     if not rows.num_rows:
         return task
-    again = tuple(dict.fromkeys((*task.again, *key_texts(table, rows))))
-    return replace(task, again=again) if len(again) <= MOVED_MOST else replace(task, again=(), after=())
+    noted = dict.fromkeys(task.again)
+    for old, new in zip(key_texts(table, were), key_texts(table, rows), strict=True):
+        if not read_through or old in noted:
+            noted[new] = None
+    return replace(task, again=tuple(noted))
 
 
 def _kept(decoded: Decoded, before: ChangeBatch, after: ChangeBatch) -> list[dict[str, object]]:

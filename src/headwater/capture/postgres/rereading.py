@@ -15,9 +15,13 @@ from headwater.capture.postgres.desk import Desk
 from headwater.capture.postgres.keyed_reading import KeyedReading, with_moved
 from headwater.capture.postgres.visibility import Ids32, Lsns
 from headwater.capture.postgres.whole_reading import WholeReading, settled, without_held
+from headwater.capture.postgres.table import Table
 from headwater.capture.worklist import Task
 from headwater.change import ChangeBatch, Group, Op
 from headwater.errors import UserError
+
+MOVED_MOST = 1000
+"""So many keys that must be read once more are remembered; beyond, the table is read again from its beginning."""
 
 
 class Rereading:
@@ -74,7 +78,19 @@ class Rereading:
         for task in self._desk.work.unfinished():
             table = self._desk.relations.named(task.table)
             if task.begun and table is not None and table.stream_name == batch.stream.name:
-                self._desk.work.put(with_moved(task, table, batch))
+                self._note_moved_in(task, table, batch)
+
+    def _note_moved_in(self, task: Task, table: Table, batch: ChangeBatch) -> None:
+        reading = self._current
+        in_hand = isinstance(reading, KeyedReading) and reading.table.oid == table.oid
+        through = isinstance(reading, KeyedReading) and in_hand and reading.read_through
+        task = with_moved(task, table, batch, read_through=through)
+        if len(task.again) > MOVED_MOST and not through:
+            task = replace(task, again=(), after=())
+            if in_hand:  # what it has read so far would be taken for read
+                self._current = None
+                self._desk.drop()
+        self._desk.work.put(task)
 
     def step(self) -> Group | None:
         """Something to hand over here; None if there is nothing now.

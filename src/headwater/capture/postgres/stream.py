@@ -7,6 +7,7 @@ waits longer than it is asked to.
 from __future__ import annotations
 
 import selectors
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,10 @@ from headwater.position import Resume
 LINGER_S = 0.002
 LINGER_MAX_S = 0.02
 """How long a group that is not full waits for the next bytes, and for all that follow them in a steady stream."""
+
+GATHER_S, DRIBBLE_BYTES = 0.002, 1 << 17
+"""Less than that many bytes are followed by a pause, in which what comes next gathers: a reader that is faster than the
+server would otherwise wake for every few rows. No longer than the kernel's buffer of a connection bears."""
 
 STATUS_INTERVAL_S, ALIVE_S = 10.0, 1.0
 """At the latest after this the server hears from us, well within its wal_sender_timeout of a minute: while we wait for
@@ -105,6 +110,7 @@ class Stream:
         self._heartbeat_s = heartbeat_s
         self._silence_s = silence_s
         self._clock = clock
+        self._never = threading.Event()
         self._unanswered_since: float | None = None
         self._flushed, self._taken, self._resume = confirmable(resume), lsn_of(resume), resume
         assembler.head = max(head, assembler.lsn)
@@ -138,7 +144,7 @@ class Stream:
         deadline = self._clock.monotonic_s() + timeout_s
         try:
             while True:
-                self._receive()
+                received = self._receive()
                 group = self._next()
                 self._sign_of_life()
                 left = deadline - self._clock.monotonic_s()
@@ -147,25 +153,30 @@ class Stream:
                 if group is not None or left <= 0:
                     return group
                 self._keep_alive()
-                self._readable(min(left, self._heartbeat_s, STATUS_INTERVAL_S))
+                if 0 < received < DRIBBLE_BYTES:
+                    self._clock.wait(self._never, min(left, GATHER_S))
+                else:
+                    self._readable(min(left, self._heartbeat_s, STATUS_INTERVAL_S))
         except psycopg.Error as error:
             failed(error, _DOING)
 
-    def _receive(self) -> None:
-        """Takes in what the server has sent, up to a full group."""
-        assembler, incoming = self._assembler, self._incoming
+    def _receive(self) -> int:
+        """Takes in what the server has sent, up to a full group. Returns the bytes of it."""
+        assembler, incoming, received = self._assembler, self._incoming, 0
         while not assembler.full:
             incoming.fill()
             if incoming.ended and not len(incoming):
                 self._ended()
             if not len(incoming):
-                return
+                return received
             self._unanswered_since = None
+            received += incoming.size
             assembler.feed(incoming.cut(lent=True))
             if assembler.asked:
                 # A server that is shutting down asks until everything is confirmed; a heartbeat must not wait then.
                 self._asked, assembler.asked = True, False
                 self._send_status()
+        return received
 
     def _next(self) -> Group | None:
         """A group if there is one to hand over now."""

@@ -84,9 +84,14 @@ class CopyReader:
         return self._count
 
     @property
+    def size(self) -> int:
+        """Their bytes."""
+        return int(self._offsets[self._count])
+
+    @property
     def full(self) -> bool:
         """No more messages are taken in before `cut`."""
-        enough = self._count >= self._rows or int(self._offsets[self._count]) >= self._size
+        enough = self._count >= self._rows or self.size >= self._size
         return enough or bool(self._broken and self._count)
 
     def fill(self) -> None:

@@ -30,7 +30,7 @@ LINGER_S = 0.002
 LINGER_MAX_S = 0.02
 """How long a group that is not full waits for the next bytes, and for all that follow them in a steady stream."""
 
-GATHER_S, DRIBBLE_BYTES = 0.002, 1 << 17
+GATHER_S, DRIBBLE_BYTES = 0.004, 1 << 17
 """Less than that many bytes are followed by a pause, in which what comes next gathers: a reader that is faster than the
 server would otherwise wake for every few rows. No longer than the kernel's buffer of a connection bears."""
 
@@ -161,16 +161,17 @@ class Stream:
             failed(error, _DOING)
 
     def _receive(self) -> int:
-        """Takes in what the server has sent, up to a full group. Returns the bytes of it."""
-        assembler, incoming, received = self._assembler, self._incoming, 0
-        while not assembler.full:
+        """Takes in what the server has sent, up to a full group. Returns the bytes taken last: if they are few, no more
+        may be there."""
+        assembler, incoming, received = self._assembler, self._incoming, DRIBBLE_BYTES
+        while received >= DRIBBLE_BYTES and not assembler.full:
             incoming.fill()
             if incoming.ended and not len(incoming):
                 self._ended()
+            received = incoming.size
             if not len(incoming):
-                return received
+                break
             self._unanswered_since = None
-            received += incoming.size
             assembler.feed(incoming.cut(lent=True))
             if assembler.asked:
                 # A server that is shutting down asks until everything is confirmed; a heartbeat must not wait then.

@@ -27,6 +27,10 @@ _FRUITLESS = 3
 """So often libpq is asked to read before there is said to be nothing: TLS may hold back a record of 16 KiB that it has
 read from the socket already, and libpq takes 8 KiB at least each time."""
 
+_SMALL_BYTES, _SMALL_READS, _ANY_READS = 1 << 12, 2, 1 << 30
+"""So many readings of fewer bytes than that in a row, and a server is only being chased from message to message, a
+system call each. Through TLS every record is such a reading."""
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -69,6 +73,7 @@ class CopyReader:
         self._functions = libpq.functions()
         self._address = int(getattr(connection, "pgconn_ptr", None) or 0)
         self._rows, self._size = rows, size
+        self._small_reads = _ANY_READS if connection.ssl_in_use else _SMALL_READS
         self.ended = False
         """The server has ended the COPY; libpq's `get_result` says how."""
         self._broken = ""
@@ -122,7 +127,7 @@ class CopyReader:
     def _fill_compiled(self) -> int:
         functions = self._functions or libpq.Functions(0, 0, 0)
         self._buffer, self._count, status = _take_in(
-            *functions, self._address, self._buffer, self._offsets, self._count, self._size
+            *functions, self._address, self._buffer, self._offsets, self._count, self._size, self._small_reads
         )
         return int(status)
 
@@ -165,6 +170,7 @@ def _take_in(
     offsets: NDArray[np.int64],
     count: int,
     size: int,
+    small_reads: int,
 ) -> tuple[NDArray[np.uint8], int, int]:
     """Appends messages to `buffer`, which grows where one does not fit.
 
@@ -173,11 +179,13 @@ def _take_in(
         buffer: uint8, with `count` messages in it.
         offsets: int64, room for one more than the messages wanted; ends of those that are there.
         size: bytes after which it is enough.
+        small_reads: after so many readings in a row that brought little, the rest is left to gather.
 
     Returns:
         The buffer, the number of messages in it, and why it ended.
     """
-    fruitless, at = 0, offsets[count]
+    fruitless, small, at = 0, 0, offsets[count]
+    before = at
     while count < offsets.size - 1 and at < size:
         length, message = libpq.get_copy_data(get, connection)
         if length > 0:
@@ -193,9 +201,11 @@ def _take_in(
             fruitless = 0
         elif length < 0:
             return buffer, count, length
-        elif fruitless == _FRUITLESS:
-            return buffer, count, _WAITING
         else:
+            small = small + 1 if before < at < before + _SMALL_BYTES else 0
+            if fruitless == _FRUITLESS or small > small_reads:
+                return buffer, count, _WAITING
+            before = at
             fruitless += 1
             if libpq.consume_input(consume, connection) == 0:
                 return buffer, count, _BROKEN

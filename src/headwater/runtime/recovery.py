@@ -9,7 +9,7 @@ from headwater.capture.source import Source
 from headwater.clock import Clock
 from headwater.engine.evolution import evolution, promise
 from headwater.errors import HeadwaterError, ProjectError, SourceStopped, SourceUnavailable, StorageFailed, UserError
-from headwater.lake.iceberg.lake import IcebergLake
+from headwater.lake.opening import make_lake
 from headwater.lake.table_format import Lake
 from headwater.position import Boundary
 from headwater.project.check import check
@@ -48,8 +48,7 @@ def open_pipeline(
     """
     store = StateStore(project.state)
     memory = plan_memory(project)
-    namespace = project.lake.namespace or project.name
-    lake = IcebergLake(project.folder / project.lake.warehouse, namespace=namespace, memory=memory.state)
+    lake = make_lake(project.lake, project.folder, project=project.name, memory=memory.state)
     sinks = Sinks(lake)
     try:
         folder = CheckpointFolder(project.state / "checkpoints")

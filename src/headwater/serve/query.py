@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from headwater.errors import SqlError, UserError
-from headwater.lake.iceberg.lake import IcebergLake
+from headwater.lake.opening import make_lake
 from headwater.lake.table_format import Lake
 from headwater.project.definition import Project
 from headwater.runtime.status import read_status
@@ -49,10 +49,7 @@ def query(project: Project, sql: str) -> pa.Table:
 
 def open_lake(project: Project) -> Lake:
     """The project's lake, for reading."""
-    warehouse = project.folder / project.lake.warehouse
-    if not warehouse.exists():
-        raise UserError(f"there is no lake in {warehouse} yet", hint="headwater run")
-    return IcebergLake(warehouse, namespace=project.lake.namespace or project.name, read_only=True)
+    return make_lake(project.lake, project.folder, project=project.name, read_only=True)
 
 
 def last_epoch(state: Path) -> int | None:

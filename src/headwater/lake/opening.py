@@ -1,0 +1,58 @@
+"""The one place that chooses a table format: from a project's settings to an open lake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from headwater.clock import Clock
+from headwater.errors import UserError
+from headwater.index.memory import Arrays
+from headwater.lake.iceberg.lake import IcebergLake
+from headwater.lake.table_format import Lake
+
+
+class Place(Protocol):
+    """Where a lake is and what it is of; `headwater.project.settings.LakeSettings` is one."""
+
+    @property
+    def type(self) -> str:
+        """Table format."""
+
+    @property
+    def warehouse(self) -> str:
+        """Folder of the tables, counted from the project's folder."""
+
+    @property
+    def namespace(self) -> str | None:
+        """Namespace of the tables, the project's name if None."""
+
+
+def make_lake(
+    settings: Place,
+    folder: Path,
+    *,
+    project: str,
+    read_only: bool = False,
+    clock: Clock | None = None,
+    memory: Arrays | None = None,
+) -> Lake:
+    """Opens the lake that the settings speak of.
+
+    Args:
+        settings: format and place.
+        folder: the project's folder.
+        project: the project's name, which is the namespace if the settings give none.
+        read_only: never write.
+        clock: for time stamps.
+        memory: where the places of rows are kept; the heap if not given.
+
+    Raises:
+        UserError: `read_only`, and there is no lake.
+        StorageFailed: it cannot be opened.
+    """
+    warehouse = folder / settings.warehouse
+    if read_only and not warehouse.exists():
+        raise UserError(f"there is no lake in {warehouse} yet", hint="headwater run")
+    namespace = settings.namespace or project
+    return IcebergLake(warehouse, namespace=namespace, read_only=read_only, clock=clock, memory=memory)

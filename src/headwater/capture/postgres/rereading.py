@@ -13,9 +13,9 @@ from headwater import failpoint
 from headwater.capture.incremental import FIRST, GIVEN_UP, marker
 from headwater.capture.postgres.desk import Desk
 from headwater.capture.postgres.keyed_reading import KeyedReading, with_moved
+from headwater.capture.postgres.table import Table
 from headwater.capture.postgres.visibility import Ids32, Lsns
 from headwater.capture.postgres.whole_reading import WholeReading, settled, without_held
-from headwater.capture.postgres.table import Table
 from headwater.capture.worklist import Task
 from headwater.change import ChangeBatch, Group, Op
 from headwater.errors import UserError

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import (
     MetricModeTypes,
     MetricsMode,
@@ -23,10 +23,7 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 
-from headwater.durable import make_folder
-from headwater.errors import StorageFailed
 from headwater.index.kernels import Longs
-from headwater.lake.iceberg.durable_io import local_path, sync_file
 from headwater.lake.iceberg.schema import FIELD_ID, file_schema, fill_columns
 
 PATH_FIELD_ID, POSITION_FIELD_ID = 2147483546, 2147483545
@@ -48,11 +45,13 @@ class FileWriter:
 
     Attributes:
         metadata: the table's metadata; location, schema and properties are used.
-        written: every file begun, whole or not.
+        io: where files go.
+        written: location of every file begun, whole or not.
     """
 
     metadata: TableMetadata
-    written: list[Path] = field(default_factory=list)
+    io: FileIO
+    written: list[str] = field(default_factory=list)
 
     @cached_property
     def _schema(self) -> pa.Schema:
@@ -66,32 +65,36 @@ class FileWriter:
     def _paths(self) -> dict[str, int]:
         return parquet_path_to_id_mapping(self.metadata.schema())
 
-    @cached_property
-    def _folder(self) -> Path:
-        location = local_path(self.metadata.location)
-        if location is None:
-            raise StorageFailed(
-                f"the table's location {self.metadata.location} is not on a local disk", hint="use a local warehouse"
-            )
-        folder = location / "data"
-        make_folder(folder)
-        return folder
-
-    def _new_path(self, ending: str) -> Path:
-        path = self._folder / f"{uuid4()}{ending}"
-        self.written.append(path)
-        return path
+    def _new_location(self, ending: str) -> str:
+        location = f"{self.metadata.location}/data/{uuid4()}{ending}"
+        self.written.append(location)
+        return location
 
     def write_rows(self, rows: pa.Table) -> DataFile:
         """Writes rows (lake types; columns that are missing are null) to a new data file.
 
         Raises:
-            OSError: the disk is full or fails; the file may lie there half written, under a name nobody knows.
+            OSError: the storage is full or fails; the file may lie there half written, under a name nobody knows.
         """
-        path = self._new_path(".parquet")
-        written = _write_parquet(fill_columns(rows, self._schema), path)
+        location = self._new_location(".parquet")
+        written, size = self._write_parquet(fill_columns(rows, self._schema), location)
         statistics = data_file_statistics_from_parquet_metadata(written, self._plan(written), self._paths)
-        return _describe(path, DataFileContent.DATA, **statistics.to_serialized_dict())
+        return _describe(location, size, DataFileContent.DATA, **statistics.to_serialized_dict())
+
+    def _write_parquet(self, rows: pa.Table, location: str) -> tuple[pq.FileMetaData, int]:
+        """Writes a file, durable when this returns; what its footer says, and its size in bytes."""
+        collected: list[pq.FileMetaData] = []
+        with self.io.new_output(location).create() as stream:
+            pq.write_table(
+                rows,
+                stream,
+                compression="zstd",
+                store_schema=False,
+                store_decimal_as_integer=True,
+                metadata_collector=collected,
+            )
+            size = stream.tell()
+        return collected[0], size
 
     def _plan(self, written: pq.FileMetaData) -> dict[int, StatisticsCollector]:
         """Which statistics are kept of a file: no bounds of columns whose bounds Python has no words for (infinity,
@@ -126,10 +129,11 @@ class FileWriter:
         order = np.lexsort((rows, rank[files]))
         ascending = pa.array([path for path, _ in ranked], pa.string())
         names = pa.DictionaryArray.from_arrays(pa.array(rank[files][order], pa.int32()), ascending)
-        path = self._new_path("-deletes.parquet")
-        _write_parquet(pa.table([names, pa.array(rows[order])], schema=_POSITION_DELETES), path)
+        location = self._new_location("-deletes.parquet")
+        _, size = self._write_parquet(pa.table([names, pa.array(rows[order])], schema=_POSITION_DELETES), location)
         return _describe(
-            path,
+            location,
+            size,
             DataFileContent.POSITION_DELETES,
             record_count=len(rows),
             lower_bounds={PATH_FIELD_ID: ranked[0][0].encode()},
@@ -144,22 +148,13 @@ def _has_words(chunk: pq.ColumnChunkMetaData) -> bool:
         return False
 
 
-def _write_parquet(rows: pa.Table, path: Path) -> pq.FileMetaData:
-    collected: list[pq.FileMetaData] = []
-    pq.write_table(
-        rows, path, compression="zstd", store_schema=False, store_decimal_as_integer=True, metadata_collector=collected
-    )
-    sync_file(path)
-    return collected[0]
-
-
-def _describe(path: Path, content: DataFileContent, **statistics: object) -> DataFile:
+def _describe(location: str, size: int, content: DataFileContent, **statistics: object) -> DataFile:
     return DataFile.from_args(
         content=content,
-        file_path=str(path),
+        file_path=location,
         file_format=FileFormat.PARQUET,
         partition=Record(),
-        file_size_in_bytes=path.stat().st_size,
+        file_size_in_bytes=size,
         sort_order_id=None,
         spec_id=0,
         equality_ids=None,

@@ -7,9 +7,13 @@ pointer after that. Reading, and storage that is not a local disk (where a finis
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from pyarrow.fs import FileSelector, FileSystem, FileType
 from pyiceberg.io import FileIO, InputFile, OutputFile, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
@@ -33,8 +37,24 @@ def sync_file(path: Path) -> None:
     fsync_path(path.parent)
 
 
+@dataclass(frozen=True)
+class StoredFile:
+    """A file found in storage.
+
+    Attributes:
+        location: as tables name files.
+        size: bytes.
+        modified_us: when it was last written, microseconds since 1970 UTC by the storage's clock.
+    """
+
+    location: str
+    size: int
+    modified_us: int
+
+
 class DurableFileIO(FileIO):
-    """What PyIceberg is given as `py-io-impl`."""
+    """What PyIceberg is given as `py-io-impl`. Of table files, nothing but this knows whether they lie on a disk or in
+    an object store."""
 
     def __init__(self, properties: Properties = EMPTY_DICT) -> None:
         super().__init__(properties)
@@ -49,6 +69,35 @@ class DurableFileIO(FileIO):
 
     def delete(self, location: str | InputFile | OutputFile) -> None:
         self._arrow.delete(location)
+
+    def files_under(self, location: str) -> Iterator[StoredFile]:
+        """All files in a folder and those below, in no order; nothing if there is no such folder.
+
+        Raises:
+            OSError: the storage cannot be read.
+        """
+        files, path, prefix = self._place(location)
+        for found in files.get_file_info(FileSelector(path, allow_not_found=True, recursive=True)):
+            if found.type == FileType.File:
+                yield StoredFile(prefix + found.path, found.size, found.mtime_ns // 1000)
+
+    def delete_under(self, location: str) -> None:
+        """Removes a folder with all that is in it.
+
+        Raises:
+            OSError: the storage refused; some files may be gone.
+        """
+        local = local_path(location)
+        if local is not None:
+            shutil.rmtree(local)
+            return
+        files, path, _ = self._place(location)
+        files.delete_dir(path)
+
+    def _place(self, location: str) -> tuple[FileSystem, str, str]:
+        """The file system of a location, its path there, and what stands before a path in a location."""
+        scheme, netloc, path = self._arrow.parse_location(location, self.properties)
+        return self._arrow.fs_by_scheme(scheme, netloc), path, location[: -len(path)]
 
 
 class DurableFile(OutputFile):

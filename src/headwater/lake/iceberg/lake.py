@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from headwater.errors import UserError
 from headwater.index.memory import Arrays
 from headwater.lake.columns import lake_columns
 from headwater.lake.iceberg.catalog import open_catalog
-from headwater.lake.iceberg.durable_io import local_path
+from headwater.lake.iceberg.durable_io import DurableFileIO
 from headwater.lake.iceberg.handle import TableHandle, storage_errors
 from headwater.lake.iceberg.schema import columns_of
 from headwater.lake.iceberg.table import KEY_PROPERTY, IcebergTable
@@ -138,9 +137,8 @@ class IcebergLake:
             if held is None:
                 raise UserError(f"there is no table {name!r}", hint=f"there are: {', '.join(self.names()) or 'none'}")
             self.catalog.drop_table(handle.identifier)
-            folder = local_path(held.metadata.location)
-            if folder is not None and folder.is_relative_to(self.warehouse) and folder != self.warehouse:
-                shutil.rmtree(folder)
+            if held.metadata.location.startswith(f"{self.warehouse}/"):
+                DurableFileIO(held.io.properties).delete_under(held.metadata.location)
 
     def close(self) -> None:
         """Lets go of the catalog."""

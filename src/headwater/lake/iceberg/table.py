@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pyarrow as pa
 from pyiceberg.manifest import DataFile, ManifestEntry, ManifestFile
@@ -111,7 +110,7 @@ class IcebergTable:
         self._read_only, self._memory = read_only, memory
         self._table = handle.load()
         self._index: TableIndex | None = None
-        self._files = FileWriter(self._table.metadata)
+        self._files = FileWriter(self._table.metadata, self._table.io)
         self._manifests: tuple[ManifestFile, ...] | None = None
         self._entries: dict[str, list[ManifestEntry]] = {}
         self._staged: _Staged | None = None
@@ -214,9 +213,9 @@ class IcebergTable:
         """Removes what was staged and not committed."""
         if self._staged is None:
             return
-        for path in self._files.written:
+        for location in self._files.written:
             with suppress(OSError):
-                path.unlink()
+                self._table.io.delete(location)
         self._files.written.clear()
         self._staged = self._index = None
 
@@ -389,10 +388,10 @@ class IcebergTable:
 
     def _discard(self, store: ManifestStore) -> None:
         """Removes files that no catalog will ever name; for commits that were surely not made."""
-        for path in (*self._files.written, *map(Path, store.written)):
+        for location in (*self._files.written, *store.written):
             with suppress(OSError):
-                path.unlink()
-            self._entries.pop(str(path), None)
+                store.io.delete(location)
+            self._entries.pop(location, None)
 
     def _remember(self, table: PyIcebergTable, staged: StagedSnapshot) -> None:
         self._adopt(table)
@@ -405,7 +404,7 @@ class IcebergTable:
     def _adopt(self, table: PyIcebergTable) -> None:
         """Takes the table as it now is for what further commits build on."""
         if table.metadata.current_schema_id != self._files.metadata.current_schema_id:
-            self._files = FileWriter(table.metadata, self._files.written)
+            self._files = FileWriter(table.metadata, table.io, self._files.written)
         self._table = table
         self._manifests = None
 

@@ -22,6 +22,10 @@ PREFIX = "headwater."
 EPOCH, WRITER = PREFIX + "epoch", PREFIX + "writer"
 """Fields of a snapshot's summary. What a commit was given as properties stands beside them under the same prefix."""
 
+MAINTENANCE = PREFIX + "maintenance"
+"""Field of the summary of a snapshot that rewrote files and changed no row; its value says what was done. The other
+fields repeat those of the commit before it."""
+
 NOTE = PREFIX + "committed"
 """Table property that repeats those fields of the last commit as JSON, set by the commit itself."""
 
@@ -32,7 +36,7 @@ def summary_fields(epoch: int, writer: str, properties: Mapping[str, str]) -> di
     Raises:
         InvariantBroken: a property bears a name that is ours.
     """
-    if taken := {EPOCH, WRITER} & {PREFIX + name for name in properties}:
+    if taken := {EPOCH, WRITER, MAINTENANCE} & {PREFIX + name for name in properties}:
         raise InvariantBroken(f"properties of a commit cannot be named as {sorted(taken)} is")
     return {**{PREFIX + name: value for name, value in properties.items()}, EPOCH: str(epoch), WRITER: writer}
 
@@ -47,6 +51,11 @@ def ours(metadata: TableMetadata) -> Iterator[Snapshot]:
     for snapshot in ancestors_of(metadata.current_snapshot(), metadata):
         if EPOCH in summary_of(snapshot):
             yield snapshot
+
+
+def is_maintenance(snapshot: Snapshot) -> bool:
+    """Whether a snapshot of ours holds the same rows as the one before it, in other files."""
+    return MAINTENANCE in summary_of(snapshot)
 
 
 def epoch_of(snapshot: Snapshot) -> int:
@@ -66,7 +75,8 @@ def last_committed(metadata: TableMetadata) -> Committed | None:
 def _committed(fields: Mapping[str, str]) -> Committed:
     given = {name.removeprefix(PREFIX): value for name, value in fields.items() if name.startswith(PREFIX)}
     epoch = int(given.pop(EPOCH.removeprefix(PREFIX)))
-    given.pop(WRITER.removeprefix(PREFIX), None)
+    for name in (WRITER, MAINTENANCE):
+        given.pop(name.removeprefix(PREFIX), None)
     return Committed(epoch, given)
 
 
@@ -77,9 +87,9 @@ def snapshot_at(metadata: TableMetadata, epoch: int, table: str) -> Snapshot | N
         UserError: none is kept that is so old.
     """
     kept = list(ours(metadata))
-    for snapshot in kept:
-        if epoch_of(snapshot) <= epoch:
-            return snapshot
+    reached = [snapshot for snapshot in kept if epoch_of(snapshot) <= epoch]
+    if reached:  # the commit itself if it is kept, not what maintenance and other writers made of it later
+        return [snapshot for snapshot in reached if epoch_of(snapshot) == epoch_of(reached[0])][-1]
     if not metadata.snapshots or (kept and kept[-1].sequence_number == 1):
         return None
     span = f"epochs {epoch_of(kept[-1])} to {epoch_of(kept[0])}" if kept else "no epoch"
@@ -91,7 +101,7 @@ def snapshot_at(metadata: TableMetadata, epoch: int, table: str) -> Snapshot | N
 
 def changes_after(io: FileIO, metadata: TableMetadata, columns: pa.Schema, after_epoch: int) -> Iterator[TableChange]:
     """What each commit of ours after an epoch changed, oldest first."""
-    newer = [snapshot for snapshot in ours(metadata) if epoch_of(snapshot) > after_epoch]
+    newer = [s for s in ours(metadata) if epoch_of(s) > after_epoch and not is_maintenance(s)]
     for snapshot in reversed(newer):
         rows = _delta(io, metadata.schema(), columns, snapshot)
         yield TableChange(epoch_of(snapshot), snapshot.timestamp_ms * 1000, rows)

@@ -60,14 +60,38 @@ class ManifestStore:
     written: list[str] = field(default_factory=list)
     _numbers: count[int] = field(default_factory=count)
 
-    def added(self, files: Sequence[DataFile], content: ManifestContent) -> list[ManifestFile]:
-        """A manifest of new files; nothing if there are none."""
-        return self._write(content, [added_entry(file, self.snapshot_id) for file in files])
+    def added(
+        self, files: Sequence[DataFile], content: ManifestContent, sequence: int | None = None
+    ) -> list[ManifestFile]:
+        """A manifest of new files; nothing if there are none.
+
+        Args:
+            files: the files.
+            content: their kind.
+            sequence: their data sequence number; the commit's if None.
+        """
+        return self._write(content, [added_entry(file, self.snapshot_id, sequence) for file in files])
 
     def dropped(self, entries: Sequence[ManifestEntry], content: ManifestContent) -> list[ManifestFile]:
         """A manifest that says that files are gone; nothing if none are."""
         gone = ManifestEntryStatus.DELETED
         return self._write(content, [_restated(entry, gone, self.snapshot_id) for entry in entries])
+
+    def without(
+        self, manifests: Sequence[ManifestFile], dropped: Sequence[ManifestEntry]
+    ) -> tuple[list[ManifestFile], list[ManifestFile]]:
+        """The manifests without files that leave the table: those that name none of them, and those made anew."""
+        gone = {file_identity(entry.data_file) for entry in dropped}
+        contents = {ManifestContent(min(entry.data_file.content, 1)) for entry in dropped}
+        kept, rewritten = [], []
+        for manifest in manifests:
+            entries = self.live_entries(manifest) if manifest.content in contents else []
+            left = [entry for entry in entries if file_identity(entry.data_file) not in gone]
+            if len(left) == len(entries):
+                kept.append(manifest)
+            else:
+                rewritten += self._write(manifest.content, [_existing(entry) for entry in left])
+        return kept, rewritten
 
     def merged(self, manifests: Sequence[ManifestFile]) -> list[ManifestFile]:
         """The manifests that name live files, with every full level of the same content made into one."""
@@ -90,11 +114,7 @@ class ManifestStore:
         return found
 
     def _live(self, manifests: Iterable[ManifestFile]) -> list[ManifestEntry]:
-        return [
-            _restated(entry, ManifestEntryStatus.EXISTING, entry.snapshot_id or 0)
-            for manifest in manifests
-            for entry in self.live_entries(manifest)
-        ]
+        return [_existing(entry) for manifest in manifests for entry in self.live_entries(manifest)]
 
     def _write(self, content: ManifestContent, entries: Sequence[ManifestEntry]) -> list[ManifestFile]:
         if not entries:
@@ -117,12 +137,17 @@ class ManifestStore:
         return write_manifest(self.metadata.format_version, spec, schema, output, self.snapshot_id, "deflate")
 
 
-def added_entry(file: DataFile, snapshot_id: int | None = None) -> ManifestEntry:
-    """The entry of a file that is new."""
+def file_identity(file: DataFile) -> tuple[str, int | None]:
+    """What tells a file of a table from the others: its path, and for a deletion vector its place in that file."""
+    return file.file_path, getattr(file, "content_offset", None)
+
+
+def added_entry(file: DataFile, snapshot_id: int | None = None, sequence: int | None = None) -> ManifestEntry:
+    """The entry of a file that is new; `sequence` as in `ManifestStore.added`."""
     return ManifestEntry.from_args(
         status=ManifestEntryStatus.ADDED,
         snapshot_id=snapshot_id,
-        sequence_number=None,
+        sequence_number=sequence,
         file_sequence_number=None,
         data_file=file,
     )
@@ -146,14 +171,18 @@ def _restated(entry: ManifestEntry, status: ManifestEntryStatus, snapshot_id: in
     )
 
 
+def _existing(entry: ManifestEntry) -> ManifestEntry:
+    return _restated(entry, ManifestEntryStatus.EXISTING, entry.snapshot_id or 0)
+
+
 def _numbered(entry: ManifestEntry, sequence: int) -> ManifestEntry:
     """The entry as a reader sees it: one without a sequence number inherits its commit's."""
-    if entry.sequence_number is not None:
+    if entry.sequence_number is not None and entry.file_sequence_number is not None:
         return entry
     return ManifestEntry.from_args(
         status=entry.status,
         snapshot_id=entry.snapshot_id,
-        sequence_number=sequence,
+        sequence_number=sequence if entry.sequence_number is None else entry.sequence_number,
         file_sequence_number=sequence,
         data_file=entry.data_file,
     )

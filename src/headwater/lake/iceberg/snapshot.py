@@ -55,12 +55,17 @@ class FileChange:
     Attributes:
         added: new data files.
         deletes: new position delete files.
-        dropped: entries of data files and delete files that leave the table.
+        dropped: entries of data files and delete files that leave the table, all of them or some.
+        same_rows: the table's rows are afterwards what they were before; only files were rewritten.
+        sequence: data sequence number of the added data files, if it is not the commit's. Rewritten rows keep that of
+            the snapshot that they were read from, so that another engine's equality deletes since then still apply.
     """
 
     added: Sequence[DataFile] = ()
     deletes: Sequence[DataFile] = ()
     dropped: Sequence[ManifestEntry] = ()
+    same_rows: bool = False
+    sequence: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,15 +132,16 @@ def stage(
 
 
 def _manifests(store: ManifestStore, change: FileChange, current: Sequence[ManifestFile]) -> list[ManifestFile]:
-    kept: list[ManifestFile] = [] if change.dropped else store.merged(current)
     by_content: dict[ManifestContent, list[ManifestEntry]] = {ManifestContent.DATA: [], ManifestContent.DELETES: []}
     for entry in change.dropped:
         by_content[ManifestContent(min(entry.data_file.content, 1))].append(entry)
+    kept, rewritten = store.without(current, change.dropped)
     return [
-        *store.added(change.added, ManifestContent.DATA),
+        *store.added(change.added, ManifestContent.DATA, change.sequence),
         *store.added(change.deletes, ManifestContent.DELETES),
         *(manifest for content, entries in by_content.items() for manifest in store.dropped(entries, content)),
-        *kept,
+        *rewritten,
+        *store.merged(kept),
     ]
 
 
@@ -169,10 +175,12 @@ def _summary(metadata: TableMetadata, change: FileChange, properties: Mapping[st
     for entry in change.dropped:
         collector.remove_file(entry.data_file, metadata.schema())
     former = metadata.current_snapshot()
-    return update_snapshot_summaries(
+    summary = update_snapshot_summaries(
         Summary(operation=_operation(change), **collector.build(), **properties),
         former.summary.additional_properties if former is not None and former.summary is not None else None,
     )
+    # PyIceberg counts no totals for this operation
+    return Summary(operation=Operation.REPLACE, **summary.additional_properties) if change.same_rows else summary
 
 
 def _operation(change: FileChange) -> Operation:

@@ -69,6 +69,13 @@ class KeyIndex:
         """Memory held, in bytes."""
         return sum(array.nbytes for array in (self._buckets, self._freed, self._arena, self._starts, self._lengths))
 
+    def reserve(self, keys: int) -> None:
+        """Makes exactly the room that so many keys in all need, where keys are of fixed size, and the index is empty:
+        one that is filled step by step ends up with up to half as much again."""
+        if self._width and not self.capacity:
+            self._buckets = roomier(self._buckets, keys, self._memory, exactly=True)
+            self._make_room(keys, 0)
+
     def find(self, keys: pa.Table | pa.RecordBatch) -> Longs:
         """Slot of each row's key, -1 where absent. The key columns are taken by name; others are not looked at."""
         return self._find(*self._encode(keys))
@@ -178,11 +185,12 @@ class KeyIndex:
         self._arena, self._dead_words = arena, 0
 
 
-def roomier(buckets: Words, entries: int, memory: Arrays) -> Words:
-    """Buckets of which at least two in five stay empty with so many entries; those given if they are enough."""
+def roomier(buckets: Words, entries: int, memory: Arrays, *, exactly: bool = False) -> Words:
+    """Buckets of which at least two in five stay empty with so many entries, or `exactly` two; those given if they are
+    enough."""
     size = len(buckets)
     while entries * 5 > size * 3:
-        size += size if size < _LARGE else size // 2
+        size = -(-entries * 5 // 3) if exactly else size + (size if size < _LARGE else size // 2)
     if size == len(buckets):
         return buckets
     larger = memory.grown(np.zeros(0, np.uint64), size)

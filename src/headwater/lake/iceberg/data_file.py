@@ -29,6 +29,9 @@ from headwater.lake.iceberg.schema import FIELD_ID, file_schema, fill_columns
 PATH_FIELD_ID, POSITION_FIELD_ID = 2147483546, 2147483545
 """Reserved ids of the columns of a position delete file (Iceberg spec, appendix "Reserved Field IDs")."""
 
+_ROW_BITS = 32
+"""A place as one number: the file's rank above, the row below."""
+
 _POSITION_DELETES = pa.schema(
     [
         pa.field(
@@ -37,6 +40,28 @@ _POSITION_DELETES = pa.schema(
         pa.field("pos", pa.int64(), nullable=False, metadata={FIELD_ID: str(POSITION_FIELD_ID)}),
     ]
 )
+
+
+@dataclass(frozen=True)
+class FileHome:
+    """A data file: what a position delete of its rows must say of it."""
+
+    path: str
+    spec_id: int
+    partition: Record
+
+    @classmethod
+    def of(cls, file: DataFile) -> FileHome:
+        """That of a data file."""
+        return cls(file.file_path, file.spec_id, file.partition)
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A new data file, as a manifest describes it, and the rows in it in its order."""
+
+    file: DataFile
+    rows: pa.Table
 
 
 @dataclass(frozen=True)
@@ -70,8 +95,9 @@ class FileWriter:
         self.written.append(location)
         return location
 
-    def write_rows(self, rows: pa.Table) -> DataFile:
-        """Writes rows (lake types; columns that are missing are null) to a new data file.
+    def write_rows(self, rows: pa.Table) -> list[WrittenFile]:
+        """Writes rows (lake types; columns that are missing are null) to a new data file. Columns that the table does
+        not have are not written, and stand beside the rows in what is returned.
 
         Raises:
             OSError: the storage is full or fails; the file may lie there half written, under a name nobody knows.
@@ -79,7 +105,7 @@ class FileWriter:
         location = self._new_location(".parquet")
         written, size = self._write_parquet(fill_columns(rows, self._schema), location)
         statistics = data_file_statistics_from_parquet_metadata(written, self._plan(written), self._paths)
-        return _describe(location, size, DataFileContent.DATA, **statistics.to_serialized_dict())
+        return [WrittenFile(_describe(location, size, DataFileContent.DATA, **statistics.to_serialized_dict()), rows)]
 
     def _write_parquet(self, rows: pa.Table, location: str) -> tuple[pq.FileMetaData, int]:
         """Writes a file, durable when this returns; what its footer says, and its size in bytes."""
@@ -111,34 +137,37 @@ class FileWriter:
             for number, collector in self._statistics.items()
         }
 
-    def write_deletes(self, paths: Sequence[str], files: Longs, rows: Longs) -> DataFile:
-        """Writes a position delete file.
+    def write_deletes(self, homes: Sequence[FileHome], files: Longs, rows: Longs) -> list[DataFile]:
+        """Writes position delete files, one to a partition.
 
         Args:
-            paths: data files by number.
+            homes: data files by number.
             files: the number of each deleted row's file.
             rows: each deleted row's position in its file, from 0.
 
         Raises:
             OSError: as `write_rows`.
         """
-        named = np.unique(files)
-        ranked = sorted((paths[number], number) for number in named.tolist())
-        rank = np.zeros(int(named[-1]) + 1, np.int64)
-        rank[[number for _, number in ranked]] = np.arange(len(ranked))
-        order = np.lexsort((rows, rank[files]))
-        ascending = pa.array([path for path, _ in ranked], pa.string())
-        names = pa.DictionaryArray.from_arrays(pa.array(rank[files][order], pa.int32()), ascending)
-        location = self._new_location("-deletes.parquet")
-        _, size = self._write_parquet(pa.table([names, pa.array(rows[order])], schema=_POSITION_DELETES), location)
-        return _describe(
-            location,
-            size,
-            DataFileContent.POSITION_DELETES,
-            record_count=len(rows),
-            lower_bounds={PATH_FIELD_ID: ranked[0][0].encode()},
-            upper_bounds={PATH_FIELD_ID: ranked[-1][0].encode()},
+        named = sorted(np.unique(files).tolist(), key=lambda number: homes[number].path)
+        rank = np.zeros(max(named) + 1, np.int64)
+        rank[named] = np.arange(len(named))
+        places = np.sort(rank[files] << _ROW_BITS | rows)
+        names = pa.DictionaryArray.from_arrays(
+            pa.array(places >> _ROW_BITS, pa.int32()), pa.array([homes[number].path for number in named], pa.string())
         )
+        location = self._new_location("-deletes.parquet")
+        columns = [names, pa.array(places & ((1 << _ROW_BITS) - 1))]
+        _, size = self._write_parquet(pa.table(columns, schema=_POSITION_DELETES), location)
+        return [
+            _describe(
+                location,
+                size,
+                DataFileContent.POSITION_DELETES,
+                record_count=len(rows),
+                lower_bounds={PATH_FIELD_ID: homes[named[0]].path.encode()},
+                upper_bounds={PATH_FIELD_ID: homes[named[-1]].path.encode()},
+            )
+        ]
 
 
 def _has_words(chunk: pq.ColumnChunkMetaData) -> bool:
@@ -149,15 +178,16 @@ def _has_words(chunk: pq.ColumnChunkMetaData) -> bool:
 
 
 def _describe(location: str, size: int, content: DataFileContent, **statistics: object) -> DataFile:
-    return DataFile.from_args(
+    described = DataFile.from_args(
         content=content,
         file_path=location,
         file_format=FileFormat.PARQUET,
         partition=Record(),
         file_size_in_bytes=size,
         sort_order_id=None,
-        spec_id=0,
         equality_ids=None,
         key_metadata=None,
         **statistics,  # type: ignore[arg-type]
     )
+    described.spec_id = 0
+    return described

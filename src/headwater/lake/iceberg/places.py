@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from pyiceberg.manifest import ManifestEntry
+from pyiceberg.manifest import DataFile, DataFileContent, ManifestEntry
 from pyiceberg.table import Table
 
 from headwater.errors import InvariantBroken
+from headwater.index.kernels import Longs
 from headwater.index.memory import Arrays
 from headwater.lake.consolidate import NetChange, sample
+from headwater.lake.iceberg.data_file import FileHome, WrittenFile
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
-from headwater.lake.key_index import RowIndex, Taken
+from headwater.lake.key_index import Relocation, RowIndex, Taken
+
+SLOT = "_headwater_slot"
+"""Column beside rows to be written: the slot of the row's key in the index."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Where the rows of a data file lie from now on; arrays by their position in the old file.
+
+    Attributes:
+        paths: new data files.
+        files: which of `paths`; -1 for a row that is gone.
+        rows: the position there.
+    """
+
+    paths: tuple[str, ...]
+    files: Longs
+    rows: Longs
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a change does to the index, looked up and not done.
+
+    Attributes:
+        taken: places of rows that go.
+        slots: of a keyed table: by added row the slot of its key, which is among those taken; -1 where it is new.
+    """
+
+    taken: Taken
+    slots: Longs
+
+    def marked(self, added: pa.Table) -> pa.Table:
+        """The added rows with their slots beside them, if any is there: a writer may sort and divide the rows."""
+        if not (self.slots >= 0).any():
+            return added
+        return added.append_column(SLOT, pa.array(self.slots))
 
 
 @dataclass
 class TableIndex:
-    """Where a table's rows lie.
+    """Where a table's rows lie. One thread at a time.
 
     Attributes:
         table: the table's name, for messages.
         key: columns that tell rows apart: the key's, or all of a table without one.
         unique: the table has a key, so each may be there once.
-        rows: places by key; file numbers count into `paths`.
-        paths: data files.
+        rows: places by key; file numbers count into `homes`.
+        homes: data files.
         memory: where the places are kept; the heap if None.
     """
 
@@ -35,10 +74,11 @@ class TableIndex:
     unique: bool
     memory: Arrays | None = None
     rows: RowIndex = field(init=False)
-    paths: list[str] = field(default_factory=list)
+    homes: list[FileHome] = field(default_factory=list)
+    _numbers: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.rows = RowIndex(self.key, self.memory)
+        self.rows = RowIndex(self.key, unique=self.unique, memory=self.memory)
 
     def load(self, table: Table, staged: Sequence[ManifestEntry] = (), *, alone: bool = False) -> None:
         """Reads the places of all rows from the table: the key columns of its data files, less the deleted rows.
@@ -51,12 +91,15 @@ class TableIndex:
         Raises:
             InvariantBroken: the table holds a key twice.
         """
-        entries = [] if alone else entries_of(table.io, table.current_snapshot())
-        files = live_files(table.io, [*entries, *staged])
-        for piece in read_all(table.io, files, table.schema(), self.key):
-            self._insert(piece.rows, piece.path, piece.positions)
+        entries = [*([] if alone else entries_of(table.io, table.current_snapshot())), *staged]
+        data = [entry.data_file for entry in entries if entry.data_file.content == DataFileContent.DATA]
+        known = {file.file_path: FileHome.of(file) for file in data}
+        live = live_files(table.io, entries)
+        self.rows.reserve(sum(file.record_count for file in data) - sum(len(file.deleted) for file in live))
+        for piece in read_all(table.io, live, table.schema(), self.key):
+            self._insert(piece.rows, self._number(known[piece.path]), piece.positions)
 
-    def plan(self, change: NetChange) -> Taken:
+    def plan(self, change: NetChange) -> Planned:
         """The places of the rows that a net change removes.
 
         Raises:
@@ -68,31 +111,76 @@ class TableIndex:
                 f"table {self.table!r}: a row that is not there is retracted, {self._key_of(change.removed, taken)}",
                 hint="the table was changed by someone else, or its state was lost: drop it and let it be built again",
             )
-        if self.unique:
-            self._refuse_present(change.added, taken)
-        return taken
+        return Planned(taken, self._slots_of(change.added, taken) if self.unique else np.zeros(0, np.int64))
 
-    def _refuse_present(self, added: pa.Table, taken: Taken) -> None:
+    def _slots_of(self, added: pa.Table, taken: Taken) -> Longs:
         slots = self.rows.find(added)
-        present = np.flatnonzero((slots >= 0) & ~np.isin(slots, taken.slots))
+        present = np.flatnonzero((slots >= 0) & ~self.rows.among(slots, taken.slots))
         if len(present):
             raise InvariantBroken(
                 f"table {self.table!r}: a key that is there is added, {self._key_of(added, int(present[0]))}",
                 hint="check that the columns declared as the key identify a row",
             )
+        return slots
 
     def _key_of(self, rows: pa.Table, number: int) -> str:
         return sample(rows.slice(number, 1), self.key)
 
-    def apply(self, taken: Taken, added: pa.Table, path: str | None) -> None:
-        """Follows a commit: `taken` is gone, `added` stands in the new file `path` in this order."""
+    def apply(self, planned: Planned, written: Iterable[WrittenFile]) -> None:
+        """Follows a commit: what was taken is gone, the added rows stand in the files written. A key that goes and
+        comes keeps its slot."""
+        taken = planned.taken
+        if len(planned.slots) and len(taken):
+            kept = self.rows.among(taken.slots, planned.slots)
+            taken = Taken(*(part[~kept] for part in (taken.slots, taken.counts, taken.places, taken.files, taken.rows)))
         self.rows.forget(taken)
-        if path is not None:
-            self._insert(added, path, np.arange(added.num_rows, dtype=np.int64))
+        for one in written:
+            self._place(one.rows, self._number(FileHome.of(one.file)))
 
-    def _insert(self, rows: pa.Table, path: str, positions: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-        self.paths.append(path)
-        first = self.rows.insert(rows, len(self.paths) - 1, positions)
+    def _place(self, rows: pa.Table, number: int) -> None:
+        """Notes that the rows are all that file `number` holds."""
+        positions = np.arange(rows.num_rows, dtype=np.int64)
+        if SLOT in rows.column_names:
+            slots = rows.column(SLOT).to_numpy()
+            there = slots >= 0
+            if there.any():
+                self.rows.move(slots[there], number, positions[there])
+                rows, positions = rows.filter(pa.array(~there)), positions[~there]
+        if rows.num_rows:
+            self._insert(rows, number, positions)
+
+    def relocate(self, moved: Mapping[str, Moved], files: Iterable[DataFile]) -> None:
+        """Follows a rewrite: rows of old data files lie in new ones.
+
+        Args:
+            moved: by path of the old file.
+            files: the new files.
+
+        Raises:
+            InvariantBroken: a row of an old file is in no new one; the index is no longer of use.
+        """
+        numbers = {file.file_path: self._number(FileHome.of(file)) for file in files}
+        bases, sizes = np.full(len(self.homes), -1, np.int64), np.zeros(len(self.homes), np.int64)
+        new_files, new_rows, base = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
+        for path, one in moved.items():
+            if path not in self._numbers:
+                continue
+            number, count = self._numbers[path], len(one.files)
+            bases[number], sizes[number], base = base, count, base + count
+            targets = np.array([*(numbers[new] for new in one.paths), -1], np.int64)
+            new_files.append(targets[one.files])
+            new_rows.append(one.rows)
+        self.rows.relocate(Relocation(bases, sizes, np.concatenate(new_files), np.concatenate(new_rows)))
+
+    def _number(self, file: FileHome) -> int:
+        """The file's number, a new one if it has none."""
+        number = self._numbers.setdefault(file.path, len(self.homes))
+        if number == len(self.homes):
+            self.homes.append(file)
+        return number
+
+    def _insert(self, rows: pa.Table, number: int, positions: Longs) -> None:
+        first = self.rows.insert(rows, number, positions)
         if self.unique and not first.all():
             again = self._key_of(rows, int(np.flatnonzero(~first)[0]))
             raise InvariantBroken(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import RLock
 
 import pyarrow as pa
-from pyiceberg.manifest import DataFile, ManifestEntry, ManifestFile
+from pyiceberg.manifest import DataFile, ManifestEntry
 from pyiceberg.table import Table as PyIcebergTable
 from pyiceberg.table.snapshots import ancestors_of
 
@@ -19,10 +19,10 @@ from headwater.errors import InvariantBroken, StorageFailed, UserError
 from headwater.index.memory import Arrays
 from headwater.lake.columns import cast_rows, lake_columns
 from headwater.lake.consolidate import NetChange, check_one_row_per_key, net_change, weights_of
-from headwater.lake.iceberg.data_file import FileWriter
-from headwater.lake.iceberg.handle import ForeignCommit, TableHandle, forget_old_files, storage_errors
+from headwater.lake.iceberg.data_file import WrittenFile
+from headwater.lake.iceberg.handle import ForeignCommit, TableHandle, storage_errors
+from headwater.lake.iceberg.held import HeldTable
 from headwater.lake.iceberg.history import (
-    NOTE,
     WRITER,
     changes_after,
     last_committed,
@@ -31,11 +31,10 @@ from headwater.lake.iceberg.history import (
     summary_of,
 )
 from headwater.lake.iceberg.manifests import ManifestStore, added_entry
-from headwater.lake.iceberg.places import TableIndex
+from headwater.lake.iceberg.places import Planned, TableIndex
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
 from headwater.lake.iceberg.schema import ColumnChanges, apply_evolution, columns_of, evolution
-from headwater.lake.iceberg.snapshot import FileChange, StagedSnapshot, stage
-from headwater.lake.key_index import Taken
+from headwater.lake.iceberg.snapshot import FileChange
 from headwater.lake.table_format import Committed, TableChange, TableSpec
 
 _ATTEMPTS = 5
@@ -51,14 +50,24 @@ class _Plan:
     Attributes:
         added: rows to write.
         index: the index to tell, None for a table that has never needed one.
-        taken: places of rows to delete.
+        planned: what it is told.
         dropped: files to leave out (`replace`).
     """
 
     added: pa.Table
     index: TableIndex | None
-    taken: Taken | None
+    planned: Planned | None
     dropped: tuple[ManifestEntry, ...] = ()
+
+    @property
+    def rows(self) -> pa.Table:
+        """The rows to write, with what the index needs to know them again."""
+        return self.added if self.planned is None else self.planned.marked(self.added)
+
+    def apply(self, written: Sequence[WrittenFile]) -> None:
+        """Tells the index that the plan has been carried out."""
+        if self.index is not None and self.planned is not None:
+            self.index.apply(self.planned, written)
 
 
 @dataclass
@@ -106,14 +115,11 @@ class IcebergTable:
         self.spec = spec
         self._handle = handle
         self._writer = writer
-        self._clock = clock
         self._read_only, self._memory = read_only, memory
-        self._table = handle.load()
+        self._held = HeldTable(handle, clock)
         self._index: TableIndex | None = None
-        self._files = FileWriter(self._table.metadata, self._table.io)
-        self._manifests: tuple[ManifestFile, ...] | None = None
-        self._entries: dict[str, list[ManifestEntry]] = {}
         self._staged: _Staged | None = None
+        self._lock = RLock()
 
     def committed(self) -> Committed | None:
         """The last commit of ours, asked of the catalog."""
@@ -137,9 +143,11 @@ class IcebergTable:
     def evolve(self, columns: pa.Schema, key: tuple[str, ...] | None = None, *, anew: bool = False) -> None:
         """Renames, adds and widens columns; those no longer named stay, null in new rows. See the contract."""
         self._refuse_read_only()
-        wanted = lake_columns(columns)
-        key = self.spec.key if key is None else key
-        held = self._table.schema()
+        with self._lock:
+            self._evolve(lake_columns(columns), self.spec.key if key is None else key, anew)
+
+    def _evolve(self, wanted: pa.Schema, key: tuple[str, ...], anew: bool) -> None:
+        held = self._held.table.schema()
         todo = evolution(self.spec.name, columns_of(held), wanted, anew=anew)
         if key != self.spec.key or todo is not None:
             with storage_errors(f"changing the columns of table {self.spec.name!r}"):
@@ -159,7 +167,10 @@ class IcebergTable:
     def commit(self, epoch: int, delta: pa.Table, properties: Mapping[str, str], *, replace: bool = False) -> None:
         """Makes `delta` visible at once, tagged with `epoch`; see the contract."""
         self._refuse_read_only()
-        fields = summary_fields(epoch, self._writer, properties)
+        with self._lock:
+            self._commit(epoch, delta, summary_fields(epoch, self._writer, properties), replace)
+
+    def _commit(self, epoch: int, delta: pa.Table, fields: Mapping[str, str], replace: bool) -> None:
         if self._staged is not None and self._staged.epoch != epoch:
             self.forget_staged()
         if self._staged is not None:
@@ -182,42 +193,42 @@ class IcebergTable:
     def stage(self, epoch: int, delta: pa.Table, *, replace: bool = False) -> None:
         """Writes a part of what `epoch` changes; see the contract."""
         self._refuse_read_only()
+        with self._lock:
+            self._stage(epoch, delta, replace)
+
+    def _stage(self, epoch: int, delta: pa.Table, replace: bool) -> None:
         self._refuse_old(epoch)
         if replace or (self._staged is not None and self._staged.epoch != epoch):
             self.forget_staged()
         if replace:
             self._index = self._empty_index() if self.spec.key else None
         if self._staged is None:
-            self._files.written.clear()
+            self._held.files.written.clear()
             self._staged = _Staged(epoch, replace)
         staged, done = self._staged, False
         try:
             self._write_part(self._plan(self._net(delta)), staged)
             done = True
         except OSError as error:
-            raise self._write_failed(error) from error
+            raise self._held.write_failed(error) from error
         finally:
             if not done:
                 self.forget_staged()
 
     def _write_part(self, plan: _Plan, staged: _Staged) -> None:
         failpoint.reach("lake.commit.before_data_file")
-        added, deletes = self._data_files(plan), self._delete_files(plan)
+        written, deletes = self._data_files(plan), self._delete_files(plan)
         failpoint.reach("lake.commit.after_data_file")
-        staged.added += added
+        staged.added += [one.file for one in written]
         staged.deletes += deletes
-        if plan.index is not None and plan.taken is not None:
-            plan.index.apply(plan.taken, plan.added, added[0].file_path if added else None)
+        plan.apply(written)
 
     def forget_staged(self) -> None:
         """Removes what was staged and not committed."""
-        if self._staged is None:
-            return
-        for location in self._files.written:
-            with suppress(OSError):
-                self._table.io.delete(location)
-        self._files.written.clear()
-        self._staged = self._index = None
+        with self._lock:
+            if self._staged is not None:
+                self._held.discard()
+                self._staged = self._index = None
 
     def _land_staged(self, fields: Mapping[str, str]) -> None:
         """Commits what was staged.
@@ -228,23 +239,20 @@ class IcebergTable:
         """
         staged = self._staged
         assert staged is not None
-        before, store = self._table.metadata, self._store()
-        change = FileChange(staged.added, staged.deletes, self._all_entries(store) if staged.replace else ())
+        store = self._held.store()
+        change = FileChange(staged.added, staged.deletes, self._held.entries(store) if staged.replace else ())
         index, self._index, self._staged = self._index, None, None
         try:
-            table, snapshot = self._send(change, fields, store)
+            alone = self._held.send(change, fields, store)
         except (StorageFailed, ForeignCommit) as error:
-            self._discard(store)
+            self._held.discard(store)
             if isinstance(error, StorageFailed):
                 raise
             raise StorageFailed(
                 f"table {self.spec.name!r}: another writer changed it while a large epoch was being written",
                 hint="it is tried again; stop the other writers of this table for a while if it goes on",
             ) from error
-        forget_old_files(before, table, snapshot)
-        self._remember(table, snapshot)
-        if table.metadata.current_snapshot_id == snapshot.snapshot.snapshot_id:
-            self._index = index
+        self._index = index if alone else None
 
     def _refuse_read_only(self) -> None:
         if self._read_only:
@@ -253,7 +261,7 @@ class IcebergTable:
             )
 
     def _refuse_old(self, epoch: int) -> None:
-        last = last_committed(self._table.metadata)
+        last = last_committed(self._held.table.metadata)
         if last is not None and epoch <= last.epoch:
             raise InvariantBroken(f"table {self.spec.name!r} holds epoch {last.epoch}: epoch {epoch} comes too late")
 
@@ -282,7 +290,7 @@ class IcebergTable:
             return self._plan(net)
         except InvariantBroken:
             fresh = self._handle.load()
-            if fresh.metadata.current_snapshot_id == self._table.metadata.current_snapshot_id:
+            if fresh.metadata.current_snapshot_id == self._held.table.metadata.current_snapshot_id:
                 raise
             raise ForeignCommit(fresh) from None
 
@@ -298,9 +306,9 @@ class IcebergTable:
             staged = self._staged
             with storage_errors(f"reading the keys of table {self.spec.name!r}"):
                 if staged is None:
-                    index.load(self._table)
+                    index.load(self._held.table)
                 else:
-                    index.load(self._table, staged.entries(), alone=staged.replace)
+                    index.load(self._held.table, staged.entries(), alone=staged.replace)
             self._index = index
         return self._index
 
@@ -309,104 +317,46 @@ class IcebergTable:
 
     def _replacement(self, net: NetChange) -> _Plan:
         index = self._empty_index() if self.spec.key else None
-        taken = self._empty_index().plan(net)
-        return _Plan(net.added, index, taken, self._all_entries(self._store()))
-
-    def _all_entries(self, store: ManifestStore) -> tuple[ManifestEntry, ...]:
-        """Entries of all files of the table's present snapshot."""
-        with storage_errors(f"reading the files of table {self.spec.name!r}"):
-            return tuple(entry for manifest in self._current(store) for entry in store.live_entries(manifest))
-
-    def _store(self) -> ManifestStore:
-        metadata = self._table.metadata
-        return ManifestStore(self._table.io, metadata, metadata.new_snapshot_id(), self._entries)
-
-    def _current(self, store: ManifestStore) -> tuple[ManifestFile, ...]:
-        """Manifests of the table's present snapshot."""
-        if self._manifests is None:
-            snapshot = self._table.current_snapshot()
-            self._manifests = tuple(snapshot.manifests(store.io)) if snapshot is not None else ()
-        return self._manifests
+        planned = self._empty_index().plan(net)
+        return _Plan(net.added, index, planned, self._held.entries(self._held.store()))
 
     def _land(self, plan: _Plan, fields: Mapping[str, str]) -> None:
         """Writes a plan's files, commits them, and moves on what is remembered of the table."""
-        before = self._table.metadata
-        store = self._store()
-        change = self._written(plan, store)
+        store = self._held.store()
+        written, change = self._written(plan, store)
         self._index = None
         try:
-            table, staged = self._send(change, fields, store)
+            alone = self._held.send(change, fields, store)
         except StorageFailed:
             self._index = plan.index if not plan.dropped else None
             raise
         except ForeignCommit:
-            self._discard(store)
+            self._held.discard(store)
             raise
-        forget_old_files(before, table, staged)
-        self._remember(table, staged)
-        alone = table.metadata.current_snapshot_id == staged.snapshot.snapshot_id
-        if alone and plan.index is not None and plan.taken is not None:
-            plan.index.apply(plan.taken, plan.added, change.added[0].file_path if change.added else None)
+        if alone:
+            plan.apply(written)
             self._index = plan.index
 
-    def _written(self, plan: _Plan, store: ManifestStore) -> FileChange:
-        self._files.written.clear()
+    def _written(self, plan: _Plan, store: ManifestStore) -> tuple[list[WrittenFile], FileChange]:
+        self._held.files.written.clear()
         try:
             failpoint.reach("lake.commit.before_data_file")
-            change = FileChange(self._data_files(plan), self._delete_files(plan), plan.dropped)
+            written = self._data_files(plan)
+            change = FileChange([one.file for one in written], self._delete_files(plan), plan.dropped)
             failpoint.reach("lake.commit.after_data_file")
         except OSError as error:
-            self._discard(store)
-            raise self._write_failed(error) from error
-        return change
+            self._held.discard(store)
+            raise self._held.write_failed(error) from error
+        return written, change
 
-    def _send(
-        self, change: FileChange, fields: Mapping[str, str], store: ManifestStore
-    ) -> tuple[PyIcebergTable, StagedSnapshot]:
-        """Writes the manifests of a change whose files are written, and commits it."""
-        try:
-            staged = stage(store, change, self._current(store), fields, NOTE, self._clock.now_us() // 1000)
-            failpoint.reach("lake.commit.before_catalog")
-        except OSError as error:
-            self._discard(store)
-            raise self._write_failed(error) from error
-        return self._handle.send(self._table, staged), staged
-
-    def _write_failed(self, error: OSError) -> StorageFailed:
-        return StorageFailed(
-            f"table {self.spec.name!r}: writing its files failed: {error}",
-            hint="look at the disk of the lake folder (df -h, dmesg); nothing was committed",
-        )
-
-    def _data_files(self, plan: _Plan) -> list[DataFile]:
-        return [self._files.write_rows(plan.added)] if plan.added.num_rows else []
+    def _data_files(self, plan: _Plan) -> list[WrittenFile]:
+        return self._held.files.write_rows(plan.rows) if plan.added.num_rows else []
 
     def _delete_files(self, plan: _Plan) -> list[DataFile]:
-        if plan.index is None or plan.taken is None or not len(plan.taken):
+        if plan.index is None or plan.planned is None or not len(plan.planned.taken):
             return []
-        return [self._files.write_deletes(plan.index.paths, plan.taken.files, plan.taken.rows)]
-
-    def _discard(self, store: ManifestStore) -> None:
-        """Removes files that no catalog will ever name; for commits that were surely not made."""
-        for location in (*self._files.written, *store.written):
-            with suppress(OSError):
-                store.io.delete(location)
-            self._entries.pop(location, None)
-
-    def _remember(self, table: PyIcebergTable, staged: StagedSnapshot) -> None:
-        self._adopt(table)
-        if table.metadata.current_snapshot_id == staged.snapshot.snapshot_id:
-            self._manifests = staged.manifests
-        paths = {manifest.manifest_path for manifest in self._manifests or ()}
-        for path in [path for path in self._entries if path not in paths]:
-            del self._entries[path]
-
-    def _adopt(self, table: PyIcebergTable) -> None:
-        """Takes the table as it now is for what further commits build on."""
-        if table.metadata.current_schema_id != self._files.metadata.current_schema_id:
-            self._files = FileWriter(table.metadata, table.io, self._files.written)
-        self._table = table
-        self._manifests = None
+        taken = plan.planned.taken
+        return self._held.files.write_deletes(plan.index.homes, taken.files, taken.rows)
 
     def _accept_foreign(self, fresh: PyIcebergTable) -> None:
         """Goes on from the table as it now is, with other writers' commits, unless such a writer is Headwater too.
@@ -414,7 +364,7 @@ class IcebergTable:
         Raises:
             InvariantBroken: two pipelines write this table.
         """
-        known = self._table.metadata.current_snapshot_id
+        known = self._held.table.metadata.current_snapshot_id
         if fresh.metadata.current_snapshot_id != known:
             self._index = None
         for snapshot in ancestors_of(fresh.current_snapshot(), fresh.metadata):
@@ -425,4 +375,4 @@ class IcebergTable:
                     f"table {self.spec.name!r} is being written by another Headwater",
                     hint="stop one of the two (headwater status shows what runs), then start again",
                 )
-        self._adopt(fresh)
+        self._held.adopt(fresh)

@@ -1,0 +1,113 @@
+"""What a writer remembers of its table between commits, so that a commit reads nothing that it wrote itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from pyiceberg.manifest import ManifestEntry, ManifestFile
+from pyiceberg.table import Table
+
+from headwater import failpoint
+from headwater.clock import Clock
+from headwater.errors import StorageFailed
+from headwater.lake.iceberg.data_file import FileWriter
+from headwater.lake.iceberg.handle import TableHandle, forget_old_files, storage_errors
+from headwater.lake.iceberg.history import NOTE
+from headwater.lake.iceberg.manifests import ManifestStore
+from headwater.lake.iceberg.snapshot import FileChange, StagedSnapshot, stage
+
+
+class HeldTable:
+    """A table as its writer knows it. One thread at a time.
+
+    Args:
+        handle: where the table is found.
+        clock: for the time stamps of snapshots.
+
+    Attributes:
+        table: the table as of the last commit or look at the catalog.
+        files: writes its files.
+    """
+
+    def __init__(self, handle: TableHandle, clock: Clock) -> None:
+        self._handle, self._clock = handle, clock
+        self.table = handle.load()
+        self.files = FileWriter(self.table.metadata, self.table.io)
+        self._manifests: tuple[ManifestFile, ...] | None = None
+        self._entries: dict[str, list[ManifestEntry]] = {}
+
+    def store(self) -> ManifestStore:
+        """For the manifests of the next snapshot."""
+        metadata = self.table.metadata
+        return ManifestStore(self.table.io, metadata, metadata.new_snapshot_id(), self._entries)
+
+    def entries(self, store: ManifestStore) -> tuple[ManifestEntry, ...]:
+        """Entries of all files of the table's present snapshot.
+
+        Raises:
+            StorageFailed: they cannot be read.
+        """
+        with storage_errors(f"reading the files of table {self._handle.name!r}"):
+            return tuple(entry for manifest in self._current(store) for entry in store.live_entries(manifest))
+
+    def _current(self, store: ManifestStore) -> tuple[ManifestFile, ...]:
+        """Manifests of the table's present snapshot."""
+        if self._manifests is None:
+            snapshot = self.table.current_snapshot()
+            self._manifests = tuple(snapshot.manifests(store.io)) if snapshot is not None else ()
+        return self._manifests
+
+    def send(self, change: FileChange, fields: Mapping[str, str], store: ManifestStore) -> bool:
+        """Writes the manifests of a change whose files are written, commits it, and takes the table as it is then.
+
+        Returns:
+            Whether the new snapshot is the table's current one: another writer may have followed at once.
+
+        Raises:
+            StorageFailed: nothing was committed.
+            CommitUnknown: nobody knows; the files stay.
+            ForeignCommit: another writer was first; the files stay.
+        """
+        before = self.table.metadata
+        try:
+            staged = stage(store, change, self._current(store), fields, NOTE, self._clock.now_us() // 1000)
+            failpoint.reach("lake.commit.before_catalog")
+        except OSError as error:
+            self.discard(store)
+            raise self.write_failed(error) from error
+        fresh = self._handle.send(self.table, staged)
+        forget_old_files(before, fresh, staged)
+        return self._remember(fresh, staged)
+
+    def write_failed(self, error: OSError) -> StorageFailed:
+        """What to raise if a file could not be written."""
+        return StorageFailed(
+            f"table {self._handle.name!r}: writing its files failed: {error}",
+            hint="look at the disk of the lake folder (df -h, dmesg); nothing was committed",
+        )
+
+    def discard(self, store: ManifestStore | None = None) -> None:
+        """Removes files that no catalog will ever name; for commits that were surely not made."""
+        for location in (*self.files.written, *(store.written if store else ())):
+            with suppress(OSError):
+                self.table.io.delete(location)
+            self._entries.pop(location, None)
+        self.files.written.clear()
+
+    def _remember(self, table: Table, staged: StagedSnapshot) -> bool:
+        self.adopt(table)
+        alone = table.metadata.current_snapshot_id == staged.snapshot.snapshot_id
+        if alone:
+            self._manifests = staged.manifests
+        paths = {manifest.manifest_path for manifest in self._manifests or ()}
+        for path in [path for path in self._entries if path not in paths]:
+            del self._entries[path]
+        return alone
+
+    def adopt(self, table: Table) -> None:
+        """Takes the table as it now is for what further commits build on."""
+        if table.metadata.current_schema_id != self.files.metadata.current_schema_id:
+            self.files = FileWriter(table.metadata, table.io, self.files.written)
+        self.table = table
+        self._manifests = None

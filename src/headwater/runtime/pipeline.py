@@ -36,6 +36,7 @@ from headwater.runtime.replay import superseded
 from headwater.runtime.silence import Silence
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, Replay, StateStore
+from headwater.schema import StreamSchema, column_id
 
 CHECKPOINTS_KEPT = 2
 
@@ -263,15 +264,18 @@ class Pipeline:
                 )
 
     def _remember(self, evolved: Sequence[str]) -> None:
-        """Notes the columns of streams as they are now for the next start."""
+        """Notes the columns of streams as they are now for the next start, and tells of those that are other ones: what
+        a source says of a column besides (its default, its type's text) may come and go as it is read anew."""
         if not evolved:
             return
         state = self.project.state
         now = {name: self.flow.streams[name].stream for name in evolved}
-        save_streams(state, [now.get(stream.name, stream) for stream in load_streams(state)])
-        if self.journal is not None:
-            for name in evolved:
-                self.journal.write("stream.changed", stream=name, columns=", ".join(now[name].columns.names))
+        known = load_streams(state)
+        save_streams(state, [now.get(stream.name, stream) for stream in known])
+        for stream in known:
+            other = now.get(stream.name, stream)
+            if self.journal is not None and _shape(other) != _shape(stream):
+                self.journal.write("stream.changed", stream=stream.name, columns=", ".join(other.columns.names))
 
     def _tell_waiting(self) -> None:
         """Tells of models that have begun to wait."""
@@ -345,3 +349,9 @@ class Pipeline:
             sources={name: node.source for name, node in streams.items()},
             tables={name: epoch for name, epoch in self.sinks.committed.items() if name not in self.rebuild},
         )
+
+
+def _shape(stream: StreamSchema) -> object:
+    """What people mean by a stream's columns: names, types, whose they are, and the key."""
+    columns = [(field.name, field.type, column_id(field)) for field in stream.columns]
+    return columns, stream.key, stream.changelog

@@ -1,6 +1,5 @@
 """The journal's `stream.changed`: told when a stream's columns have become other ones, once, whatever is run again."""
 
-
 from running_project import wait_until
 
 

@@ -12,6 +12,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from headwater.lake.layout import Layout
+
 
 @dataclass(frozen=True)
 class TableSpec:
@@ -23,12 +25,14 @@ class TableSpec:
         key: columns that identify a row; at most one row per key is ever there. Empty: the table is a multiset of rows,
             and a retraction takes away one row equal in every column.
         properties: table properties to set at creation.
+        layout: how new files are written.
     """
 
     name: str
     columns: pa.Schema
     key: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
+    layout: Layout = field(default_factory=Layout)
 
 
 @dataclass(frozen=True)

@@ -94,15 +94,15 @@ class ManifestStore:
         return kept, rewritten
 
     def merged(self, manifests: Sequence[ManifestFile]) -> list[ManifestFile]:
-        """The manifests that name live files, with every full level of the same content made into one."""
-        levels: dict[tuple[ManifestContent, int], list[ManifestFile]] = defaultdict(list)
+        """The manifests that name live files, with every full level of the same content and spec made into one."""
+        levels: dict[tuple[ManifestContent, int, int], list[ManifestFile]] = defaultdict(list)
         manifests = [manifest for manifest in manifests if manifest.has_added_files() or manifest.has_existing_files()]
         for manifest in manifests:
-            levels[(manifest.content, _level(manifest))].append(manifest)
+            levels[(manifest.content, manifest.partition_spec_id, _level(manifest))].append(manifest)
         full = {key: group for key, group in levels.items() if len(group) >= FANOUT}
         gone = {manifest.manifest_path for group in full.values() for manifest in group}
         kept = [manifest for manifest in manifests if manifest.manifest_path not in gone]
-        for (content, _), group in full.items():
+        for (content, _, _), group in full.items():
             kept += self._write(content, self._live(group))
         return kept
 
@@ -117,21 +117,27 @@ class ManifestStore:
         return [_existing(entry) for manifest in manifests for entry in self.live_entries(manifest)]
 
     def _write(self, content: ManifestContent, entries: Sequence[ManifestEntry]) -> list[ManifestFile]:
-        if not entries:
-            return []
-        with self._writer(content) as writer:
+        """A manifest for each partition spec that the entries' files are of."""
+        by_spec: dict[int, list[ManifestEntry]] = defaultdict(list)
+        for entry in entries:
+            by_spec[entry.data_file.spec_id].append(entry)
+        return [self._write_one(content, spec_id, of_spec) for spec_id, of_spec in by_spec.items()]
+
+    def _write_one(self, content: ManifestContent, spec_id: int, entries: Sequence[ManifestEntry]) -> ManifestFile:
+        with self._writer(content, spec_id) as writer:
             for entry in entries:
                 writer.add_entry(entry)
         manifest = writer.to_manifest_file()
         sequence = self.metadata.next_sequence_number()
         live = [entry for entry in entries if entry.status != ManifestEntryStatus.DELETED]
         self.entries[manifest.manifest_path] = [_numbered(entry, sequence) for entry in live]
-        return [manifest]
+        return manifest
 
-    def _writer(self, content: ManifestContent) -> ManifestWriter:
+    def _writer(self, content: ManifestContent, spec_id: int) -> ManifestWriter:
         path = f"{self.metadata.location}/metadata/{self.commit_id}-m{next(self._numbers)}.avro"
         self.written.append(path)
-        spec, schema, output = self.metadata.spec(), self.metadata.schema(), self.io.new_output(path)
+        spec = self.metadata.specs()[spec_id]
+        schema, output = self.metadata.schema(), self.io.new_output(path)
         if content == ManifestContent.DELETES:
             return _DeleteManifestWriter(spec, schema, output, self.snapshot_id, "deflate")
         return write_manifest(self.metadata.format_version, spec, schema, output, self.snapshot_id, "deflate")

@@ -171,9 +171,9 @@ def _number(manifests: list[ManifestFile], sequence: int) -> None:
 def _summary(metadata: TableMetadata, change: FileChange, properties: Mapping[str, str]) -> Summary:
     collector = SnapshotSummaryCollector()
     for file in (*change.added, *change.deletes):
-        collector.add_file(file, metadata.schema())
+        collector.add_file(file, metadata.schema(), metadata.specs()[file.spec_id])
     for entry in change.dropped:
-        collector.remove_file(entry.data_file, metadata.schema())
+        collector.remove_file(entry.data_file, metadata.schema(), metadata.specs()[entry.data_file.spec_id])
     former = metadata.current_snapshot()
     summary = update_snapshot_summaries(
         Summary(operation=_operation(change), **collector.build(), **properties),

@@ -136,6 +136,13 @@ class StorageFailed(HeadwaterError):
     retryable = True
 
 
+class FilesExpired(UserError):
+    """A file of the table snapshot that was being read is gone: the snapshot was expired meanwhile. Reading the table
+    as it is now may help."""
+
+    retryable = True
+
+
 class CommitUnknown(HeadwaterError):
     """A table commit was sent and no answer came. Ask the table which epoch it holds; never retry blindly."""
 

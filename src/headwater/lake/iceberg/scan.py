@@ -5,7 +5,7 @@ This is what the key index is rebuilt from, so it gives every row with its place
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,11 @@ from pyiceberg.table.snapshots import Snapshot
 from headwater.errors import UserError
 from headwater.index.kernels import Longs
 from headwater.lake.iceberg.schema import FIELD_ID, project
+
+
+
+PATH_FIELD_ID = 2147483546
+"""Id of the column of a position delete file that names data files (Iceberg spec, "Reserved Field IDs")."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,15 @@ def live_files(io: FileIO, entries: Iterable[ManifestEntry]) -> list[LiveFile]:
     return [LiveFile(file.file_path, deletes.get(file.file_path, nothing)) for file in data]
 
 
-def positions_by_path(io: FileIO, deletes: Sequence[DataFile]) -> dict[str, Longs]:
-    """Positions that position delete files name, ascending, by data file."""
-    tables = [_read_deletes(io, file) for file in deletes]
+def positions_by_path(io: FileIO, deletes: Sequence[DataFile], only: Collection[str] | None = None) -> dict[str, Longs]:
+    """Positions that position delete files name, ascending, by data file.
+
+    Args:
+        io: where files are read.
+        deletes: the delete files.
+        only: data files of which the positions are wanted; delete files that name none of them are not opened.
+    """
+    tables = [_read_deletes(io, file) for file in deletes if only is None or _names_any(file, only)]
     if not tables:
         return {}
     all_deletes = pa.concat_tables(tables).unify_dictionaries()
@@ -76,6 +87,12 @@ def positions_by_path(io: FileIO, deletes: Sequence[DataFile]) -> dict[str, Long
     return {
         path: np.unique(rows[order[starts[i] : starts[i + 1]]]) for i, path in enumerate(names.dictionary.to_pylist())
     }
+
+
+def _names_any(file: DataFile, paths: Collection[str]) -> bool:
+    """Whether a delete file may name one of the data files, by the bounds of the paths in it."""
+    low, high = ((bounds or {}).get(PATH_FIELD_ID) for bounds in (file.lower_bounds, file.upper_bounds))
+    return low is None or high is None or any(low <= path.encode() <= high for path in paths)
 
 
 def _read_deletes(io: FileIO, file: DataFile) -> pa.Table:
@@ -102,7 +119,7 @@ def read_file(io: FileIO, file: LiveFile, schema: Schema, columns: pa.Schema) ->
 def read_columns(io: FileIO, path: str, schema: Schema, columns: pa.Schema) -> pa.Table:
     """All rows of a file, deleted or not, in the given columns: found by field id, null if the file is older."""
     with io.new_input(path).open() as stream, pq.ParquetFile(stream) as file:
-        ids = _names_by_id(file.schema_arrow)
+        ids = names_by_id(file.schema_arrow, schema)
         wanted = [ids[i] for name in columns.names if (i := schema.find_field(name).field_id) in ids]
         rows = file.read(columns=wanted) if wanted else _rows_without_columns(file.metadata.num_rows)
     return project(rows, ids, schema, columns)
@@ -112,8 +129,10 @@ def _rows_without_columns(count: int) -> pa.Table:
     return pa.table({"": pa.nulls(count)})
 
 
-def _names_by_id(schema: pa.Schema) -> dict[int, str]:
-    return {int(f.metadata[FIELD_ID]): f.name for f in schema if f.metadata and FIELD_ID in f.metadata}
+def names_by_id(held: pa.Schema, schema: Schema) -> dict[int, str]:
+    """A file's top-level column names by field id; files that were written without ids have them by name."""
+    found = {int(f.metadata[FIELD_ID]): f.name for f in held if f.metadata and FIELD_ID in f.metadata}
+    return found or {field.field_id: field.name for field in schema.fields if field.name in held.names}
 
 
 def read_all(io: FileIO, files: Iterable[LiveFile], schema: Schema, columns: pa.Schema) -> Iterator[FileRows]:

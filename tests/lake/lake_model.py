@@ -107,5 +107,6 @@ def snapshot_epochs(lake: IcebergLake, name: str) -> list[int]:
 def agree(lake: IcebergLake, table: IcebergTable, expected: Mapping[Row, int]) -> None:
     """All readers see exactly `expected`."""
     assert rows_of(table.read()) == expected
+    assert rows_of(table.dataset().to_table()) == expected
     assert pyiceberg_rows(lake, table.spec.name) == expected
     assert duckdb_rows(lake, table.spec.name) == expected

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.dataset as pads
 
 from headwater.lake.layout import Layout
+from headwater.lake.moment import Moment, TableSnapshot
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,12 @@ class Committed:
     Attributes:
         epoch: the last epoch committed.
         properties: what was given to that commit (source positions, counts).
+        held: why the table was rolled back and is to be left alone since; None if it was not.
     """
 
     epoch: int
     properties: Mapping[str, str]
+    held: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,18 @@ class Table(Protocol):
         Raises:
             UserError: no table snapshot of that epoch is kept.
         """
+
+    def dataset(self, at: Moment | None = None) -> pads.Dataset:
+        """The rows as of a moment, or now (then with other writers' too), in the columns that the table had then. Not
+        read before it is scanned; columns and filter of the scan are pushed down to the files.
+
+        Raises:
+            UserError: nothing is kept of that moment.
+            FilesExpired: while it is scanned: the snapshot was expired meanwhile.
+        """
+
+    def snapshots(self) -> Sequence[TableSnapshot]:
+        """All table snapshots that are kept, newest first."""
 
     def changes(self, after_epoch: int) -> Iterator[TableChange]:
         """What each commit after `after_epoch` changed, oldest first, as far as table snapshots are kept."""

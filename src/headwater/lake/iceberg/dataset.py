@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -50,7 +51,7 @@ class ScanCounts:
     row_groups_read: int = 0
 
 
-class SnapshotDataset(pads.Dataset):
+class SnapshotDataset(pads.Dataset):  # type: ignore[misc] # PyArrow has no types
     """The rows of one table snapshot.
 
     Args:
@@ -62,6 +63,7 @@ class SnapshotDataset(pads.Dataset):
 
     Attributes:
         counts: what scans have read.
+        lost: what went wrong if a file was gone, for whoever hears of it only through DuckDB.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class SnapshotDataset(pads.Dataset):
         self._data = [file for file in files if file.content == DataFileContent.DATA]
         self._deletes = [file for file in files if file.content != DataFileContent.DATA]
         self.counts = ScanCounts(files=len(self._data))
+        self.lost: FilesExpired | None = None
         for file in self._data:
             if file.file_format != FileFormat.PARQUET:
                 raise UserError(
@@ -108,21 +111,29 @@ class SnapshotDataset(pads.Dataset):
 
     def _batches(self, wanted: pa.Schema, filter: pc.Expression | None) -> Iterator[pa.RecordBatch]:
         files = self._kept(filter)
-        deletes = self._deleted(files)
-        tasks = chain.from_iterable(self._row_groups(file, wanted, filter, deletes) for file in files)
-        for rows in _in_order(tasks):
-            yield from rows.to_batches()
+        try:
+            deletes = self._deleted(files)
+            tasks = chain.from_iterable(self._row_groups(file, wanted, filter, deletes) for file in files)
+            for rows in _in_order(tasks):
+                yield from rows.to_batches()
+        except FilesExpired as error:
+            self.lost = error
+            raise
 
     def _kept(self, filter: pc.Expression | None) -> list[DataFile]:
         """The files that may have rows that pass the filter, by the bounds in the manifests."""
         if filter is None:
             return self._data
         text = str(filter)
-        named = [f for f in self._schema.fields if f.name in text and isinstance(f.field_type, PrimitiveType)]
-        ids = {f.field_id: f for f in named if not isinstance(f.field_type, _NO_BOUNDS)}
+        columns = {
+            field.field_id: (field.name, field.field_type)
+            for field in self._schema.fields
+            if field.name in text and isinstance(field.field_type, PrimitiveType)
+            if not isinstance(field.field_type, _NO_BOUNDS)
+        }
         kept = []
         for file in self._data:
-            guarantee = _guarantee(file, {number: (f.name, f.field_type) for number, f in ids.items()}, self._columns)
+            guarantee = _guarantee(file, columns, self._columns)
             if guarantee is None or _may_pass(guarantee, filter, self._columns):
                 kept.append(file)
         return kept
@@ -140,7 +151,7 @@ class SnapshotDataset(pads.Dataset):
         with _expiry(self._table), self._io.new_input(file.file_path).open() as stream:
             footer = pq.read_metadata(stream)
             ids = names_by_id(footer.schema.to_arrow_schema(), self._schema)
-            numbers = range(footer.num_row_groups)
+            numbers: Sequence[int] = range(footer.num_row_groups)
             if filter is not None:
                 numbers = self._groups_kept(stream, footer, ids, filter)
         self.counts.files_read += 1
@@ -204,21 +215,16 @@ class _RowGroup:
         return project(rows, dict(self.ids), self.schema, self.wanted)
 
 
-class _expiry:  # noqa: N801 - a context manager reads as a word
+@contextmanager
+def _expiry(table: str) -> Iterator[None]:
     """Says in our own words that a file which the snapshot names is gone."""
-
-    def __init__(self, table: str) -> None:
-        self._table = table
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if isinstance(error, FileNotFoundError):
-            raise FilesExpired(
-                f"table {self._table!r}: a file of the table snapshot that is being read has expired: {error}",
-                hint="read it again; to keep a moment, tag it (headwater tables tag)",
-            ) from error
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FilesExpired(
+            f"table {table!r}: the table snapshot that is being read has expired, a file of it is gone: {error}",
+            hint="read the table again; to keep a moment, tag it (headwater tables tag)",
+        ) from error
 
 
 def _guarantee(
@@ -242,8 +248,10 @@ def _column_guarantee(file: DataFile, number: int, kind: PrimitiveType, field: p
         return reference.is_null() if nulls and nulls == rows else None
     if len(low) < _width(kind):
         return None  # written as a narrower type, before the column was widened
-    between = (reference >= _scalar(kind, low, field.type)) & (reference <= _scalar(kind, high, field.type))
-    return between if nulls == 0 else between | reference.is_null()
+    above, below = reference >= _scalar(kind, low, field.type), reference <= _scalar(kind, high, field.type)
+    if nulls == 0:
+        return above & below
+    return (above | reference.is_null()) & (below | reference.is_null())  # the only shape that PyArrow sees through
 
 
 def _width(kind: PrimitiveType) -> int:

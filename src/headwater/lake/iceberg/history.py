@@ -30,6 +30,10 @@ NOTE = PREFIX + "committed"
 """Table property that repeats those fields of the last commit as JSON, set by the commit itself."""
 
 
+HELD = PREFIX + "held"
+"""Table property: why the pipeline is to leave the table alone, set by a rollback in the same commit."""
+
+
 def summary_fields(epoch: int, writer: str, properties: Mapping[str, str]) -> dict[str, str]:
     """What a commit of ours puts into its snapshot's summary.
 
@@ -64,20 +68,21 @@ def epoch_of(snapshot: Snapshot) -> int:
 
 
 def last_committed(metadata: TableMetadata) -> Committed | None:
-    """What the newest commit of ours says; if another engine has expired its snapshot, what it noted in the table."""
-    newest = next(ours(metadata), None)
-    if newest is not None:
-        return _committed(summary_of(newest))
-    noted = metadata.properties.get(NOTE)
-    return _committed(json.loads(noted)) if noted is not None else None
+    """What the newest commit of ours says; if another engine has expired its snapshot, or the table was rolled back
+    and is held since, what it noted in the table."""
+    newest, noted = next(ours(metadata), None), metadata.properties.get(NOTE)
+    held = metadata.properties.get(HELD)
+    if newest is not None and (noted is None or held is None):
+        return _committed(summary_of(newest), held)
+    return _committed(json.loads(noted), held) if noted is not None else None
 
 
-def _committed(fields: Mapping[str, str]) -> Committed:
+def _committed(fields: Mapping[str, str], held: str | None) -> Committed:
     given = {name.removeprefix(PREFIX): value for name, value in fields.items() if name.startswith(PREFIX)}
     epoch = int(given.pop(EPOCH.removeprefix(PREFIX)))
     for name in (WRITER, MAINTENANCE):
         given.pop(name.removeprefix(PREFIX), None)
-    return Committed(epoch, given)
+    return Committed(epoch, given, held)
 
 
 def snapshot_at(metadata: TableMetadata, epoch: int, table: str) -> Snapshot | None:

@@ -20,8 +20,6 @@ from headwater.errors import UserError
 from headwater.index.kernels import Longs
 from headwater.lake.iceberg.schema import FIELD_ID, project
 
-
-
 PATH_FIELD_ID = 2147483546
 """Id of the column of a position delete file that names data files (Iceberg spec, "Reserved Field IDs")."""
 

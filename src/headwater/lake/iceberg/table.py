@@ -20,6 +20,7 @@ from headwater.index.memory import Arrays
 from headwater.lake.columns import cast_rows, lake_columns
 from headwater.lake.consolidate import NetChange, check_one_row_per_key, net_change, weights_of
 from headwater.lake.iceberg.data_file import WrittenFile
+from headwater.lake.iceberg.dataset import SnapshotDataset
 from headwater.lake.iceberg.handle import ForeignCommit, TableHandle, storage_errors
 from headwater.lake.iceberg.held import HeldTable
 from headwater.lake.iceberg.history import (
@@ -31,10 +32,13 @@ from headwater.lake.iceberg.history import (
     summary_of,
 )
 from headwater.lake.iceberg.manifests import ManifestStore, added_entry
+from headwater.lake.iceberg.past import snapshots_of
 from headwater.lake.iceberg.places import Planned, TableIndex
+from headwater.lake.iceberg.reading import dataset_at
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
 from headwater.lake.iceberg.schema import ColumnChanges, apply_evolution, columns_of, evolution
 from headwater.lake.iceberg.snapshot import FileChange
+from headwater.lake.moment import Moment, TableSnapshot
 from headwater.lake.table_format import Committed, TableChange, TableSpec
 
 _ATTEMPTS = 5
@@ -134,6 +138,19 @@ class IcebergTable:
             files = live_files(table.io, entries_of(table.io, snapshot))
             pieces = [piece.rows for piece in read_all(table.io, files, table.schema(), self.spec.columns)]
         return pa.concat_tables([self.spec.columns.empty_table(), *pieces])
+
+    def dataset(self, at: Moment | None = None) -> SnapshotDataset:
+        """The rows as of a moment, to be scanned; see the contract."""
+        return dataset_at(self._handle.load(), at, self.spec.name)
+
+    def snapshots(self) -> list[TableSnapshot]:
+        """The table snapshots that are kept, newest first."""
+        return snapshots_of(self._handle.load().metadata)
+
+    @property
+    def handle(self) -> TableHandle:
+        """Where the table is found."""
+        return self._handle
 
     def changes(self, after_epoch: int) -> Iterator[TableChange]:
         """What each commit of ours after `after_epoch` changed, oldest first."""

@@ -6,9 +6,12 @@ waits longer than it is asked to.
 
 from __future__ import annotations
 
+import os
 import selectors
+import socket
 import threading
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import numpy as np
 import psycopg
@@ -30,9 +33,15 @@ LINGER_S = 0.002
 LINGER_MAX_S = 0.02
 """How long a group that is not full waits for the next bytes, and for all that follow them in a steady stream."""
 
-GATHER_S, DRIBBLE_BYTES = 0.004, 1 << 17
-"""Less than that many bytes are followed by a pause, in which what comes next gathers: a reader that is faster than the
-server would otherwise wake for every few rows. No longer than the kernel's buffer of a connection bears."""
+GATHER_S, GATHER_BEHIND_S, BEHIND_BYTES = 0.002, 0.01, 1 << 20
+"""What comes next is left to gather so long, unless there was more than is taken at once: a reader that is faster than
+the server would otherwise wake for every few rows, and the server would have to wake it. Longer when so much is behind
+that a moment more does not tell."""
+
+LOOPBACK_WINDOW = 1 << 16
+"""Bytes that a server on the same machine may send before they are read. It sends every message by itself; what does
+not fit is put together by its kernel, which halves what a row costs at both ends. Over a network it would be the
+round trip's limit, and the network cards put the messages together."""
 
 STATUS_INTERVAL_S, ALIVE_S = 10.0, 1.0
 """At the latest after this the server hears from us, well within its wal_sender_timeout of a minute: while we wait for
@@ -117,6 +126,7 @@ class Stream:
         self._asked = False
         self._waiting_since: float | None = None
         self._status_at = self._heartbeat_at = clock.monotonic_s()
+        _narrow(self._wire.socket)
         self._start(wanted)
         self._incoming = CopyReader(self._wire, READ_MESSAGES, READ_BYTES)
         self._selector = selectors.DefaultSelector()
@@ -153,25 +163,25 @@ class Stream:
                 if group is not None or left <= 0:
                     return group
                 self._keep_alive()
-                if 0 < received < DRIBBLE_BYTES:
-                    self._clock.wait(self._never, min(left, GATHER_S))
+                if received:
+                    behind = self.lag_bytes() > BEHIND_BYTES
+                    self._clock.wait(self._never, min(left, GATHER_BEHIND_S if behind else GATHER_S))
                 else:
                     self._readable(min(left, self._heartbeat_s, STATUS_INTERVAL_S))
         except psycopg.Error as error:
             failed(error, _DOING)
 
-    def _receive(self) -> int:
-        """Takes in what the server has sent, up to a full group. Returns the bytes taken last: if they are few, no more
-        may be there."""
-        assembler, incoming, received = self._assembler, self._incoming, DRIBBLE_BYTES
-        while received >= DRIBBLE_BYTES and not assembler.full:
+    def _receive(self) -> bool:
+        """Takes in what the server has sent, up to a full group. Returns whether anything came of which the rest may be
+        on its way."""
+        assembler, incoming, more, received = self._assembler, self._incoming, True, False
+        while more and not assembler.full:
             incoming.fill()
             if incoming.ended and not len(incoming):
                 self._ended()
-            received = incoming.size
             if not len(incoming):
                 break
-            self._unanswered_since = None
+            more, received, self._unanswered_since = incoming.full, True, None
             assembler.feed(incoming.cut(lent=True))
             if assembler.asked:
                 # A server that is shutting down asks until everything is confirmed; a heartbeat must not wait then.
@@ -326,3 +336,15 @@ class Stream:
         if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
             result_failed(result, _DOING)
         raise SourceUnavailable("the server ended the stream of changes", hint="trying again")
+
+
+def _narrow(number: int) -> None:
+    """See `LOOPBACK_WINDOW`.
+
+    Args:
+        number: of a connected socket.
+    """
+    with socket.socket(fileno=os.dup(number)) as connection:
+        is_ip = connection.family in (socket.AF_INET, socket.AF_INET6)
+        if is_ip and ip_address(connection.getpeername()[0]).is_loopback:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LOOPBACK_WINDOW)

@@ -96,18 +96,23 @@ class Table(Protocol):
             InvariantBroken: the delta retracts a row the table does not hold, or adds a key that it does.
         """
 
-    def evolve(self, columns: pa.Schema, key: tuple[str, ...] | None = None, *, anew: bool = False) -> None:
-        """Makes the table take rows of these columns: adds those that it lacks (null in the rows that are there),
-        widens types, and renames columns that have the same id (`headwater.schema.column_id`) under another name. A
-        column no longer named stays, unless another one takes its name.
+    def evolve(
+        self, columns: pa.Schema, key: tuple[str, ...] | None = None, *, anew: bool = False, remove: bool = False
+    ) -> None:
+        """Makes the table take rows of these columns from the next commit on, with which readers see them: adds those
+        that it lacks (null in the rows that are there), also inside of nested ones, widens types, renames columns that
+        have the same id (`headwater.schema.column_id`) under another name, and puts them in this order.
 
         Args:
             columns: the columns.
             key: the key from now on, if it is another one; then all rows are to be replaced next.
             anew: all rows are to be replaced next, so a column may become one of any other type.
+            remove: columns no longer named leave the table; former table snapshots keep them. Else they stay, null in
+                new rows, unless another one takes their name.
 
         Raises:
-            UserError: a column has changed its type in a way that is not a widening, and not `anew`.
+            UserError: a column has changed its type in a way that is not a widening, and not `anew`; or one would go by
+                which the table is partitioned or sorted.
         """
 
     def read(self, epoch: int | None = None) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from pyiceberg.manifest import ManifestEntry, ManifestFile
 from pyiceberg.table import Table
@@ -12,6 +13,7 @@ from headwater import failpoint
 from headwater.clock import Clock
 from headwater.errors import StorageFailed
 from headwater.lake.iceberg.data_file import FileWriter
+from headwater.lake.iceberg.evolution import SchemaChange, StagedChange
 from headwater.lake.iceberg.handle import TableHandle, forget_old_files, storage_errors
 from headwater.lake.iceberg.history import NOTE
 from headwater.lake.iceberg.manifests import ManifestStore
@@ -26,7 +28,7 @@ class HeldTable:
         clock: for the time stamps of snapshots.
 
     Attributes:
-        table: the table as of the last commit or look at the catalog.
+        table: the table as of the last commit or look at the catalog, with the columns that the next commit gives it.
         files: writes its files.
     """
 
@@ -36,6 +38,39 @@ class HeldTable:
         self.files = FileWriter(self.table.metadata, self.table.io)
         self._manifests: tuple[ManifestFile, ...] | None = None
         self._entries: dict[str, list[ManifestEntry]] = {}
+        self._change: SchemaChange | None = None
+        self._ahead: StagedChange | None = None
+
+    def change(self, wanted: SchemaChange) -> None:
+        """Has the next commit change the columns, in place of what it was to change before.
+
+        Raises:
+            UserError: they cannot become these; all stays as it was.
+        """
+        ahead = wanted.on(self._ahead.before if self._ahead is not None else self.table)
+        self._change, self._ahead = wanted, ahead
+        self._take(ahead.table)
+
+    @property
+    def changing(self) -> bool:
+        """Whether the next commit changes columns: then it has to be that of the rows that go with them."""
+        return self._ahead is not None and bool(self._ahead.updates)
+
+    def changed(self, table: Table) -> Table:
+        """A table as the catalog has it, with the columns that the next commit gives it."""
+        return table if self._change is None else self._change.on(table).table
+
+    def show_columns(self) -> None:
+        """Commits the columns' change now, without rows.
+
+        Raises:
+            StorageFailed: it could not be committed.
+        """
+        if self._ahead is not None and self.changing:
+            with storage_errors(f"changing the columns of table {self._handle.name!r}"):
+                self._handle.catalog.commit_table(self.table, self._ahead.requirements, self._ahead.updates)
+        self._change = None
+        self.adopt(self._handle.load())
 
     def store(self) -> ManifestStore:
         """For the manifests of the next snapshot."""
@@ -76,9 +111,17 @@ class HeldTable:
         except OSError as error:
             self.discard(store)
             raise self.write_failed(error) from error
-        fresh = self._handle.send(self.table, staged)
+        fresh = self._handle.send(self.table, self._with_columns(staged))
+        self._change = None
         forget_old_files(before, fresh, staged)
         return self._remember(fresh, staged)
+
+    def _with_columns(self, staged: StagedSnapshot) -> StagedSnapshot:
+        """The commit of the rows, which is that of the columns as well."""
+        if self._ahead is None:
+            return staged
+        updates, requirements = self._ahead.updates, self._ahead.requirements
+        return replace(staged, updates=(*updates, *staged.updates), requirements=(*requirements, *staged.requirements))
 
     def write_failed(self, error: OSError) -> StorageFailed:
         """What to raise if a file could not be written."""
@@ -106,8 +149,16 @@ class HeldTable:
         return alone
 
     def adopt(self, table: Table) -> None:
-        """Takes the table as it now is for what further commits build on."""
-        if table.metadata.current_schema_id != self.files.metadata.current_schema_id:
+        """Takes the table as it now is for what further commits build on.
+
+        Raises:
+            UserError: another writer's columns and those that the next commit is to give it do not go together.
+        """
+        self._ahead = self._change.on(table) if self._change is not None else None
+        self._take(table if self._ahead is None else self._ahead.table)
+        self._manifests = None
+
+    def _take(self, table: Table) -> None:
+        if table.schema() != self.files.metadata.schema():
             self.files = FileWriter(table.metadata, table.io, self.files.written)
         self.table = table
-        self._manifests = None

@@ -19,9 +19,10 @@ from headwater.index.memory import Arrays
 from headwater.lake.columns import lake_columns
 from headwater.lake.iceberg.catalog import open_catalog
 from headwater.lake.iceberg.durable_io import DurableFileIO
+from headwater.lake.iceberg.evolution import KEY_PROPERTY
 from headwater.lake.iceberg.handle import TableHandle, storage_errors
 from headwater.lake.iceberg.schema import columns_of
-from headwater.lake.iceberg.table import KEY_PROPERTY, IcebergTable
+from headwater.lake.iceberg.table import IcebergTable
 from headwater.lake.table_format import TableSpec
 
 _PROPERTIES = {
@@ -102,6 +103,7 @@ class IcebergLake:
         _check_key(wanted, _key_of(held))
         table = IcebergTable(handle, wanted, self._writer, self._clock, read_only=False, memory=self._memory)
         table.evolve(wanted.columns)
+        table.show_columns()
         return table
 
     def open_table(self, name: str) -> IcebergTable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
@@ -21,6 +20,7 @@ from headwater.lake.columns import cast_rows, lake_columns
 from headwater.lake.consolidate import NetChange, check_one_row_per_key, net_change, weights_of
 from headwater.lake.iceberg.data_file import WrittenFile
 from headwater.lake.iceberg.dataset import SnapshotDataset
+from headwater.lake.iceberg.evolution import SchemaChange, touches
 from headwater.lake.iceberg.handle import ForeignCommit, TableHandle, storage_errors
 from headwater.lake.iceberg.held import HeldTable
 from headwater.lake.iceberg.history import (
@@ -36,15 +36,11 @@ from headwater.lake.iceberg.past import snapshots_of
 from headwater.lake.iceberg.places import Planned, TableIndex
 from headwater.lake.iceberg.reading import dataset_at
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
-from headwater.lake.iceberg.schema import ColumnChanges, apply_evolution, columns_of, evolution
 from headwater.lake.iceberg.snapshot import FileChange
 from headwater.lake.moment import Moment, TableSnapshot
 from headwater.lake.table_format import Committed, TableChange, TableSpec
 
 _ATTEMPTS = 5
-
-KEY_PROPERTY = "headwater.key"
-"""Table property: the names of the key columns, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,7 @@ class IcebergTable:
 
     def read(self, epoch: int | None = None) -> pa.Table:
         """The rows as of the end of `epoch`, or now (then with other writers' too), in the columns of the spec."""
-        table = self._handle.load()
+        table = self._held.changed(self._handle.load())
         name = self.spec.name
         snapshot = table.current_snapshot() if epoch is None else snapshot_at(table.metadata, epoch, name)
         with storage_errors(f"reading table {name!r}"):
@@ -157,29 +153,27 @@ class IcebergTable:
         table = self._handle.load()
         return changes_after(table.io, table.metadata, self.spec.columns, after_epoch)
 
-    def evolve(self, columns: pa.Schema, key: tuple[str, ...] | None = None, *, anew: bool = False) -> None:
-        """Renames, adds and widens columns; those no longer named stay, null in new rows. See the contract."""
+    def evolve(
+        self, columns: pa.Schema, key: tuple[str, ...] | None = None, *, anew: bool = False, remove: bool = False
+    ) -> None:
+        """Makes the table take other columns, which readers see with the next commit; see the contract."""
         self._refuse_read_only()
+        wanted = SchemaChange(lake_columns(columns), self.spec.key if key is None else key, anew, remove)
         with self._lock:
-            self._evolve(lake_columns(columns), self.spec.key if key is None else key, anew)
+            held = self._held.table.schema()
+            self._held.change(wanted)
+            if not wanted.key or wanted.key != self.spec.key or touches(held, self._held.table.schema(), wanted.key):
+                self._index = None
+            self.spec = replace(self.spec, columns=wanted.columns, key=wanted.key)
 
-    def _evolve(self, wanted: pa.Schema, key: tuple[str, ...], anew: bool) -> None:
-        held = self._held.table.schema()
-        todo = evolution(self.spec.name, columns_of(held), wanted, anew=anew)
-        if key != self.spec.key or todo is not None:
-            with storage_errors(f"changing the columns of table {self.spec.name!r}"):
-                self._alter(todo, key)
-            self._accept_foreign(self._handle.load())
-        if not key or key != self.spec.key or (todo is not None and todo.touched & set(key)):
-            self._index = None
-        self.spec = replace(self.spec, columns=wanted, key=key)
+    def show_columns(self) -> None:
+        """Makes what `evolve` changed visible now, without new rows.
 
-    def _alter(self, todo: ColumnChanges | None, key: tuple[str, ...]) -> None:
-        with self._handle.load().transaction() as change:
-            if todo is not None:
-                apply_evolution(change, self.spec.name, todo)
-            if key != self.spec.key:
-                change.set_properties({KEY_PROPERTY: json.dumps(key)})
+        Raises:
+            StorageFailed: it could not be committed.
+        """
+        with self._lock:
+            self._held.show_columns()
 
     def commit(self, epoch: int, delta: pa.Table, properties: Mapping[str, str], *, replace: bool = False) -> None:
         """Makes `delta` visible at once, tagged with `epoch`; see the contract."""

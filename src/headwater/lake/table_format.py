@@ -115,6 +115,14 @@ class Table(Protocol):
                 which the table is partitioned or sorted.
         """
 
+    def relayout(self, layout: Layout) -> None:
+        """Makes new files lie as `layout` says; those that are there stay as they are, and are read and deleted from as
+        before. A format that cannot do a part of it leaves that out.
+
+        Raises:
+            UserError: the table's columns do not go with it.
+        """
+
     def read(self, epoch: int | None = None) -> pa.Table:
         """The rows as of the end of `epoch`, or now; column order of the spec.
 

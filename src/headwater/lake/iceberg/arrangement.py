@@ -80,6 +80,8 @@ class Arrangement:
     def parts(self, rows: pa.Table) -> list[Part]:
         """The rows in parts, each in order; rows that nothing orders stay in theirs. A column that a partition or the
         order goes by and that the rows lack is null in all."""
+        if not rows.num_rows:
+            return []
         rows = self._filled(rows)
         if not self._fields:
             return [Part(Record(), _ordered(rows, self._sort_keys))]

@@ -159,6 +159,6 @@ class HeldTable:
         self._manifests = None
 
     def _take(self, table: Table) -> None:
-        if table.schema() != self.files.metadata.schema():
+        if not self.files.fits(table.metadata):
             self.files = FileWriter(table.metadata, table.io, self.files.written)
         self.table = table

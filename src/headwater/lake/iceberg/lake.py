@@ -21,6 +21,7 @@ from headwater.lake.iceberg.catalog import open_catalog
 from headwater.lake.iceberg.durable_io import DurableFileIO
 from headwater.lake.iceberg.evolution import KEY_PROPERTY
 from headwater.lake.iceberg.handle import TableHandle, storage_errors
+from headwater.lake.iceberg.partitions import layout_of
 from headwater.lake.iceberg.schema import columns_of
 from headwater.lake.iceberg.table import IcebergTable
 from headwater.lake.table_format import TableSpec
@@ -99,11 +100,13 @@ class IcebergLake:
             found = self._load(handle)
             held = found or self._create(handle, wanted)
         if found is not None and as_held:
-            wanted = TableSpec(spec.name, columns_of(held.schema()), _key_of(held), dict(held.metadata.properties))
+            wanted = _spec_of(spec.name, held)
         _check_key(wanted, _key_of(held))
         table = IcebergTable(handle, wanted, self._writer, self._clock, read_only=False, memory=self._memory)
         table.evolve(wanted.columns)
         table.show_columns()
+        if not as_held or found is None:
+            table.relayout(spec.layout)
         return table
 
     def open_table(self, name: str) -> IcebergTable:
@@ -117,7 +120,7 @@ class IcebergLake:
             held = self._load(handle)
         if held is None:
             raise UserError(f"there is no table {name!r}", hint=f"there are: {', '.join(self.names()) or 'none yet'}")
-        spec = TableSpec(name, columns_of(held.schema()), _key_of(held), dict(held.metadata.properties))
+        spec = _spec_of(name, held)
         return IcebergTable(handle, spec, self._writer, self._clock, read_only=True)
 
     def names(self) -> Sequence[str]:
@@ -162,6 +165,11 @@ class IcebergLake:
         folder = f"{self.warehouse}/{quote(self.namespace, safe='')}/{quote(spec.name, safe='').replace('.', '%2E')}"
         properties = {**_PROPERTIES, KEY_PROPERTY: json.dumps(spec.key), **spec.properties}
         return self.catalog.create_table(handle.identifier, spec.columns, folder, properties=properties)
+
+
+def _spec_of(name: str, held: PyIcebergTable) -> TableSpec:
+    metadata = held.metadata
+    return TableSpec(name, columns_of(held.schema()), _key_of(held), dict(metadata.properties), layout_of(metadata))
 
 
 def _key_of(table: PyIcebergTable) -> tuple[str, ...]:

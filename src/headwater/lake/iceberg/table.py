@@ -32,11 +32,14 @@ from headwater.lake.iceberg.history import (
     summary_of,
 )
 from headwater.lake.iceberg.manifests import ManifestStore, added_entry
+from headwater.lake.iceberg.partitions import apply_layout, layout_of
 from headwater.lake.iceberg.past import snapshots_of
 from headwater.lake.iceberg.places import Planned, TableIndex
 from headwater.lake.iceberg.reading import dataset_at
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
+from headwater.lake.iceberg.schema import columns_of
 from headwater.lake.iceberg.snapshot import FileChange
+from headwater.lake.layout import Layout, misfits
 from headwater.lake.moment import Moment, TableSnapshot
 from headwater.lake.table_format import Committed, TableChange, TableSpec
 
@@ -174,6 +177,20 @@ class IcebergTable:
         """
         with self._lock:
             self._held.show_columns()
+
+    def relayout(self, layout: Layout) -> None:
+        """Makes new files lie as `layout` says; see the contract."""
+        self._refuse_read_only()
+        with self._lock:
+            if layout_of(self._held.table.metadata) != layout:
+                self._held.show_columns()
+                for one in misfits(layout, columns_of(self._held.table.schema())):
+                    raise UserError(f"table {self.spec.name!r}: {one.message}", hint=f"{one.part}: {one.expected}")
+                with storage_errors(f"changing the layout of table {self.spec.name!r}"):
+                    with self._handle.load().transaction() as change:
+                        apply_layout(change, layout, self.spec.key)
+                    self._accept_foreign(self._handle.load())
+            self.spec = replace(self.spec, layout=layout)
 
     def commit(self, epoch: int, delta: pa.Table, properties: Mapping[str, str], *, replace: bool = False) -> None:
         """Makes `delta` visible at once, tagged with `epoch`; see the contract."""

@@ -59,6 +59,7 @@ class FileChange:
         same_rows: the table's rows are afterwards what they were before; only files were rewritten.
         sequence: data sequence number of the added data files, if it is not the commit's. Rewritten rows keep that of
             the snapshot that they were read from, so that another engine's equality deletes since then still apply.
+        merge: make few manifests of many, whatever their sizes.
     """
 
     added: Sequence[DataFile] = ()
@@ -66,6 +67,7 @@ class FileChange:
     dropped: Sequence[ManifestEntry] = ()
     same_rows: bool = False
     sequence: int | None = None
+    merge: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def stage(
         store: for this snapshot.
         change: the files; data files must be durable.
         current: the manifests of the table's present snapshot.
-        properties: what the snapshot's summary shall carry, and the table's property `note` repeat.
+        properties: what the snapshot's summary shall carry, and the table's property `note` repeat if rows change.
         note: name of that table property.
         now_ms: wall clock, milliseconds since 1970 UTC.
 
@@ -126,9 +128,10 @@ def stage(
         }
     )
     expired = _expired(metadata)
-    noted = SetPropertiesUpdate(updates={note: json.dumps(dict(properties))})
     updates, requirements = _updates(metadata, snapshot, expired)
-    return StagedSnapshot(snapshot, tuple(manifests), (*updates, noted), requirements, expired)
+    if not change.same_rows:
+        updates = (*updates, SetPropertiesUpdate(updates={note: json.dumps(dict(properties))}))
+    return StagedSnapshot(snapshot, tuple(manifests), updates, requirements, expired)
 
 
 def _manifests(store: ManifestStore, change: FileChange, current: Sequence[ManifestFile]) -> list[ManifestFile]:
@@ -141,7 +144,7 @@ def _manifests(store: ManifestStore, change: FileChange, current: Sequence[Manif
         *store.added(change.deletes, ManifestContent.DELETES),
         *(manifest for content, entries in by_content.items() for manifest in store.dropped(entries, content)),
         *rewritten,
-        *store.merged(kept),
+        *store.merged(kept, all_levels=change.merge),
     ]
 
 

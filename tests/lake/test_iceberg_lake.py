@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from lake_model import COLUMNS, KEYED, MULTISET, agree, delta, live_paths, open_lake, snapshot_epochs
+from maintained import AT_ONCE, keep
 from sqlalchemy import event
 
 from headwater.errors import UserError
@@ -135,6 +136,7 @@ def test_manifests_and_metadata_stay_few_and_history_stays_whole(lake: IcebergLa
     manifests = held.current_snapshot().manifests(held.io)
     assert len(manifests) < 2 * FANOUT
     assert len(held.metadata.snapshots) <= 11
+    keep(lake.table(KEYED), AT_ONCE, ["orphans"])
     metadata = list((lake.warehouse / "shop" / "orders" / "metadata").iterdir())
     assert sum(path.name.endswith(".metadata.json") for path in metadata) <= 21
     assert sum(path.name.startswith("snap-") for path in metadata) <= 11

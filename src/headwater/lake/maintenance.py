@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 TaskKind = Literal["compact", "deletes", "manifests", "expire", "orphans"]
 KINDS: tuple[TaskKind, ...] = ("compact", "deletes", "manifests", "expire", "orphans")
@@ -123,7 +123,8 @@ class Suspect:
 
     Attributes:
         known: it was part of the table once, so no commit under way can still bring it in.
-        unnamed_us: since when it was seen that no table snapshot names it, microseconds since 1970 UTC; 0 while one does.
+        unnamed_us: since when it was seen that no table snapshot names it, microseconds since 1970 UTC; 0 while one
+            does.
     """
 
     known: bool = False
@@ -185,3 +186,11 @@ class Maintenance(Protocol):
         Raises:
             StorageFailed, CommitUnknown: the disk or the catalog failed; plan anew.
         """
+
+
+@runtime_checkable
+class Maintained(Protocol):
+    """A table that can be kept."""
+
+    def maintenance(self) -> Maintenance:
+        """What keeps it; one that is kept as long as the table is open."""

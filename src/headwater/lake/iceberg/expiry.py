@@ -12,14 +12,13 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from pyiceberg.table.update import (
-    AssertRefSnapshotId,
-    AssertTableUUID,
     RemoveSnapshotRefUpdate,
     RemoveSnapshotsUpdate,
     TableRequirement,
     TableUpdate,
 )
 
+from headwater.lake.iceberg.snapshot import requirements_of
 from headwater.lake.maintenance import Policy
 
 SLACK = 0.05
@@ -60,12 +59,7 @@ def removal(
     updates: list[TableUpdate] = [RemoveSnapshotRefUpdate.model_validate({"ref-name": name}) for name in refs]
     if old:
         updates.append(RemoveSnapshotsUpdate.model_validate({"snapshot-ids": [one.snapshot_id for one in old]}))
-    requirements: list[TableRequirement] = [AssertTableUUID(uuid=metadata.table_uuid)]
-    requirements += [
-        AssertRefSnapshotId.model_validate({"ref": name, "snapshot-id": ref.snapshot_id})
-        for name, ref in metadata.refs.items()
-    ]
-    return (tuple(updates), tuple(requirements)) if updates else None
+    return (tuple(updates), requirements_of(metadata, refs=True)) if updates else None
 
 
 def _past(ref: SnapshotRef, name: str, metadata: TableMetadata, now_ms: int) -> bool:

@@ -7,15 +7,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pyiceberg.catalog import Catalog
+from pyiceberg.catalog import Catalog, MetastoreCatalog
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, NoSuchTableError, RESTError
-from pyiceberg.table import Table
+from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update import TableRequirement, TableUpdate
 from sqlalchemy.exc import SQLAlchemyError
 
 from headwater import failpoint
 from headwater.errors import CommitUnknown, StorageFailed, UserError
-from headwater.lake.iceberg.snapshot import StagedSnapshot
+from headwater.lake.iceberg.snapshot import StagedSnapshot, is_ours_alone
 
 _NO_ANSWER = (OSError, SQLAlchemyError, RESTError, CommitStateUnknownException)
 
@@ -90,11 +91,51 @@ class TableHandle:
             ForeignCommit: another writer was first.
         """
         try:
-            response = self.catalog.commit_table(table, staged.requirements, staged.updates)
+            response = self.catalog.commit_table(table, self._askable(staged.requirements), staged.updates)
             failpoint.reach("lake.commit.after_catalog")
         except (*_NO_ANSWER, CommitFailedException) as error:
             return self._settle(staged, error)
+        except ValueError as error:
+            raise self._moved(table, error) from error
         return Table(self.identifier, response.metadata, response.metadata_location, table.io, self.catalog)
+
+    def amend(
+        self, table: Table, updates: tuple[TableUpdate, ...], requirements: tuple[TableRequirement, ...]
+    ) -> Table:
+        """Changes a table's metadata and no row: done again it would do no harm.
+
+        Returns:
+            The table as it is then.
+
+        Raises:
+            StorageFailed: the catalog does not answer, or refused.
+            ForeignCommit: another writer was first; nothing has changed.
+        """
+        try:
+            with storage_errors(f"changing the metadata of table {self.name!r}"):
+                response = self._ask_for(table, updates, requirements)
+        except ValueError as error:
+            raise self._moved(table, error) from error
+        return Table(self.identifier, response.metadata, response.metadata_location, table.io, self.catalog)
+
+    def _ask_for(
+        self, table: Table, updates: tuple[TableUpdate, ...], requirements: tuple[TableRequirement, ...]
+    ) -> CommitTableResponse:
+        try:
+            return self.catalog.commit_table(table, self._askable(requirements), updates)
+        except CommitFailedException as error:
+            raise ForeignCommit(self.load()) from error
+
+    def _askable(self, requirements: tuple[TableRequirement, ...]) -> tuple[TableRequirement, ...]:
+        """Those that the catalog knows: only one that is asked in this process knows ours."""
+        if isinstance(self.catalog, MetastoreCatalog):
+            return requirements
+        return tuple(one for one in requirements if not is_ours_alone(one))
+
+    def _moved(self, table: Table, error: ValueError) -> Exception:
+        """What to make of PyIceberg's complaint that an update does not fit the table, which may have changed."""
+        fresh = self._ask(error)
+        return ForeignCommit(fresh) if fresh.metadata_location != table.metadata_location else error
 
     def _settle(self, staged: StagedSnapshot, error: Exception) -> Table:
         fresh = self._ask(error)
@@ -117,13 +158,13 @@ class TableHandle:
             ) from second
 
 
-def forget_old_files(before: TableMetadata, table: Table, staged: StagedSnapshot) -> None:
-    """Deletes what the commit made superfluous: old metadata files, and manifest lists of expired snapshots.
+def forget_old_files(before: TableMetadata, table: Table) -> None:
+    """Deletes old metadata files that the commit made superfluous.
 
-    What cannot be deleted is left for the removal of orphan files; the commit has happened.
+    What cannot be deleted is left for the removal of orphan files; the commit has happened. So are the files of
+    expired snapshots: somebody may be reading one.
     """
     kept = {entry.metadata_file for entry in table.metadata.metadata_log}
-    old = [entry.metadata_file for entry in before.metadata_log if entry.metadata_file not in kept]
-    for location in (*old, *(snapshot.manifest_list for snapshot in staged.expired)):
+    for location in [entry.metadata_file for entry in before.metadata_log if entry.metadata_file not in kept]:
         with suppress(OSError):
             table.io.delete(location)

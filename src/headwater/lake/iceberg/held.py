@@ -113,7 +113,7 @@ class HeldTable:
             raise self.write_failed(error) from error
         fresh = self._handle.send(self.table, self._with_columns(staged))
         self._change = None
-        forget_old_files(before, fresh, staged)
+        forget_old_files(before, fresh)
         return self._remember(fresh, staged)
 
     def _with_columns(self, staged: StagedSnapshot) -> StagedSnapshot:

@@ -45,6 +45,13 @@ def summary_fields(epoch: int, writer: str, properties: Mapping[str, str]) -> di
     return {**{PREFIX + name: value for name, value in properties.items()}, EPOCH: str(epoch), WRITER: writer}
 
 
+def maintenance_fields(metadata: TableMetadata, kind: str) -> dict[str, str]:
+    """What a snapshot of maintenance puts into its summary: all that our last commit did, and what was done."""
+    newest = next(ours(metadata), None)
+    noted = json.loads(metadata.properties.get(NOTE, "{}")) if newest is None else summary_of(newest)
+    return {**{name: value for name, value in noted.items() if name.startswith(PREFIX)}, MAINTENANCE: kind}
+
+
 def summary_of(snapshot: Snapshot) -> Mapping[str, str]:
     """A snapshot's summary, empty if it has none."""
     return snapshot.summary.additional_properties if snapshot.summary is not None else {}

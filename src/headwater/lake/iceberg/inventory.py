@@ -144,4 +144,4 @@ class InventoryReader:
 
 def home_of(file: DataFile) -> Home:
     """Where a file belongs."""
-    return file.spec_id, tuple(file.partition)
+    return file.spec_id, tuple(file.partition[number] for number in range(len(file.partition)))

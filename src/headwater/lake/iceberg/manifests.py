@@ -93,13 +93,15 @@ class ManifestStore:
                 rewritten += self._write(manifest.content, [_existing(entry) for entry in left])
         return kept, rewritten
 
-    def merged(self, manifests: Sequence[ManifestFile]) -> list[ManifestFile]:
-        """The manifests that name live files, with every full level of the same content and spec made into one."""
+    def merged(self, manifests: Sequence[ManifestFile], *, all_levels: bool = False) -> list[ManifestFile]:
+        """The manifests that name live files, with every full level of the same content and spec made into one; with
+        `all_levels` all of the same content and spec."""
         levels: dict[tuple[ManifestContent, int, int], list[ManifestFile]] = defaultdict(list)
         manifests = [manifest for manifest in manifests if manifest.has_added_files() or manifest.has_existing_files()]
         for manifest in manifests:
-            levels[(manifest.content, manifest.partition_spec_id, _level(manifest))].append(manifest)
-        full = {key: group for key, group in levels.items() if len(group) >= FANOUT}
+            level = 0 if all_levels else _level(manifest)
+            levels[(manifest.content, manifest.partition_spec_id, level)].append(manifest)
+        full = {key: group for key, group in levels.items() if len(group) >= (2 if all_levels else FANOUT)}
         gone = {manifest.manifest_path for group in full.values() for manifest in group}
         kept = [manifest for manifest in manifests if manifest.manifest_path not in gone]
         for (content, _, _), group in full.items():

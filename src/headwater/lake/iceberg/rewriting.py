@@ -86,6 +86,16 @@ class DataRewrite:
         """Rows written."""
         return sum(one.file.record_count for one in self.written)
 
+    @property
+    def written_files(self) -> list[DataFile]:
+        """The new files."""
+        return [one.file for one in self.written]
+
+    @property
+    def source_locations(self) -> list[str]:
+        """The files that go."""
+        return [state.file.file_path for state in self._sources]
+
     def write(self) -> None:
         """Reads the sources and writes their rows to new files.
 
@@ -121,6 +131,7 @@ class DataRewrite:
         deletes = {i: e for i, e in live.items() if e.data_file.content != DataFileContent.DATA}
         if not all(sources) or not self._applied <= deletes.keys():
             return None
+        _remove(table.io, self._files.written, keep=len(self.written))  # what an attempt in vain wrote
         new = [entry.data_file for identity, entry in deletes.items() if identity not in self._applied]
         change = FileChange(
             added=[one.file for one in self.written],
@@ -149,7 +160,7 @@ class DataRewrite:
         paths = [one.file.file_path for one in self.written]
         spans = zip(self._sources, self._starts[:-1].tolist(), self._starts[1:].tolist(), strict=True)
         return {
-            state.file.file_path: Moved(paths, self._new_files[start:end], self._new_rows[start:end])
+            state.file.file_path: Moved(tuple(paths), self._new_files[start:end], self._new_rows[start:end])
             for state, start, end in spans
         }
 
@@ -177,6 +188,16 @@ class DeleteRewrite:
     def rows(self) -> int:
         """Deletes written."""
         return sum(file.record_count for file in self.written)
+
+    @property
+    def written_files(self) -> list[DataFile]:
+        """The new files."""
+        return self.written
+
+    @property
+    def source_locations(self) -> list[str]:
+        """The files that go."""
+        return [state.file.file_path for state in self._sources]
 
     def write(self) -> None:
         """Reads the sources and writes what still matters of them.
@@ -232,9 +253,10 @@ def _ordered(rows: pa.Table, key: Sequence[str], table: Table) -> pa.Table:
     return rows if np.array_equal(order, np.arange(len(order))) else rows.take(order)
 
 
-def _remove(io: FileIO, locations: list[str]) -> None:
-    """Removes files of ours; what the disk does not let go is found by the removal of orphan files."""
-    for location in locations:
+def _remove(io: FileIO, locations: list[str], *, keep: int = 0) -> None:
+    """Removes files of ours but for the first ones; what the disk does not let go is found by the removal of orphan
+    files."""
+    for location in locations[keep:]:
         with suppress(OSError):
             io.delete(location)
-    locations.clear()
+    del locations[keep:]

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, cast
 
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import (
     UNASSIGNED_SEQ,
     DataFile,
@@ -39,6 +41,7 @@ from pyiceberg.table.update import (
     SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
+    ValidatableTableRequirement,
 )
 
 from headwater.lake.iceberg.manifests import ManifestStore
@@ -79,14 +82,52 @@ class StagedSnapshot:
         manifests: its manifests.
         updates: for the catalog.
         requirements: what must hold for them.
-        expired: snapshots that the commit forgets.
     """
 
     snapshot: Snapshot
     manifests: tuple[ManifestFile, ...]
     updates: tuple[TableUpdate, ...]
     requirements: tuple[TableRequirement, ...]
-    expired: Sequence[Snapshot] = ()
+
+
+class AssertNoOtherRefs(ValidatableTableRequirement):
+    """The table has no tag and no branch besides those named: one made meanwhile may name a snapshot that is to go.
+
+    Iceberg's REST protocol does not know it; PyIceberg removes such a tag together with the snapshot.
+    """
+
+    type: Literal["headwater-assert-no-other-refs"] = "headwater-assert-no-other-refs"
+    names: tuple[str, ...]
+
+    def validate(self, base_metadata: TableMetadata | None) -> None:  # type: ignore[override]
+        """Checks it against the table as it is.
+
+        Raises:
+            CommitFailedException: it has others.
+        """
+        others = set(base_metadata.refs if base_metadata is not None else ()) - set(self.names)
+        if others:
+            raise CommitFailedException(f"the table has got refs meanwhile: {', '.join(sorted(others))}")
+
+
+def is_ours_alone(requirement: object) -> bool:
+    """Whether a requirement is one that no catalog on a server knows."""
+    return isinstance(requirement, AssertNoOtherRefs)
+
+
+def requirements_of(metadata: TableMetadata, *, refs: bool) -> tuple[TableRequirement, ...]:
+    """What must hold for a commit that was thought out on `metadata`.
+
+    Args:
+        metadata: the table as it was.
+        refs: all tags and branches must be as they were too, since the commit removes snapshots.
+    """
+    heads = {MAIN_BRANCH: metadata.current_snapshot_id}
+    if refs:
+        heads |= {name: ref.snapshot_id for name, ref in metadata.refs.items()}
+    asserted = [AssertRefSnapshotId.model_validate({"ref": name, "snapshot-id": at}) for name, at in heads.items()]
+    no_other = (cast(TableRequirement, AssertNoOtherRefs(names=tuple(heads))),) if refs else ()
+    return (AssertTableUUID(uuid=metadata.table_uuid), *asserted, *no_other)
 
 
 def stage(
@@ -131,7 +172,7 @@ def stage(
     updates, requirements = _updates(metadata, snapshot, expired)
     if not change.same_rows:
         updates = (*updates, SetPropertiesUpdate(updates={note: json.dumps(dict(properties))}))
-    return StagedSnapshot(snapshot, tuple(manifests), updates, requirements, expired)
+    return StagedSnapshot(snapshot, tuple(manifests), updates, requirements)
 
 
 def _manifests(store: ManifestStore, change: FileChange, current: Sequence[ManifestFile]) -> list[ManifestFile]:
@@ -213,8 +254,4 @@ def _updates(
     )
     if expired:
         updates += (RemoveSnapshotsUpdate.model_validate({"snapshot-ids": [old.snapshot_id for old in expired]}),)
-    requirements = (
-        AssertTableUUID(uuid=metadata.table_uuid),
-        AssertRefSnapshotId.model_validate({"ref": MAIN_BRANCH, "snapshot-id": metadata.current_snapshot_id}),
-    )
-    return updates, requirements
+    return updates, requirements_of(metadata, refs=bool(expired))

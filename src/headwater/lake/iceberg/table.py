@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
 
 import pyarrow as pa
 from pyiceberg.manifest import DataFile, ManifestEntry
 from pyiceberg.table import Table as PyIcebergTable
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import ancestors_of
 
 from headwater import failpoint
@@ -26,16 +27,20 @@ from headwater.lake.iceberg.held import HeldTable
 from headwater.lake.iceberg.history import (
     WRITER,
     changes_after,
+    is_maintenance,
     last_committed,
+    maintenance_fields,
     snapshot_at,
     summary_fields,
     summary_of,
 )
+from headwater.lake.iceberg.maintenance import Amendment, IcebergMaintenance, Swap
 from headwater.lake.iceberg.manifests import ManifestStore, added_entry
 from headwater.lake.iceberg.partitions import apply_layout, layout_of
 from headwater.lake.iceberg.past import snapshots_of
 from headwater.lake.iceberg.places import Planned, TableIndex
 from headwater.lake.iceberg.reading import dataset_at
+from headwater.lake.iceberg.rewriting import Rewrite
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
 from headwater.lake.iceberg.schema import columns_of
 from headwater.lake.iceberg.snapshot import FileChange
@@ -118,7 +123,7 @@ class IcebergTable:
         self.spec = spec
         self._handle = handle
         self._writer = writer
-        self._read_only, self._memory = read_only, memory
+        self._clock, self._read_only, self._memory = clock, read_only, memory
         self._held = HeldTable(handle, clock)
         self._index: TableIndex | None = None
         self._staged: _Staged | None = None
@@ -282,6 +287,84 @@ class IcebergTable:
             ) from error
         self._index = index if alone else None
 
+    def replace_files(self, rewrite: Rewrite, kind: str) -> Swap:
+        """Makes a rewrite part of the table: files go and others come, no row changes. The table snapshot says what
+        was done and repeats all else of the last commit's.
+
+        Raises:
+            StorageFailed: nothing was committed.
+            CommitUnknown: nobody knows; the files stay.
+        """
+        self._refuse_read_only()
+        with self._lock:
+            for _ in range(_ATTEMPTS):
+                if self.is_busy:
+                    return Swap.BUSY
+                try:
+                    return Swap.DONE if self._replace_files(rewrite, kind) else Swap.MOOT
+                except ForeignCommit as conflict:
+                    self._accept_foreign(conflict.fresh)
+        return Swap.BUSY
+
+    def _replace_files(self, rewrite: Rewrite, kind: str) -> bool:
+        held, store = self._held, self._held.store()
+        held.files.written.clear()
+        with storage_errors(f"rewriting files of table {self.spec.name!r}"):
+            replacement = rewrite.settle(held.table, held.entries(store))
+        if replacement is None:
+            return False
+        index, self._index = self._index, None
+        try:
+            alone = held.send(replacement.change, maintenance_fields(held.table.metadata, kind), store)
+        except (StorageFailed, ForeignCommit):
+            self._index = index
+            held.discard(store)
+            raise
+        if alone and index is not None:
+            index.relocate(replacement.moved, replacement.change.added)
+            self._index = index
+        return True
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an epoch is being written in parts, or the next one changes columns: files cannot be replaced."""
+        return self._staged is not None or self._held.changing
+
+    def amend(self, change: Callable[[TableMetadata], Amendment | None]) -> bool:
+        """Changes the table's metadata, no row and no file.
+
+        Args:
+            change: says what to ask of the catalog, given the metadata; None for nothing. Called again when another
+                writer was first.
+
+        Returns:
+            Whether something was changed.
+
+        Raises:
+            StorageFailed: the catalog failed.
+        """
+        self._refuse_read_only()
+        with self._lock:
+            table = self._handle.load()
+            for _ in range(_ATTEMPTS):
+                wanted = change(table.metadata)
+                if wanted is None:
+                    return False
+                try:
+                    self._accept_foreign(self._handle.amend(table, *wanted))
+                    return True
+                except ForeignCommit as conflict:
+                    table = conflict.fresh
+        return False
+
+    def staged_files(self) -> frozenset[str]:
+        """Locations of files that this writer has begun and not committed."""
+        return frozenset(self._held.files.written)
+
+    def maintenance(self) -> IcebergMaintenance:
+        """What keeps this table small and healthy."""
+        return IcebergMaintenance(self._handle, self, self._clock)
+
     def _refuse_read_only(self) -> None:
         if self._read_only:
             raise UserError(
@@ -398,7 +481,7 @@ class IcebergTable:
         for snapshot in ancestors_of(fresh.current_snapshot(), fresh.metadata):
             if snapshot.snapshot_id == known:
                 break
-            if summary_of(snapshot).get(WRITER, self._writer) != self._writer:
+            if not is_maintenance(snapshot) and summary_of(snapshot).get(WRITER, self._writer) != self._writer:
                 raise InvariantBroken(
                     f"table {self.spec.name!r} is being written by another Headwater",
                     hint="stop one of the two (headwater status shows what runs), then start again",

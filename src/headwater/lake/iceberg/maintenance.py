@@ -82,22 +82,17 @@ class IcebergMaintenance:
         handle: where the table is found.
         writer: through whom it is changed.
         clock: time.
+
+    Attributes:
+        suspects: what is remembered of files that may go.
     """
 
     def __init__(self, handle: TableHandle, writer: Rewritable, clock: Clock) -> None:
         self._handle, self._writer, self._clock = handle, writer, clock
         self._reader = InventoryReader()
+        self.suspects = Suspects()
         self._orphans = OrphanFiles()
         self._policy = Policy()
-
-    @property
-    def suspects(self) -> Suspects:
-        """What is remembered of files that may go."""
-        return self._orphans.suspects
-
-    @suspects.setter
-    def suspects(self, kept: Suspects) -> None:
-        self._orphans.suspects = kept
 
     def health(self) -> TableHealth:
         """What the table consists of now."""
@@ -193,7 +188,7 @@ class IcebergMaintenance:
 
     def _expire(self, task: Task, policy: Policy) -> Outcome:
         with storage_errors(f"reading the files of table {self._handle.name!r}"):
-            self._orphans.named(self._handle.load())  # what they name was part of the table
+            self._orphans.named(self._handle.load(), self.suspects)  # what they name was part of the table
         now_ms = self._clock.now_us() // 1000
         done = self._writer.amend(lambda metadata: removal(metadata, policy, now_ms))
         return Outcome(done, task.reason if done else "there is nothing to expire any more")
@@ -204,7 +199,7 @@ class IcebergMaintenance:
         with storage_errors(f"listing the files of table {self._handle.name!r}"):
             writing = {plain(location) for location in self._writer.staged_files()}
             listed = [one for one in table.io.files_under(table.location()) if plain(one.location) not in writing]
-            found = self._orphans.look(listed, self._handle.load(), policy, self._clock.now_us())
+            found = self._orphans.look(listed, self._handle.load(), policy, self.suspects, self._clock.now_us())
         if not found.due:
             return []
         later = f", {found.waiting} more later" if found.waiting else ""
@@ -216,7 +211,7 @@ class IcebergMaintenance:
         due: tuple[StoredFile, ...] = task.what
         table = self._handle.load()
         with storage_errors(f"removing files of table {self._handle.name!r}"):
-            count, size = remove(table.io, due, self._orphans.named(table))
+            count, size = remove(table.io, due, self._orphans.named(table, self.suspects))
         return Outcome(count > 0, f"{size:,} bytes", files_removed=count)
 
 

@@ -94,31 +94,29 @@ class Found:
 
 
 class OrphanFiles:
-    """Looks for files that no table snapshot names.
-
-    Attributes:
-        suspects: what is remembered between two looks.
-    """
+    """Looks for files that no table snapshot names."""
 
     def __init__(self) -> None:
-        self.suspects = Suspects()
         self._names = NamedFiles()
         self._named: set[str] = set()
 
-    def named(self, table: Table) -> set[str]:
+    def named(self, table: Table, suspects: Suspects) -> set[str]:
         """What the table names now. Files that it named at the last look and no more were part of it."""
         named = self._names.of(table)
-        self.suspects.part_of_table(self._named - named)
+        suspects.part_of_table(self._named - named)
         self._named = named
         return named
 
-    def look(self, listed: Iterable[StoredFile], table: Table, policy: Policy, now_us: int) -> Found:
+    def look(
+        self, listed: Iterable[StoredFile], table: Table, policy: Policy, suspects: Suspects, now_us: int
+    ) -> Found:
         """Which files of a folder may go.
 
         Args:
             listed: the folder, listed before `table` was loaded.
             table: the table as it is.
             policy: how long files stay.
+            suspects: what is remembered, and brought up to date.
             now_us: microseconds since 1970 UTC.
 
         Raises:
@@ -130,26 +128,24 @@ class OrphanFiles:
                 f"{table.location()} was listed and the table's metadata {table.metadata_location} is not there",
                 hint="nothing was removed; the table was moved, or its catalog names files in another way",
             )
-        named = self.named(table)
-        known = self.suspects.files
-        self.suspects.files = {location: one for location, one in known.items() if location in files}
+        named = self.named(table, suspects)
+        suspects.files = {location: one for location, one in suspects.files.items() if location in files}
         due = []
         for location, file in files.items():
-            if location in named:
-                self._forgive(location)
-            elif self._is_due(file, location, policy, now_us):
-                due.append(file)
-        return Found(tuple(due), sum(1 for one in self.suspects.files.values() if one.unnamed_us) - len(due))
+            suspect = suspects.files.get(location)
+            if location not in named:
+                suspect = suspects.files.setdefault(location, Suspect())
+                suspect.unnamed_us = suspect.unnamed_us or now_us
+                if _is_due(file, suspect, policy, now_us):
+                    due.append(file)
+            elif suspect is not None:
+                suspect.unnamed_us = 0
+        return Found(tuple(due), sum(1 for one in suspects.files.values() if one.unnamed_us) - len(due))
 
-    def _forgive(self, location: str) -> None:
-        if location in self.suspects.files:
-            self.suspects.files[location].unnamed_us = 0
 
-    def _is_due(self, file: StoredFile, location: str, policy: Policy, now_us: int) -> bool:
-        suspect = self.suspects.files.setdefault(location, Suspect())
-        suspect.unnamed_us = suspect.unnamed_us or now_us
-        rested = now_us - suspect.unnamed_us >= policy.reader_grace_s * 1e6
-        return rested and (suspect.known or now_us - file.modified_us >= policy.orphan_age_s * 1e6)
+def _is_due(file: StoredFile, suspect: Suspect, policy: Policy, now_us: int) -> bool:
+    rested = now_us - suspect.unnamed_us >= policy.reader_grace_s * 1e6
+    return rested and (suspect.known or now_us - file.modified_us >= policy.orphan_age_s * 1e6)
 
 
 def remove(io: FileIO, files: Iterable[StoredFile], named: Collection[str]) -> tuple[int, int]:

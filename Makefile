@@ -13,7 +13,7 @@ FAULT_RUNS_night := 40
 FAULT_RUNS_release := 200
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash fuzz fuzz-binlog fuzz-pgoutput faults large lock clean
+.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput faults large lock clean
 
 setup: .venv/.stamp  ## create .venv with the locked dependencies
 
@@ -60,6 +60,9 @@ docs: setup  ## regenerate docs/reference from the code
 
 crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100 SCENARIO=snapshot
 	$(BIN)/python -m tests.crash --runs $(RUNS) --scenario $(SCENARIO)
+
+lake-property: setup  ## random interleavings of all that is done to a lake table, at SIZE pr, night or release
+	HEADWATER_SIZE=$(SIZE) $(BIN)/pytest -n $(JOBS) tests/lake/test_table_property.py
 
 large: setup  ## one transaction of MEGABYTES through log and lake under a limit of 1 GB of memory; make large MEGABYTES=5000
 	$(BIN)/python -m tests.large --megabytes $(MEGABYTES)

@@ -1,4 +1,6 @@
-"""A process that commits epochs to two tables until it is done or killed: `crash_writer.py FOLDER LAST_EPOCH`."""
+"""A process that commits epochs to two tables, keeping their indexes, until it is done or killed:
+`crash_writer.py FOLDER LAST_EPOCH`.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,15 @@ def state_at(epoch: int) -> Counter[Row]:
 
 
 def write(folder: Path, last: int) -> None:
-    lake = open_lake(folder)
+    lake = open_lake(folder, indexes=True)
     tables = [lake.table(KEYED), lake.table(MULTISET)]
     held = [table.committed() for table in tables]
     for epoch in range(1, last + 1):
         for table, committed in zip(tables, held, strict=True):
             if committed is None or epoch > committed.epoch:
                 table.commit(epoch, delta(change_of(epoch)), {"offset": str(epoch * 10)})
+                table.indexes.least_rows = 0
+                table.close()
     lake.close()
 
 

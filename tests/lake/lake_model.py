@@ -25,8 +25,10 @@ MULTISET = TableSpec("events", COLUMNS)
 NAMESPACE = "shop"
 
 
-def open_lake(folder: Path, *, read_only: bool = False) -> IcebergLake:
-    return IcebergLake(folder, namespace=NAMESPACE, read_only=read_only)
+def open_lake(folder: Path, *, read_only: bool = False, indexes: bool = False) -> IcebergLake:
+    return IcebergLake(
+        folder, namespace=NAMESPACE, read_only=read_only, index_folder=folder / "index" if indexes else None
+    )
 
 
 def delta(rows: Iterable[tuple[Row, int]], columns: pa.Schema = COLUMNS) -> pa.Table:

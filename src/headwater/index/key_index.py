@@ -6,6 +6,10 @@ a time may use an index; the loops release the GIL.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -22,6 +26,29 @@ _FIRST = 1 << 10
 _LEAST_DEAD_WORDS = 1 << 12
 _MOST_SLOTS = 0xFFFFFFFE
 _NO_OFFSETS = np.zeros(0, np.int64)
+
+
+Anything = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class IndexParts:
+    """What an index consists of: a few numbers, and arrays; both by name."""
+
+    numbers: Mapping[str, int]
+    arrays: Mapping[str, Anything]
+
+
+def as_array(parts: IndexParts, name: str, kind: type[Value]) -> NDArray[Value]:
+    """One of the arrays.
+
+    Raises:
+        InvariantBroken: it is of another type.
+    """
+    array = parts.arrays[name]
+    if array.dtype != kind:
+        raise InvariantBroken(f"an array of a key index is of {array.dtype}, not of {np.dtype(kind)}")
+    return cast("NDArray[Value]", array)
 
 
 class KeyIndex:
@@ -75,6 +102,28 @@ class KeyIndex:
         if self._width and not self.capacity:
             self._buckets = roomier(self._buckets, keys, self._memory, exactly=True)
             self._make_room(keys, 0)
+
+    def parts(self) -> IndexParts:
+        """What the index consists of, to be put into a file; the arrays are its own."""
+        slots, used = self.capacity, int(self._counters[USED_WORDS])
+        arrays: dict[str, Anything] = {
+            "buckets": self._buckets,
+            "freed": self._freed[: int(self._counters[FREED])],
+            "arena": self._arena[: slots * self._width if self._width else used],
+            "starts": self._starts[:slots],
+            "lengths": self._lengths[:slots],
+        }
+        numbers = {"fresh": slots, "used": used, "dead": self._dead_words, "width": self._width}
+        return IndexParts(numbers, arrays)
+
+    def restore(self, parts: IndexParts) -> None:
+        """Becomes the index of the same columns that consisted of these parts; the arrays are its own from now on."""
+        numbers = parts.numbers
+        self._dead_words, self._width = numbers["dead"], numbers["width"]
+        self._buckets, self._arena = as_array(parts, "buckets", np.uint64), as_array(parts, "arena", np.uint64)
+        self._freed, self._lengths = as_array(parts, "freed", np.uint32), as_array(parts, "lengths", np.uint32)
+        self._starts = as_array(parts, "starts", np.int64)
+        self._counters[:] = [numbers["fresh"], len(self._freed), numbers["used"]]
 
     def find(self, keys: pa.Table | pa.RecordBatch) -> Longs:
         """Slot of each row's key, -1 where absent. The key columns are taken by name; others are not looked at."""

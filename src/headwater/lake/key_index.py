@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from headwater.errors import InvariantBroken
 from headwater.index.kernels import Longs, Mask
-from headwater.index.key_index import KeyIndex
+from headwater.index.key_index import IndexParts, KeyIndex
 from headwater.index.memory import Arrays
 from headwater.lake.row_places import Dead, OnePlace, PlaceLists, Relocation, Taken
 
@@ -39,6 +39,21 @@ class RowIndex:
     def __len__(self) -> int:
         """Number of places, that is of rows."""
         return self.places.count
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return self.keys.nbytes + self.places.nbytes
+
+    def parts(self) -> IndexParts:
+        """What the index consists of, to be put into a file; the arrays are its own."""
+        keys, places = self.keys.parts(), self.places.parts(self.keys.capacity)
+        return IndexParts({**keys.numbers, **places.numbers}, {**keys.arrays, **places.arrays})
+
+    def restore(self, parts: IndexParts) -> None:
+        """Becomes the index of the same columns that consisted of these parts; the arrays are its own from now on."""
+        self.keys.restore(parts)
+        self.places.restore(parts)
 
     def reserve(self, rows: int) -> None:
         """Makes room for so many rows in all, so that what is filled in one go does not grow step by step."""

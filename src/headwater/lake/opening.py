@@ -36,6 +36,7 @@ def make_lake(
     read_only: bool = False,
     clock: Clock | None = None,
     memory: Arrays | None = None,
+    index_folder: Path | None = None,
 ) -> Lake:
     """Opens the lake that the settings speak of.
 
@@ -46,6 +47,7 @@ def make_lake(
         read_only: never write.
         clock: for time stamps.
         memory: where the places of rows are kept; the heap if not given.
+        index_folder: where key indexes are kept between runs.
 
     Raises:
         UserError: `read_only`, and there is no lake.
@@ -55,4 +57,6 @@ def make_lake(
     if read_only and not warehouse.exists():
         raise UserError(f"there is no lake in {warehouse} yet", hint="headwater run")
     namespace = settings.namespace or project
-    return IcebergLake(warehouse, namespace=namespace, read_only=read_only, clock=clock, memory=memory)
+    return IcebergLake(
+        warehouse, namespace=namespace, read_only=read_only, clock=clock, memory=memory, index_folder=index_folder
+    )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import InvariantBroken
 from headwater.index.kernels import Links, Longs, Mask, compiled
+from headwater.index.key_index import IndexParts, as_array
 from headwater.index.memory import Arrays
 
 Files = NDArray[np.int32]
@@ -181,6 +182,20 @@ class OnePlace:
         self.rows: Links = np.zeros(0, np.uint32)
         self.count = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return self.files.nbytes + self.rows.nbytes
+
+    def parts(self, slots: int) -> IndexParts:
+        """What there is of the first `slots` slots; the arrays are its own."""
+        return IndexParts({"count": self.count}, {"files": self.files[:slots], "rows": self.rows[:slots]})
+
+    def restore(self, parts: IndexParts) -> None:
+        """Becomes what consisted of these parts."""
+        self.count = parts.numbers["count"]
+        self.files, self.rows = as_array(parts, "files", np.int32), as_array(parts, "rows", np.uint32)
+
     def reserve(self, slots: int) -> None:
         """Makes room for so many slots."""
         before = len(self.files)
@@ -214,10 +229,9 @@ class OnePlace:
 
     def sweep(self, dead: Dead, slots: int) -> Longs:
         """Removes the places that are dead of the first `slots` slots; returns the slots left without any."""
-        out = np.empty(0, np.int64)
-        for _ in range(2):
-            out = np.empty(_dead_slots(self.files, self.rows, slots, dead.bases, dead.rows, out), np.int64)
-        _dead_slots(self.files, self.rows, slots, dead.bases, dead.rows, out)
+        arguments = (self.files, self.rows, slots, dead.bases, dead.rows)
+        out = np.empty(_dead_slots(*arguments, np.empty(0, np.int64)), np.int64)
+        _dead_slots(*arguments, out)
         self.files[out] = NOWHERE
         self.count -= len(out)
         return out
@@ -247,6 +261,28 @@ class PlaceLists:
     def count(self) -> int:
         """Number of places."""
         return self.used - sum(len(places) for places in self.free)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes, free places' numbers not counted."""
+        return self.heads.nbytes + self.following.nbytes + self.files.nbytes + self.rows.nbytes
+
+    def parts(self, slots: int) -> IndexParts:
+        """What there is of the first `slots` slots; the arrays are its own."""
+        arrays = {
+            "heads": self.heads[:slots],
+            "following": self.following[: self.used],
+            "files": self.files[: self.used],
+            "rows": self.rows[: self.used],
+            "free": np.concatenate([np.zeros(0, np.int64), *self.free]),
+        }
+        return IndexParts({"places": self.used}, arrays)
+
+    def restore(self, parts: IndexParts) -> None:
+        """Becomes what consisted of these parts."""
+        self.used, self.free = parts.numbers["places"], [as_array(parts, "free", np.int64)]
+        self.heads, self.following = as_array(parts, "heads", np.uint32), as_array(parts, "following", np.uint32)
+        self.files, self.rows = as_array(parts, "files", np.int32), as_array(parts, "rows", np.uint32)
 
     def reserve(self, slots: int) -> None:
         """Makes room for so many slots, of one place each."""

@@ -48,7 +48,8 @@ def open_pipeline(
     """
     store = StateStore(project.state)
     memory = plan_memory(project)
-    lake = make_lake(project.lake, project.folder, project=project.name, memory=memory.state)
+    indexes = project.state / "index"
+    lake = make_lake(project.lake, project.folder, project=project.name, memory=memory.state, index_folder=indexes)
     sinks = Sinks(lake)
     try:
         folder = CheckpointFolder(project.state / "checkpoints")

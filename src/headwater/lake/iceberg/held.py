@@ -93,11 +93,8 @@ class HeldTable:
             self._manifests = tuple(snapshot.manifests(store.io)) if snapshot is not None else ()
         return self._manifests
 
-    def send(self, change: FileChange, fields: Mapping[str, str], store: ManifestStore) -> bool:
+    def send(self, change: FileChange, fields: Mapping[str, str], store: ManifestStore) -> None:
         """Writes the manifests of a change whose files are written, commits it, and takes the table as it is then.
-
-        Returns:
-            Whether the new snapshot is the table's current one: another writer may have followed at once.
 
         Raises:
             StorageFailed: nothing was committed.
@@ -114,7 +111,7 @@ class HeldTable:
         fresh = self._handle.send(self.table, self._with_columns(staged))
         self._change = None
         forget_old_files(before, fresh)
-        return self._remember(fresh, staged)
+        self._remember(fresh, staged)
 
     def _with_columns(self, staged: StagedSnapshot) -> StagedSnapshot:
         """The commit of the rows, which is that of the columns as well."""
@@ -138,15 +135,13 @@ class HeldTable:
             self._entries.pop(location, None)
         self.files.written.clear()
 
-    def _remember(self, table: Table, staged: StagedSnapshot) -> bool:
+    def _remember(self, table: Table, staged: StagedSnapshot) -> None:
         self.adopt(table)
-        alone = table.metadata.current_snapshot_id == staged.snapshot.snapshot_id
-        if alone:
+        if table.metadata.current_snapshot_id == staged.snapshot.snapshot_id:
             self._manifests = staged.manifests
         paths = {manifest.manifest_path for manifest in self._manifests or ()}
         for path in [path for path in self._entries if path not in paths]:
             del self._entries[path]
-        return alone
 
     def adopt(self, table: Table) -> None:
         """Takes the table as it now is for what further commits build on.

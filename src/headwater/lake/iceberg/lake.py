@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
 from pyiceberg.table import Table as PyIcebergTable
 
 from headwater.clock import Clock, SystemClock
 from headwater.durable import make_folder
-from headwater.errors import UserError
+from headwater.errors import StorageFailed, UserError
 from headwater.index.memory import Arrays
 from headwater.lake.columns import lake_columns
 from headwater.lake.iceberg.catalog import open_catalog
 from headwater.lake.iceberg.durable_io import DurableFileIO
 from headwater.lake.iceberg.evolution import KEY_PROPERTY
 from headwater.lake.iceberg.handle import TableHandle, storage_errors
+from headwater.lake.iceberg.index_store import IndexStore
 from headwater.lake.iceberg.partitions import layout_of
 from headwater.lake.iceberg.schema import columns_of
 from headwater.lake.iceberg.table import IcebergTable
@@ -45,6 +48,7 @@ class IcebergLake:
         read_only: never write; several processes may read while one writes.
         clock: for time stamps.
         memory: where the places of rows are kept.
+        index_folder: where key indexes are kept between runs; nowhere if not given, and they are built anew.
 
     Raises:
         UserError: `read_only`, and there is no lake.
@@ -60,12 +64,15 @@ class IcebergLake:
         read_only: bool = False,
         clock: Clock | None = None,
         memory: Arrays | None = None,
+        index_folder: Path | None = None,
     ) -> None:
         self.warehouse = warehouse.absolute()
         self.namespace = namespace
         self._read_only = read_only
         self._clock = clock or SystemClock()
         self._memory = memory
+        self._indexes = IndexStore(index_folder) if index_folder is not None and not read_only else None
+        self._written: WeakValueDictionary[str, IcebergTable] = WeakValueDictionary()
         self._writer = uuid4().hex
         if not read_only:
             with storage_errors(f"making the lake folder {self.warehouse}"):
@@ -102,11 +109,14 @@ class IcebergLake:
         if found is not None and as_held:
             wanted = _spec_of(spec.name, held)
         _check_key(wanted, _key_of(held))
-        table = IcebergTable(handle, wanted, self._writer, self._clock, read_only=False, memory=self._memory)
+        table = IcebergTable(
+            handle, wanted, self._writer, self._clock, read_only=False, memory=self._memory, indexes=self._indexes
+        )
         table.evolve(wanted.columns)
         table.show_columns()
         if not as_held or found is None:
             table.relayout(spec.layout)
+        self._written[spec.name] = table
         return table
 
     def open_table(self, name: str) -> IcebergTable:
@@ -142,11 +152,16 @@ class IcebergLake:
             if held is None:
                 raise UserError(f"there is no table {name!r}", hint=f"there are: {', '.join(self.names()) or 'none'}")
             self.catalog.drop_table(handle.identifier)
+            if self._indexes is not None:
+                self._indexes.forget(held.metadata)
             if held.metadata.location.startswith(f"{self.warehouse}/"):
                 DurableFileIO(held.io.properties).delete_under(held.metadata.location)
 
     def close(self) -> None:
-        """Lets go of the catalog."""
+        """Keeps the key indexes, as far as the disk lets it, and lets go of the catalog."""
+        for table in list(self._written.values()):
+            with suppress(StorageFailed):
+                table.close()
         self.catalog.close()
 
     def _handle(self, name: str) -> TableHandle:

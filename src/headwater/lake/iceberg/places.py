@@ -9,14 +9,16 @@ import numpy as np
 import pyarrow as pa
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestEntry
 from pyiceberg.table import Table
+from pyiceberg.typedef import Record
 
 from headwater.errors import InvariantBroken
-from headwater.index.kernels import Longs
+from headwater.index.kernels import Longs, Mask
 from headwater.index.memory import Arrays
 from headwater.lake.consolidate import NetChange, sample
 from headwater.lake.iceberg.data_file import FileHome, WrittenFile
-from headwater.lake.iceberg.scan import entries_of, live_files, read_all
-from headwater.lake.key_index import Relocation, RowIndex, Taken
+from headwater.lake.iceberg.index_store import StoredIndex
+from headwater.lake.iceberg.scan import LiveFile, entries_of, live_files, read_all
+from headwater.lake.key_index import Dead, Relocation, RowIndex, Taken
 
 SLOT = "_headwater_slot"
 """Column beside rows to be written: the slot of the row's key in the index."""
@@ -67,6 +69,8 @@ class TableIndex:
         rows: places by key; file numbers count into `homes`.
         homes: data files.
         memory: where the places are kept; the heap if None.
+        snapshot: the table snapshot that it stands at.
+        changed: rows that came and went since it was read from a file or written to one.
     """
 
     table: str
@@ -75,6 +79,8 @@ class TableIndex:
     memory: Arrays | None = None
     rows: RowIndex = field(init=False)
     homes: list[FileHome] = field(default_factory=list)
+    snapshot: int | None = None
+    changed: int = 0
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,12 +98,66 @@ class TableIndex:
             InvariantBroken: the table holds a key twice.
         """
         entries = [*([] if alone else entries_of(table.io, table.current_snapshot())), *staged]
-        data = [entry.data_file for entry in entries if entry.data_file.content == DataFileContent.DATA]
-        known = {file.file_path: FileHome.of(file) for file in data}
-        live = live_files(table.io, entries)
-        self.rows.reserve(sum(file.record_count for file in data) - sum(len(file.deleted) for file in live))
-        for piece in read_all(table.io, live, table.schema(), self.key):
-            self._insert(piece.rows, self._number(known[piece.path]), piece.positions)
+        data, live = data_files(entries), live_files(table.io, entries)
+        self.rows.reserve(live_rows(data, live))
+        self._read(table, data, live)
+        self.snapshot = table.metadata.current_snapshot_id
+
+    def follow(self, table: Table) -> bool:
+        """Brings an index that stood at any earlier moment of the table up to its current snapshot.
+
+        Places in files that left the table go, and those that a delete file names; the rows of files that came are
+        read. So what the index then holds is in the table, each row once. If it holds as many rows as the table, it is
+        the table's: one that has come to life again since (a rollback) would be missing.
+
+        Returns:
+            False: it cannot be brought up, and is not to be used.
+        """
+        entries = entries_of(table.io, table.current_snapshot())
+        data, live = data_files(entries), live_files(table.io, entries)
+        self.rows.sweep(self._dead(data, live))
+        self._rehome(data)
+        try:
+            self._read(table, data, [file for file in live if file.path not in self._numbers])
+        except InvariantBroken:
+            return False
+        self.snapshot = table.metadata.current_snapshot_id
+        return len(self.rows) == live_rows(data, live)
+
+    def _dead(self, data: Mapping[str, DataFile], live: Sequence[LiveFile]) -> Dead:
+        """Which rows of the files known here are no more, given the table's files."""
+        bases, base = np.full(len(self.homes), -2, np.int64), 0
+        deleted = {file.path: file.deleted for file in live}
+        marks: list[Mask] = [np.zeros(0, np.bool_)]
+        for path, positions in deleted.items():
+            number = self._numbers.get(path)
+            if number is None:
+                continue
+            bases[number] = base if len(positions) else -1
+            if len(positions):
+                marks.append(np.zeros(data[path].record_count, np.bool_))
+                marks[-1][positions] = True
+                base += len(marks[-1])
+        return Dead(bases, np.concatenate(marks))
+
+    def _read(self, table: Table, data: Mapping[str, DataFile], files: Iterable[LiveFile]) -> None:
+        for piece in read_all(table.io, files, table.schema(), self.key):
+            self._insert(piece.rows, self._number(FileHome.of(data[piece.path])), piece.positions)
+
+    def stored(self) -> StoredIndex:
+        """What a file is to hold; its arrays are the index's own."""
+        return StoredIndex(self.snapshot, tuple(home.path for home in self.homes), self.rows.parts())
+
+    def _rehome(self, data: Mapping[str, DataFile]) -> None:
+        self.homes = [FileHome.of(data[home.path]) if home.path in data else home for home in self.homes]
+
+    def restore(self, stored: StoredIndex, table: Table) -> None:
+        """Becomes what a file held, of the same table and key."""
+        self.rows.restore(stored.parts)
+        self.homes = [FileHome(path, 0, Record()) for path in stored.paths]
+        self._numbers = {path: number for number, path in enumerate(stored.paths)}
+        self.snapshot, self.changed = stored.snapshot, 0
+        self._rehome(data_files(entries_of(table.io, table.current_snapshot())))
 
     def plan(self, change: NetChange) -> Planned:
         """The places of the rows that a net change removes.
@@ -133,8 +193,10 @@ class TableIndex:
         if len(planned.slots) and len(taken):
             kept = self.rows.among(taken.slots, planned.slots)
             taken = Taken(*(part[~kept] for part in (taken.slots, taken.counts, taken.places, taken.files, taken.rows)))
+        self.changed += len(planned.taken)
         self.rows.forget(taken)
         for one in written:
+            self.changed += one.rows.num_rows
             self._place(one.rows, self._number(FileHome.of(one.file)))
 
     def _place(self, rows: pa.Table, number: int) -> None:
@@ -170,6 +232,7 @@ class TableIndex:
             targets = np.array([*(numbers[new] for new in one.paths), -1], np.int64)
             new_files.append(targets[one.files])
             new_rows.append(one.rows)
+        self.changed += sum(len(one.files) for one in moved.values())
         self.rows.relocate(Relocation(bases, sizes, np.concatenate(new_files), np.concatenate(new_rows)))
 
     def _number(self, file: FileHome) -> int:
@@ -187,3 +250,14 @@ class TableIndex:
                 f"table {self.table!r}: it holds more than one row of key {again}",
                 hint="drop the table and let it be built again",
             )
+
+
+def data_files(entries: Iterable[ManifestEntry]) -> dict[str, DataFile]:
+    """The data files among entries, by path."""
+    files = (entry.data_file for entry in entries)
+    return {file.file_path: file for file in files if file.content == DataFileContent.DATA}
+
+
+def live_rows(data: Mapping[str, DataFile], live: Iterable[LiveFile]) -> int:
+    """How many rows files hold that are not deleted."""
+    return sum(file.record_count for file in data.values()) - sum(len(file.deleted) for file in live)

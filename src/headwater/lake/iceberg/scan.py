@@ -78,13 +78,11 @@ def positions_by_path(io: FileIO, deletes: Sequence[DataFile], only: Collection[
         return {}
     all_deletes = pa.concat_tables(tables).unify_dictionaries()
     names = all_deletes.column("file_path").combine_chunks()
-    codes = names.indices.to_numpy().astype(np.int64)
-    rows = all_deletes.column("pos").to_numpy()
-    order = np.lexsort((rows, codes))
-    starts = np.searchsorted(codes[order], np.arange(len(names.dictionary) + 1))
-    return {
-        path: np.unique(rows[order[starts[i] : starts[i + 1]]]) for i, path in enumerate(names.dictionary.to_pylist())
-    }
+    places = np.sort(names.indices.to_numpy().astype(np.int64) << 32 | all_deletes.column("pos").to_numpy())
+    places = places[np.diff(places, prepend=-1) != 0]
+    paths = names.dictionary.to_pylist()
+    starts = np.searchsorted(places, np.arange(len(paths) + 1) << 32)
+    return {path: places[starts[i] : starts[i + 1]] & 0xFFFFFFFF for i, path in enumerate(paths)}
 
 
 def _names_any(file: DataFile, paths: Collection[str]) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from threading import RLock
 
 import pyarrow as pa
-from pyiceberg.manifest import DataFile, ManifestEntry
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as PyIcebergTable
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import ancestors_of
@@ -19,6 +19,7 @@ from headwater.errors import InvariantBroken, StorageFailed, UserError
 from headwater.index.memory import Arrays
 from headwater.lake.columns import cast_rows, lake_columns
 from headwater.lake.consolidate import NetChange, check_one_row_per_key, net_change, weights_of
+from headwater.lake.iceberg.commit_plan import CommitPlan, StagedEpoch
 from headwater.lake.iceberg.data_file import WrittenFile
 from headwater.lake.iceberg.dataset import SnapshotDataset
 from headwater.lake.iceberg.evolution import SchemaChange, touches
@@ -34,11 +35,13 @@ from headwater.lake.iceberg.history import (
     summary_fields,
     summary_of,
 )
+from headwater.lake.iceberg.index_keeper import IndexKeeper
+from headwater.lake.iceberg.index_store import IndexStore
 from headwater.lake.iceberg.maintenance import Amendment, IcebergMaintenance, Swap
-from headwater.lake.iceberg.manifests import ManifestStore, added_entry
+from headwater.lake.iceberg.manifests import ManifestStore
 from headwater.lake.iceberg.partitions import apply_layout, layout_of
 from headwater.lake.iceberg.past import snapshots_of
-from headwater.lake.iceberg.places import Planned, TableIndex
+from headwater.lake.iceberg.places import TableIndex
 from headwater.lake.iceberg.reading import dataset_at
 from headwater.lake.iceberg.rewriting import Rewrite
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
@@ -51,53 +54,6 @@ from headwater.lake.table_format import Committed, TableChange, TableSpec
 _ATTEMPTS = 5
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A commit thought through, nothing written or changed yet.
-
-    Attributes:
-        added: rows to write.
-        index: the index to tell, None for a table that has never needed one.
-        planned: what it is told.
-        dropped: files to leave out (`replace`).
-    """
-
-    added: pa.Table
-    index: TableIndex | None
-    planned: Planned | None
-    dropped: tuple[ManifestEntry, ...] = ()
-
-    @property
-    def rows(self) -> pa.Table:
-        """The rows to write, with what the index needs to know them again."""
-        return self.added if self.planned is None else self.planned.marked(self.added)
-
-    def apply(self, written: Sequence[WrittenFile]) -> None:
-        """Tells the index that the plan has been carried out."""
-        if self.index is not None and self.planned is not None:
-            self.index.apply(self.planned, written)
-
-
-@dataclass
-class _Staged:
-    """Files of an epoch that is written in parts; the index, if there is one, is as if they were committed.
-
-    Attributes:
-        epoch: whose.
-        replace: the table's former files go.
-        added, deletes: data files and position delete files.
-    """
-
-    epoch: int
-    replace: bool = False
-    added: list[DataFile] = field(default_factory=list)
-    deletes: list[DataFile] = field(default_factory=list)
-
-    def entries(self) -> list[ManifestEntry]:
-        """The files as a manifest will name them."""
-        return [added_entry(file) for file in (*self.added, *self.deletes)]
-
-
 class IcebergTable:
     """See `headwater.lake.table_format.Table`.
 
@@ -108,6 +64,7 @@ class IcebergTable:
         clock: for the time stamps of snapshots.
         read_only: refuse to commit and evolve.
         memory: where the places of rows are kept; the heap if not given.
+        indexes: files that key indexes are kept in between runs.
     """
 
     def __init__(
@@ -119,14 +76,16 @@ class IcebergTable:
         *,
         read_only: bool,
         memory: Arrays | None = None,
+        indexes: IndexStore | None = None,
     ) -> None:
         self.spec = spec
         self._handle = handle
         self._writer = writer
-        self._clock, self._read_only, self._memory = clock, read_only, memory
+        self._clock, self._read_only = clock, read_only
+        self.indexes = IndexKeeper(spec.name, memory, indexes)
         self._held = HeldTable(handle, clock)
         self._index: TableIndex | None = None
-        self._staged: _Staged | None = None
+        self._staged: StagedEpoch | None = None
         self._lock = RLock()
 
     def committed(self) -> Committed | None:
@@ -237,7 +196,7 @@ class IcebergTable:
             self._index = self._empty_index() if self.spec.key else None
         if self._staged is None:
             self._held.files.written.clear()
-            self._staged = _Staged(epoch, replace)
+            self._staged = StagedEpoch(epoch, replace)
         staged, done = self._staged, False
         try:
             self._write_part(self._plan(self._net(delta)), staged)
@@ -248,13 +207,13 @@ class IcebergTable:
             if not done:
                 self.forget_staged()
 
-    def _write_part(self, plan: _Plan, staged: _Staged) -> None:
+    def _write_part(self, plan: CommitPlan, staged: StagedEpoch) -> None:
         failpoint.reach("lake.commit.before_data_file")
         written, deletes = self._data_files(plan), self._delete_files(plan)
         failpoint.reach("lake.commit.after_data_file")
         staged.added += [one.file for one in written]
         staged.deletes += deletes
-        plan.apply(written)
+        plan.apply(written, None)
 
     def forget_staged(self) -> None:
         """Removes what was staged and not committed."""
@@ -276,7 +235,7 @@ class IcebergTable:
         change = FileChange(staged.added, staged.deletes, self._held.entries(store) if staged.replace else ())
         index, self._index, self._staged = self._index, None, None
         try:
-            alone = self._held.send(change, fields, store)
+            self._held.send(change, fields, store)
         except (StorageFailed, ForeignCommit) as error:
             self._held.discard(store)
             if isinstance(error, StorageFailed):
@@ -285,7 +244,9 @@ class IcebergTable:
                 f"table {self.spec.name!r}: another writer changed it while a large epoch was being written",
                 hint="it is tried again; stop the other writers of this table for a while if it goes on",
             ) from error
-        self._index = index if alone else None
+        if index is not None:
+            index.snapshot = store.snapshot_id
+        self._index = index
 
     def replace_files(self, rewrite: Rewrite, kind: str) -> Swap:
         """Makes a rewrite part of the table: files go and others come, no row changes. The table snapshot says what
@@ -313,16 +274,16 @@ class IcebergTable:
             replacement = rewrite.settle(held.table, held.entries(store))
         if replacement is None:
             return False
-        index, self._index = self._index, None
+        index, before = self._index, held.table.metadata.current_snapshot_id
         try:
-            alone = held.send(replacement.change, maintenance_fields(held.table.metadata, kind), store)
+            held.send(replacement.change, maintenance_fields(held.table.metadata, kind), store)
         except (StorageFailed, ForeignCommit):
-            self._index = index
             held.discard(store)
             raise
-        if alone and index is not None:
+        if index is not None and index.snapshot == before:
+            self._index = None
             index.relocate(replacement.moved, replacement.change.added)
-            self._index = index
+            self._index, index.snapshot = index, store.snapshot_id
         return True
 
     @property
@@ -390,7 +351,7 @@ class IcebergTable:
         columns = self.spec.columns
         return pa.schema([columns.field(name) for name in self.spec.key]) if self.spec.key else columns
 
-    def _current_plan(self, net: NetChange) -> _Plan:
+    def _current_plan(self, net: NetChange) -> CommitPlan:
         """A plan against the table as it is. What contradicts the index may be another writer's doing.
 
         Raises:
@@ -405,50 +366,57 @@ class IcebergTable:
                 raise
             raise ForeignCommit(fresh) from None
 
-    def _plan(self, net: NetChange) -> _Plan:
+    def _plan(self, net: NetChange) -> CommitPlan:
         if self._index is None and not self.spec.key and not net.removed.num_rows:
-            return _Plan(net.added, None, None)
+            return CommitPlan(net.added, None, None)
         index = self._opened_index()
-        return _Plan(net.added, index, index.plan(net))
+        return CommitPlan(net.added, index, index.plan(net))
 
     def _opened_index(self) -> TableIndex:
-        if self._index is None:
-            index = self._empty_index()
-            staged = self._staged
-            with storage_errors(f"reading the keys of table {self.spec.name!r}"):
-                if staged is None:
-                    index.load(self._held.table)
-                else:
-                    index.load(self._held.table, staged.entries(), alone=staged.replace)
-            self._index = index
+        staged, table = self._staged, self._held.table
+        with storage_errors(f"reading the keys of table {self.spec.name!r}"):
+            if staged is None:
+                self._index = self.indexes.opened(self._index, table, self._key, unique=bool(self.spec.key))
+            elif self._index is None:
+                index = self._empty_index()
+                index.load(table, staged.entries(), alone=staged.replace)
+                self._index = index
+        assert self._index is not None
         return self._index
 
     def _empty_index(self) -> TableIndex:
-        return TableIndex(self.spec.name, self._key, bool(self.spec.key), self._memory)
+        return self.indexes.empty(self._key, unique=bool(self.spec.key))
 
-    def _replacement(self, net: NetChange) -> _Plan:
+    def close(self) -> None:
+        """Keeps the key index in its file, for the next run; the table may go on to be used.
+
+        Raises:
+            StorageFailed: the file could not be written, which harms nothing but the time of the next start.
+        """
+        with self._lock:
+            if self._index is not None and self._staged is None:
+                with storage_errors(f"keeping the key index of table {self.spec.name!r}"):
+                    self.indexes.save(self._index, self._held.table)
+
+    def _replacement(self, net: NetChange) -> CommitPlan:
         index = self._empty_index() if self.spec.key else None
         planned = self._empty_index().plan(net)
-        return _Plan(net.added, index, planned, self._held.entries(self._held.store()))
+        return CommitPlan(net.added, index, planned, self._held.entries(self._held.store()))
 
-    def _land(self, plan: _Plan, fields: Mapping[str, str]) -> None:
+    def _land(self, plan: CommitPlan, fields: Mapping[str, str]) -> None:
         """Writes a plan's files, commits them, and moves on what is remembered of the table."""
         store = self._held.store()
         written, change = self._written(plan, store)
-        self._index = None
         try:
-            alone = self._held.send(change, fields, store)
-        except StorageFailed:
-            self._index = plan.index if not plan.dropped else None
-            raise
+            self._held.send(change, fields, store)
         except ForeignCommit:
             self._held.discard(store)
             raise
-        if alone:
-            plan.apply(written)
-            self._index = plan.index
+        self._index = None
+        plan.apply(written, store.snapshot_id)
+        self._index = plan.index
 
-    def _written(self, plan: _Plan, store: ManifestStore) -> tuple[list[WrittenFile], FileChange]:
+    def _written(self, plan: CommitPlan, store: ManifestStore) -> tuple[list[WrittenFile], FileChange]:
         self._held.files.written.clear()
         try:
             failpoint.reach("lake.commit.before_data_file")
@@ -460,10 +428,10 @@ class IcebergTable:
             raise self._held.write_failed(error) from error
         return written, change
 
-    def _data_files(self, plan: _Plan) -> list[WrittenFile]:
+    def _data_files(self, plan: CommitPlan) -> list[WrittenFile]:
         return self._held.files.write_rows(plan.rows) if plan.added.num_rows else []
 
-    def _delete_files(self, plan: _Plan) -> list[DataFile]:
+    def _delete_files(self, plan: CommitPlan) -> list[DataFile]:
         if plan.index is None or plan.planned is None or not len(plan.planned.taken):
             return []
         taken = plan.planned.taken
@@ -476,8 +444,6 @@ class IcebergTable:
             InvariantBroken: two pipelines write this table.
         """
         known = self._held.table.metadata.current_snapshot_id
-        if fresh.metadata.current_snapshot_id != known:
-            self._index = None
         for snapshot in ancestors_of(fresh.current_snapshot(), fresh.metadata):
             if snapshot.snapshot_id == known:
                 break

@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from headwater.capture.postgres.libpq import copy_bytes
+
 Bytes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
 Offsets = NDArray[np.int32]
@@ -20,7 +22,11 @@ Flags = NDArray[np.bool_]
 NULL = 0
 TEXT = 1
 UNCHANGED = 2
+
 """What stands in a field; UNCHANGED is a stored-out-of-line value that an update did not touch (TOAST)."""
+
+GATHERED_ROWS = 64
+"""Rows that are taken apart at a time; those of a wide table are a part of the cache next to the processor."""
 
 _INSERT, _UPDATE, _DELETE, _TRUNCATE = ord("I"), ord("U"), ord("D"), ord("T")
 _KEY, _OLD, _NEW = ord("K"), ord("O"), ord("N")
@@ -222,26 +228,35 @@ def scan_copy(
 
 
 @njit(cache=True, nogil=True)
-def gather(buffer: Bytes, starts: Integers, lengths: Integers, kinds: Bytes) -> tuple[Offsets, Bytes]:
-    """Copies one column's values end to end.
+def gather(buffer: Bytes, starts: Integers, lengths: Integers, kinds: Bytes) -> tuple[Offsets, Integers, Bytes]:
+    """Copies each column's values end to end: some rows of every column in turn, while they are in the processor's
+    cache; column after column a wide row would be fetched anew for every value.
+
+    Args:
+        buffer: the rows.
+        starts, lengths, kinds: [column, row].
 
     Returns:
-        int32 offsets [rows + 1] and uint8 data, as an Arrow binary array has them.
+        int32 offsets [column, row + 1] as an Arrow binary array has them, int64 begins of the columns in the data
+        [column + 1], and the uint8 data.
     """
-    rows = starts.size
-    offsets = np.zeros(rows + 1, np.int32)
-    total = 0
-    for row in range(rows):
-        if kinds[row] == TEXT:
-            total += lengths[row]
-        offsets[row + 1] = total
-    data = np.empty(total, np.uint8)
-    for row in range(rows):
-        if kinds[row] == TEXT:
-            start, to = starts[row], offsets[row]
-            for i in range(lengths[row]):
-                data[to + i] = buffer[start + i]
-    return offsets, data
+    width, rows = starts.shape
+    offsets, begins = np.zeros((width, rows + 1), np.int32), np.zeros(width + 1, np.int64)
+    for column in range(width):
+        total = 0
+        for row in range(rows):
+            if kinds[column, row] == TEXT:
+                total += lengths[column, row]
+            offsets[column, row + 1] = total
+        begins[column + 1] = begins[column] + total
+    data = np.empty(begins[width], np.uint8)
+    for first in range(0, rows, GATHERED_ROWS):
+        for column in range(width):
+            for row in range(first, min(first + GATHERED_ROWS, rows)):
+                if kinds[column, row] == TEXT:
+                    start, to = starts[column, row], begins[column] + offsets[column, row]
+                    copy_bytes(data.ctypes.data + to, buffer.ctypes.data + start, lengths[column, row])
+    return offsets, begins, data
 
 
 @njit(cache=True, nogil=True)

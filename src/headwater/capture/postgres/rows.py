@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -70,9 +71,13 @@ class Fields:
         """One field's values as text, binary."""
         if field < 0:
             return pa.nulls(self.ops.size, pa.binary())
-        kinds = self.kinds[field]
-        offsets, data = kernels.gather(self.buffer, self.starts[field], self.lengths[field], kinds)
-        return binary_array(offsets, data, kinds == kernels.TEXT)
+        offsets, begins, data = self._gathered
+        values = data[begins[field] : begins[field + 1]]
+        return binary_array(offsets[field], values, self.kinds[field] == kernels.TEXT)
+
+    @cached_property
+    def _gathered(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return kernels.gather(self.buffer, self.starts, self.lengths, self.kinds)
 
     def text(self, field: int, row: int) -> str | None:
         """One value as text; None if it is null or was not sent."""

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from headwater.capture.postgres.kernels import Bytes, Integers, big_endian_4, big_endian_8
+from headwater.capture.postgres.libpq import copy_bytes
 
 DONE, RARE, UNKNOWN_TABLE, FULL, DECLARED, MALFORMED = 0, 1, 2, 3, 4, -1
 """Why a walk stopped: nothing left; a message for Python; a row of a table without a slot; room used up; a Relation
@@ -101,8 +102,9 @@ def settle(lsn: int, state: Integers, transactions: Integers) -> None:
 def store_row(source: Bytes, at: int, end: int, slot: int, state: Integers, store: Bytes, rows: Integers) -> None:
     """Stores a row message of the open transaction; there must be room."""
     to = state[BYTES]
-    for i in range(end - at):
-        store[to + i] = source[at + i]
+    if to + end - at > store.size or end > source.size:
+        raise IndexError("a row message has no room")
+    copy_bytes(store.ctypes.data + to, source.ctypes.data + at, end - at)
     row = state[ROWS]
     state[BYTES] = to + end - at
     rows[SLOT, row] = slot

@@ -163,5 +163,5 @@ def _tables(project: Project) -> Sequence[str]:
         lake.close()
 
 
-def _warehouse(project: Project) -> Path:
-    return project.folder / project.lake.warehouse
+def _warehouse(project: Project) -> str:
+    return project.lake.warehouse

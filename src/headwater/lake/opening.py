@@ -8,6 +8,7 @@ from typing import Protocol
 from headwater.clock import Clock
 from headwater.errors import UserError
 from headwater.index.memory import Arrays
+from headwater.lake.connection import Connection, is_remote
 from headwater.lake.iceberg.lake import IcebergLake
 from headwater.lake.table_format import Lake
 
@@ -21,11 +22,14 @@ class Place(Protocol):
 
     @property
     def warehouse(self) -> str:
-        """Folder of the tables, counted from the project's folder."""
+        """Folder of the tables, counted from the project's folder, or an address such as `s3://bucket/prefix`."""
 
     @property
     def namespace(self) -> str | None:
         """Namespace of the tables, the project's name if None."""
+
+    def connection(self, folder: Path) -> Connection:
+        """How catalog and storage are reached, seen from the project's folder."""
 
 
 def make_lake(
@@ -53,10 +57,16 @@ def make_lake(
         UserError: `read_only`, and there is no lake.
         StorageFailed: it cannot be opened.
     """
-    warehouse = folder / settings.warehouse
-    if read_only and not warehouse.exists():
+    warehouse = settings.warehouse if is_remote(settings.warehouse) else folder / settings.warehouse
+    if read_only and isinstance(warehouse, Path) and not warehouse.exists():
         raise UserError(f"there is no lake in {warehouse} yet", hint="headwater run")
     namespace = settings.namespace or project
     return IcebergLake(
-        warehouse, namespace=namespace, read_only=read_only, clock=clock, memory=memory, index_folder=index_folder
+        warehouse,
+        connection=settings.connection(folder),
+        namespace=namespace,
+        read_only=read_only,
+        clock=clock,
+        memory=memory,
+        index_folder=index_folder,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from headwater.errors import InvariantBroken, Place
+from headwater.lake.connection import is_remote
 from headwater.project.connectors import CONNECTORS, connector, settings_class
 from headwater.project.definition import Model, Project, SourceDefinition
 from headwater.project.document import Document, NodePath, YamlValue, read_yaml
@@ -158,7 +159,7 @@ class _Reader:
 
 
 def _resolved(lake: LakeSettings, folder: Path, project: str) -> LakeSettings:
-    warehouse = str((folder / lake.warehouse).absolute())
+    warehouse = lake.warehouse if is_remote(lake.warehouse) else str((folder / lake.warehouse).absolute())
     return lake.model_copy(update={"warehouse": warehouse, "namespace": lake.namespace or project})
 
 

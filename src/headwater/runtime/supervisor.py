@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from headwater.capture.source import Source
 from headwater.clock import Clock, SystemClock
@@ -169,7 +169,8 @@ class Supervisor:
 
 def secrets_of(project: Project) -> Secrets:
     """The secrets in a project's settings."""
-    values = (value for source in project.sources for _, value in source.settings)
+    settings: list[BaseModel] = [source.settings for source in project.sources]
+    values = [value for one in (*settings, project.lake.s3, project.lake.catalog) for _, value in one]
     return Secrets(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
 

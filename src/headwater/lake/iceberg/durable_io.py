@@ -10,10 +10,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
-from pyarrow.fs import FileSelector, FileSystem, FileType
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileSelector, FileSystem, FileType, S3FileSystem
 from pyiceberg.io import FileIO, InputFile, OutputFile, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
@@ -58,7 +59,7 @@ class DurableFileIO(FileIO):
 
     def __init__(self, properties: Properties = EMPTY_DICT) -> None:
         super().__init__(properties)
-        self._arrow = PyArrowFileIO(properties)
+        self._arrow = _Storage(properties)
 
     def new_input(self, location: str) -> InputFile:
         return self._arrow.new_input(location)
@@ -98,6 +99,46 @@ class DurableFileIO(FileIO):
         """The file system of a location, its path there, and what stands before a path in a location."""
         scheme, netloc, path = self._arrow.parse_location(location, self.properties)
         return self._arrow.fs_by_scheme(scheme, netloc), path, location[: -len(path)]
+
+
+S3_ATTEMPTS = 5
+"""How often a request to an object store is sent, with growing waits, before it counts as failed. All that we send may
+be sent twice: files are written once, whole, under names that no other file has."""
+
+
+class _Storage(PyArrowFileIO):
+    """PyArrow's file systems, with one connection pool for all tables of the same object store."""
+
+    def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
+        return _object_store(tuple(sorted((k, str(v)) for k, v in self.properties.items() if k in _S3_OPTIONS)))
+
+
+_S3_OPTIONS = {
+    "s3.endpoint": "endpoint_override",
+    "s3.region": "region",
+    "client.region": "region",
+    "s3.access-key-id": "access_key",
+    "s3.secret-access-key": "secret_key",
+    "s3.session-token": "session_token",
+    "s3.role-arn": "role_arn",
+    "s3.force-virtual-addressing": "force_virtual_addressing",
+}
+"""PyIceberg's names of properties, which a REST catalog may send too, and PyArrow's."""
+
+
+@lru_cache(maxsize=32)
+def _object_store(properties: tuple[tuple[str, str], ...]) -> S3FileSystem:
+    """An S3 client. Small files are one PUT, not three requests, and what makes a pool of connections is made once."""
+    options: dict[str, object] = {_S3_OPTIONS[name]: value for name, value in properties}
+    if "force_virtual_addressing" in options:
+        options["force_virtual_addressing"] = options["force_virtual_addressing"] == "true"
+    return S3FileSystem(
+        **options,
+        allow_delayed_open=True,
+        connect_timeout=10,
+        request_timeout=30,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
+    )
 
 
 class DurableFile(OutputFile):

@@ -4,29 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 
 import pyarrow as pa
+from pydantic import ValidationError
 from pyiceberg.catalog import Catalog, MetastoreCatalog
-from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, NoSuchTableError, RESTError
+from pyiceberg.exceptions import (
+    BadRequestError,
+    CommitFailedException,
+    CommitStateUnknownException,
+    ForbiddenError,
+    NoSuchTableError,
+    RESTError,
+    UnauthorizedError,
+)
 from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import TableRequirement, TableUpdate
 from sqlalchemy.exc import SQLAlchemyError
 
 from headwater import failpoint
+from headwater.clock import Clock, SystemClock
 from headwater.errors import CommitUnknown, StorageFailed, UserError
+from headwater.lake.iceberg.catalog import settles_at_once
 from headwater.lake.iceberg.snapshot import StagedSnapshot, is_ours_alone
 
-_NO_ANSWER = (OSError, SQLAlchemyError, RESTError, CommitStateUnknownException)
+_REFUSED = (BadRequestError, UnauthorizedError, ForbiddenError)
+_NO_ANSWER = (OSError, SQLAlchemyError, RESTError, CommitStateUnknownException, ValidationError)
+"""What may be raised though the catalog has committed. `ValidationError`: something between us and the catalog answered
+in its place, with success."""
+
+SENDINGS = 6
+"""How often a commit is sent while its outcome is not known."""
+
+FIRST_WAIT_S = 0.1
+"""Before it is sent again; twice as long each time."""
 
 
 class ForeignCommit(Exception):
-    """Another writer was first: nothing of ours was committed. `fresh` is the table as it is now."""
+    """Another writer was first: nothing of ours was committed.
 
-    def __init__(self, fresh: Table) -> None:
+    Attributes:
+        fresh: the table as it is now.
+        in_doubt: a request of ours was never answered. It cannot succeed any more, unless the table is rolled back to
+            where it was: its files are left for the removal of orphan files.
+    """
+
+    def __init__(self, fresh: Table, *, in_doubt: bool = False) -> None:
         super().__init__("another writer has changed the table")
         self.fresh = fresh
+        self.in_doubt = in_doubt
 
 
 @contextmanager
@@ -40,7 +68,8 @@ def storage_errors(what: str) -> Iterator[None]:
         yield
     except (*_NO_ANSWER, CommitFailedException, pa.ArrowException) as error:
         raise StorageFailed(
-            f"{what} failed: {error}", hint="look at the disk of the lake folder (df -h, dmesg), then start again"
+            f"{what} failed: {error}",
+            hint="look at the lake's storage and catalog (df -h, dmesg, their own logs), then start again",
         ) from error
 
 
@@ -51,10 +80,12 @@ class TableHandle:
     Attributes:
         catalog: the catalog.
         identifier: namespace and name.
+        clock: to wait by before a commit is sent again.
     """
 
     catalog: Catalog
     identifier: tuple[str, ...]
+    clock: Clock = field(default_factory=SystemClock)
 
     @property
     def name(self) -> str:
@@ -80,24 +111,33 @@ class TableHandle:
         """Makes a staged snapshot the table's current one.
 
         An answer that did not come is asked for: the snapshot's id, made by us, is in the catalog or it is not. With
-        SQLite, whose commits happen in this process, "not there" means that it never will be.
+        SQLite, whose commits happen in this process, "not there" means that it never will be. Anywhere else the request
+        may still be under way, so the very same commit is sent again: both bear the same snapshot id and require the
+        same parent to be current, so at most one of them can succeed, and it does not matter which.
 
         Returns:
             The table with the snapshot.
 
         Raises:
             StorageFailed: the catalog refused, nothing was committed.
-            CommitUnknown: the catalog cannot be asked; the files stay.
+            CommitUnknown: the catalog does not say; the files stay.
             ForeignCommit: another writer was first.
         """
-        try:
-            response = self.catalog.commit_table(table, self._askable(staged.requirements), staged.updates)
-            failpoint.reach("lake.commit.after_catalog")
-        except (*_NO_ANSWER, CommitFailedException) as error:
-            return self._settle(staged, error)
-        except ValueError as error:
-            raise self._moved(table, error) from error
-        return Table(self.identifier, response.metadata, response.metadata_location, table.io, self.catalog)
+        in_doubt = False
+        for sending in range(SENDINGS):
+            try:
+                response = self.catalog.commit_table(table, self._askable(staged.requirements), staged.updates)
+                failpoint.reach("lake.commit.after_catalog")
+                return Table(self.identifier, response.metadata, response.metadata_location, table.io, self.catalog)
+            except (*_NO_ANSWER, CommitFailedException) as error:
+                landed = self._look_for(staged, error, in_doubt=in_doubt)
+                if landed is not None:
+                    return landed
+                in_doubt, last = True, error
+            except ValueError as error:
+                raise self._moved(table, error, in_doubt=in_doubt) from error
+            self.clock.wait(Event(), FIRST_WAIT_S * 2**sending)
+        raise self._unknown(last) from last
 
     def amend(
         self, table: Table, updates: tuple[TableUpdate, ...], requirements: tuple[TableRequirement, ...]
@@ -132,30 +172,36 @@ class TableHandle:
             return requirements
         return tuple(one for one in requirements if not is_ours_alone(one))
 
-    def _moved(self, table: Table, error: ValueError) -> Exception:
+    def _moved(self, table: Table, error: ValueError, *, in_doubt: bool = False) -> Exception:
         """What to make of PyIceberg's complaint that an update does not fit the table, which may have changed."""
         fresh = self._ask(error)
-        return ForeignCommit(fresh) if fresh.metadata_location != table.metadata_location else error
+        return ForeignCommit(fresh, in_doubt=in_doubt) if fresh.metadata_location != table.metadata_location else error
 
-    def _settle(self, staged: StagedSnapshot, error: Exception) -> Table:
+    def _look_for(self, staged: StagedSnapshot, error: Exception, *, in_doubt: bool) -> Table | None:
+        """The table if the snapshot is in it after all; None if nobody can know yet whether it will be."""
         fresh = self._ask(error)
         if fresh.metadata.snapshot_by_id(staged.snapshot.snapshot_id) is not None:
             return fresh
         if isinstance(error, CommitFailedException):
-            raise ForeignCommit(fresh) from error
-        raise StorageFailed(
-            f"table {self.name!r}: the commit was refused: {error}",
-            hint="look at the disk of the lake folder (df -h, dmesg); nothing was committed",
-        ) from error
+            raise ForeignCommit(fresh, in_doubt=in_doubt) from error
+        if not in_doubt and (settles_at_once(self.catalog) or isinstance(error, _REFUSED)):
+            raise StorageFailed(
+                f"table {self.name!r}: the commit was refused: {error}",
+                hint="nothing was committed; look at the catalog (its disk, its rights, its own logs)",
+            ) from error
+        return None
 
     def _ask(self, error: Exception) -> Table:
         try:
             return self.catalog.load_table(self.identifier)
         except (*_NO_ANSWER, NoSuchTableError) as second:
-            raise CommitUnknown(
-                f"table {self.name!r}: a commit was sent and the catalog does not say what became of it: {error}",
-                hint="start again: the table will be asked which epoch it holds",
-            ) from second
+            raise self._unknown(error) from second
+
+    def _unknown(self, error: Exception) -> CommitUnknown:
+        return CommitUnknown(
+            f"table {self.name!r}: a commit was sent and the catalog does not say what became of it: {error}",
+            hint="start again: the table will be asked which epoch it holds",
+        )
 
 
 def forget_old_files(before: TableMetadata, table: Table) -> None:

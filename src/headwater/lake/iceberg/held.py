@@ -14,8 +14,8 @@ from headwater.clock import Clock
 from headwater.errors import StorageFailed
 from headwater.lake.iceberg.data_file import FileWriter
 from headwater.lake.iceberg.evolution import SchemaChange, StagedChange
-from headwater.lake.iceberg.handle import TableHandle, forget_old_files, storage_errors
-from headwater.lake.iceberg.history import NOTE
+from headwater.lake.iceberg.handle import ForeignCommit, TableHandle, forget_old_files, storage_errors
+from headwater.lake.iceberg.history import NOTE, repeated
 from headwater.lake.iceberg.manifests import ManifestStore
 from headwater.lake.iceberg.snapshot import FileChange, StagedSnapshot, stage
 
@@ -96,6 +96,8 @@ class HeldTable:
     def send(self, change: FileChange, fields: Mapping[str, str], store: ManifestStore) -> None:
         """Writes the manifests of a change whose files are written, commits it, and takes the table as it is then.
 
+        A commit that an earlier run of this pipeline sent, and that the catalog made only now, counts as this one.
+
         Raises:
             StorageFailed: nothing was committed.
             CommitUnknown: nobody knows; the files stay.
@@ -108,7 +110,16 @@ class HeldTable:
         except OSError as error:
             self.discard(store)
             raise self.write_failed(error) from error
-        fresh = self._handle.send(self.table, self._with_columns(staged))
+        try:
+            fresh = self._handle.send(self.table, self._with_columns(staged))
+        except ForeignCommit as conflict:
+            if conflict.in_doubt:
+                self.files.written.clear()
+                store.written.clear()
+            if not repeated(conflict.fresh.metadata, staged.snapshot):
+                raise
+            self.discard(store)
+            fresh = conflict.fresh
         self._change = None
         forget_old_files(before, fresh)
         self._remember(fresh, staged)

@@ -64,6 +64,25 @@ def ours(metadata: TableMetadata) -> Iterator[Snapshot]:
             yield snapshot
 
 
+def repeated(metadata: TableMetadata, wanted: Snapshot) -> bool:
+    """Whether the table got the commit `wanted` from someone else since its parent: the same epoch with the same
+    properties. An epoch's plan outlives a crash, so it is one that an earlier run sent and heard no answer of. Where a
+    commit was given no properties, nothing tells it from a stranger's.
+    """
+    fields = _told(wanted)
+    for snapshot in ancestors_of(metadata.current_snapshot(), metadata):
+        if snapshot.snapshot_id == wanted.parent_snapshot_id:
+            break
+        if len(fields) > 1 and not is_maintenance(snapshot) and _told(snapshot) == fields:
+            return True
+    return False
+
+
+def _told(snapshot: Snapshot) -> dict[str, str]:
+    """What our fields of a snapshot say, but for who wrote it."""
+    return {name: value for name, value in summary_of(snapshot).items() if name.startswith(PREFIX) and name != WRITER}
+
+
 def is_maintenance(snapshot: Snapshot) -> bool:
     """Whether a snapshot of ours holds the same rows as the one before it, in other files."""
     return MAINTENANCE in summary_of(snapshot)

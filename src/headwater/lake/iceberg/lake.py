@@ -1,4 +1,4 @@
-"""A folder of Iceberg tables with an SQLite catalog."""
+"""A warehouse of Iceberg tables with its catalog."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from headwater.durable import make_folder
 from headwater.errors import StorageFailed, UserError
 from headwater.index.memory import Arrays
 from headwater.lake.columns import lake_columns
+from headwater.lake.connection import LOCAL, Connection, is_remote
 from headwater.lake.iceberg.catalog import open_catalog
 from headwater.lake.iceberg.durable_io import DurableFileIO
 from headwater.lake.iceberg.evolution import KEY_PROPERTY
@@ -42,8 +43,8 @@ class IcebergLake:
     """See `headwater.lake.table_format.Lake`. Tables of one lake may be committed from different threads.
 
     Args:
-        warehouse: folder of the tables, made if it is missing.
-        catalog: file of the SQLite catalog; `catalog.db` in the warehouse if not given.
+        warehouse: folder of the tables, made if it is missing, or an address such as `s3://bucket/prefix`.
+        connection: how catalog and storage are reached.
         namespace: the tables' namespace, one name.
         read_only: never write; several processes may read while one writes.
         clock: for time stamps.
@@ -57,16 +58,17 @@ class IcebergLake:
 
     def __init__(
         self,
-        warehouse: Path,
+        warehouse: Path | str,
         *,
-        catalog: Path | None = None,
+        connection: Connection = LOCAL,
         namespace: str,
         read_only: bool = False,
         clock: Clock | None = None,
         memory: Arrays | None = None,
         index_folder: Path | None = None,
     ) -> None:
-        self.warehouse = warehouse.absolute()
+        remote = isinstance(warehouse, str) and is_remote(warehouse)
+        self.location = str(warehouse).rstrip("/") if remote else str(Path(warehouse).absolute())
         self.namespace = namespace
         self._read_only = read_only
         self._clock = clock or SystemClock()
@@ -74,13 +76,18 @@ class IcebergLake:
         self._indexes = IndexStore(index_folder) if index_folder is not None and not read_only else None
         self._written: WeakValueDictionary[str, IcebergTable] = WeakValueDictionary()
         self._writer = uuid4().hex
-        if not read_only:
-            with storage_errors(f"making the lake folder {self.warehouse}"):
-                make_folder(self.warehouse)
-        with storage_errors(f"opening the catalog of {self.warehouse}"):
-            self.catalog = open_catalog(self.warehouse, catalog or self.warehouse / "catalog.db", read_only=read_only)
+        if not read_only and not remote:
+            with storage_errors(f"making the lake folder {self.location}"):
+                make_folder(Path(self.location))
+        with storage_errors(f"opening the catalog of {self.location}"):
+            self.catalog = open_catalog(self.location, connection, read_only=read_only)
             if not read_only:
                 self._make_namespace()
+
+    @property
+    def warehouse(self) -> Path:
+        """The folder of a lake on a local disk."""
+        return Path(self.location)
 
     def _make_namespace(self) -> None:
         try:
@@ -100,7 +107,7 @@ class IcebergLake:
             StorageFailed: the disk or the catalog failed.
         """
         if self._read_only:
-            raise UserError(f"the lake at {self.warehouse} is open for reading only", hint="use open_table")
+            raise UserError(f"the lake at {self.location} is open for reading only", hint="use open_table")
         wanted = replace(spec, columns=lake_columns(spec.columns))
         handle = self._handle(spec.name)
         with storage_errors(f"opening table {spec.name!r}"):
@@ -154,7 +161,7 @@ class IcebergLake:
             self.catalog.drop_table(handle.identifier)
             if self._indexes is not None:
                 self._indexes.forget(held.metadata)
-            if held.metadata.location.startswith(f"{self.warehouse}/"):
+            if held.metadata.location.startswith(f"{self.location}/"):
                 DurableFileIO(held.io.properties).delete_under(held.metadata.location)
 
     def close(self) -> None:
@@ -177,7 +184,7 @@ class IcebergLake:
         missing = [name for name in spec.key if name not in spec.columns.names]
         if missing:
             raise UserError(f"table {spec.name!r} has no column {missing[0]!r} for its key", hint="correct the key")
-        folder = f"{self.warehouse}/{quote(self.namespace, safe='')}/{quote(spec.name, safe='').replace('.', '%2E')}"
+        folder = f"{self.location}/{quote(self.namespace, safe='')}/{quote(spec.name, safe='').replace('.', '%2E')}"
         properties = {**_PROPERTIES, KEY_PROPERTY: json.dumps(spec.key), **spec.properties}
         return self.catalog.create_table(handle.identifier, spec.columns, folder, properties=properties)
 

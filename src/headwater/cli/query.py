@@ -12,19 +12,43 @@ Format = Literal["table", "csv", "ndjson"]
 _SHOWN_BYTES = 16
 
 
-def query(sql: str, folder: Path = Path(), /, *, format: Format = "table", limit: int = 100) -> int:
-    """Answer SQL over the tables and models of the project in FOLDER, as of its last epoch, running or stopped.
+def query(
+    sql: str,
+    folder: Path = Path(),
+    /,
+    *,
+    at: str | None = None,
+    fresh: bool | None = None,
+    format: Format = "table",
+    limit: int = 100,
+) -> int:
+    """Answer SQL over the tables and models of the project in FOLDER, running or stopped.
+
+    Mirrors are read to the last durable change, also if it is not in their tables yet. Where the query reads models,
+    all is read as of the last epoch, which is said on stderr: an answer never mixes two moments.
 
     Args:
         sql: A SELECT in DuckDB's dialect.
         folder: The project's folder.
+        at: Read the tables as of a moment: a time (2026-11-21, "2026-11-21 20:15", "2 hours ago"; UTC if no zone is
+            given), "epoch 17", "snapshot 8270633197658268308" or "tag NAME".
+        fresh: With --fresh models too are of the last durable change: they are computed from the mirrors. With
+            --no-fresh only what is committed to the tables is read.
         format: How to print the answer.
         limit: Most rows that `table` prints; csv and ndjson print all.
     """
     from headwater.cli.opening import read_project
+    from headwater.clock import SystemClock
+    from headwater.errors import UserError
     from headwater.serve import query as serve
+    from headwater.serve.moment_text import parse_moment
 
-    _print(serve.query(read_project(folder), sql), format, limit)
+    if at is not None and fresh:
+        raise UserError("--at reads the past and --fresh the present", hint="leave one of them out")
+    moment = parse_moment(at, SystemClock().now_us()) if at is not None else None
+    answer = serve.ask(read_project(folder), sql, at=moment, fresh=fresh)
+    _print(answer.rows, format, limit)
+    output.note(answer.note)
     return output.OK
 
 

@@ -65,7 +65,7 @@ def mirror_at(
         UserError: the table is being read anew just now, so it is not meant to be equal.
     """
     batches, rejected = _changes(stream.name, records, position)
-    base = _in_columns(rows, stream.columns)
+    base = in_columns(rows, stream.columns)
     if not batches:
         return MirrorAt([base], [], rejected)
     reading = pa.array(_READING[initial:], pa.uint8())
@@ -107,14 +107,14 @@ def _upserted(
     for batch in batches:
         named = batch.rows.filter(pc.not_equal(batch.rows.column("_op"), int(Op.TRUNCATE)))
         index.find_or_insert(
-            _in_columns(pa.Table.from_batches([named]), pa.schema([stream.columns.field(k) for k in key]))
+            in_columns(pa.Table.from_batches([named]), pa.schema([stream.columns.field(k) for k in key]))
         )
     touched = index.find(base) >= 0
     normaliser = Normaliser(batches[0].stream)
     normaliser.apply([marker(batches[0].stream, Op.SNAPSHOT_BEGIN, FIRST, 0, 0)])
-    seed = _as_read(batches[0].stream, base.filter(pa.array(touched)))
+    seed = as_read(batches[0].stream, base.filter(pa.array(touched)))
     normaliser.apply([*seed, *batches])
-    now = _in_columns(normaliser.rows().drop_columns([WEIGHT]), stream.columns)
+    now = in_columns(normaliser.rows().drop_columns([WEIGHT]), stream.columns)
     untouched = base.slice(0, 0) if emptied else base.filter(pa.array(~touched))
     return MirrorAt([untouched, now], [], rejected | frozenset(normaliser.hidden_keys()))
 
@@ -129,14 +129,14 @@ def _as_sent(stream: StreamSchema, batches: list[ChangeBatch]) -> tuple[list[pa.
         if len(cuts):
             there, gone, rows = [], [], rows.slice(int(cuts[-1]) + 1)
         weight = rows.column("_weight")
-        there.append(_in_columns(rows.filter(pc.greater(weight, 0)), stream.columns))
-        gone.append(_in_columns(rows.filter(pc.less(weight, 0)), stream.columns))
+        there.append(in_columns(rows.filter(pc.greater(weight, 0)), stream.columns))
+        gone.append(in_columns(rows.filter(pc.less(weight, 0)), stream.columns))
     return there, gone
 
 
-def _as_read(stream: StreamSchema, rows: pa.Table) -> Iterator[ChangeBatch]:
+def as_read(stream: StreamSchema, rows: pa.Table) -> Iterator[ChangeBatch]:
     """Rows as a snapshot would have brought them."""
-    plain = _in_columns(rows, stream.columns)
+    plain = in_columns(rows, stream.columns)
     head = {"_op": int(Op.READ), "_weight": 1, "_commit": 0, "_ordinal": 0, "_time": None, "_unchanged": None}
     schema = log_schema(stream)
     columns = [pa.repeat(pa.scalar(value, schema.field(name).type), len(rows)) for name, value in head.items()]
@@ -145,7 +145,7 @@ def _as_read(stream: StreamSchema, rows: pa.Table) -> Iterator[ChangeBatch]:
         yield ChangeBatch(stream, batch)
 
 
-def _in_columns(rows: pa.Table, columns: pa.Schema) -> pa.Table:
+def in_columns(rows: pa.Table, columns: pa.Schema) -> pa.Table:
     """The rows in exactly these columns, null where they have none."""
     arrays = [
         rows.column(field.name).cast(field.type) if field.name in rows.column_names else _nulls(len(rows), field.type)

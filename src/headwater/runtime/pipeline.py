@@ -24,7 +24,7 @@ from headwater.capture.gap import gap_stream
 from headwater.clock import Clock
 from headwater.errors import InvariantBroken, UserError
 from headwater.project.definition import Project, SourceDefinition
-from headwater.project.discovery import load_streams, save_streams
+from headwater.project.discovery import load_streams, save_streams, state_identity
 from headwater.quality.accounting import Account
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
@@ -329,7 +329,7 @@ class Pipeline:
                 )
 
     def _properties(self, plan: EpochPlan) -> dict[str, str]:
-        properties = {"project": self.project.name}
+        properties = {"project": self.project.name, "state": state_identity(self.project.state)}
         for source, boundary in boundaries_after(plan, self.partitions.as_mapping()).items():
             properties[f"source.{source}.offset"] = str(plan.ranges[source][1])
             properties[f"source.{source}.position"] = str(boundary.position.commit)

@@ -1,50 +1,194 @@
-"""SQL over a project's tables, running or stopped: the lake's tables as of one epoch, and `_rejects`."""
+"""SQL over a project's tables, running or stopped: the present to the last durable change, or any kept moment."""
 
 from __future__ import annotations
 
 import difflib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from headwater.errors import SqlError, UserError
+from headwater.errors import FilesExpired, SqlError, UserError
+from headwater.lake.moment import Moment
 from headwater.lake.opening import make_lake
 from headwater.lake.table_format import Lake
 from headwater.project.definition import Project
-from headwater.runtime.status import read_status
+from headwater.project.discovery import load_streams
+from headwater.serve.past import as_of
+from headwater.serve.progress import read_done
+from headwater.serve.relation import Relation
+from headwater.sql.functions import register
 from headwater.sql.parse import tables_of
 from headwater.sql.prelude import install
 
 REJECTS = "_rejects"
 _NAMES = (duckdb.BinderException, duckdb.CatalogException)
 
+ATTEMPTS = 3
+"""How often a query is tried whose table snapshot was expired while it was read."""
 
-def query(project: Project, sql: str) -> pa.Table:
-    """Answers a SELECT over the project's tables.
 
-    All tables are read as of the end of the same epoch, the last that was committed whole, so that an answer never
-    mixes two moments.
+@dataclass(frozen=True)
+class Answer:
+    """What a query gave.
+
+    Attributes:
+        rows: the answer.
+        note: which moment it is of, for people.
+    """
+
+    rows: pa.Table
+    note: str
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a query reads, all of one moment."""
+
+    relations: Sequence[Relation]
+    note: str
+
+
+def query(project: Project, sql: str, *, at: Moment | None = None, fresh: bool | None = None) -> pa.Table:
+    """The rows of `ask`."""
+    return ask(project, sql, at=at, fresh=fresh).rows
+
+
+def ask(project: Project, sql: str, *, at: Moment | None = None, fresh: bool | None = None) -> Answer:
+    """Answers a SELECT over the project's tables. An answer never mixes two moments.
+
+    Args:
+        project: whose tables.
+        sql: the SELECT.
+        at: a moment in the past, that all tables are read as of.
+        fresh: True reads mirrors to the end of the log, with changes that are not in the tables yet, and computes the
+            models that the query names from them. False reads all tables as of the end of the last epoch that was
+            committed whole. None does the first if the query reads mirrors alone, which must not be computed, and the
+            second otherwise.
 
     Raises:
         SqlError: the SQL is wrong or names a table that is not there.
+        UserError: the moment is not kept; or `fresh`, and that is not possible just now.
+        FilesExpired: tables were expired while they were read, again and again.
     """
     wanted = tables_of(sql)
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        install(connection)
-        lake = open_lake(project)
+    for attempt in range(1, ATTEMPTS + 1):
         try:
-            _register(connection, lake, wanted, project)
-        finally:
-            lake.close()
-        try:
-            return connection.sql(sql).to_arrow_table()
-        except duckdb.Error as error:
-            hint = "headwater tables lists the tables and their columns" if isinstance(error, _NAMES) else ""
-            raise SqlError(str(error).replace("\n\n", "\n"), hint=hint) from error
+            return _answer(project, sql, wanted, at, fresh)
+        except FilesExpired:
+            if at is not None or attempt == ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _answer(project: Project, sql: str, wanted: Sequence[str], at: Moment | None, fresh: bool | None) -> Answer:
+    lake = open_lake(project)
+    try:
+        plan = _plan(project, lake, wanted, at, fresh)
+        with duckdb.connect() as connection:
+            connection.execute("SET python_enable_replacements = false")
+            install(connection)
+            _install_models(connection, project, plan, wanted)
+            try:
+                return Answer(connection.sql(sql).to_arrow_table(), plan.note)
+            except duckdb.Error as error:
+                raise _explained(error, plan) from error
+    finally:
+        lake.close()
+
+
+def _explained(error: duckdb.Error, plan: _Plan) -> Exception:
+    lost = (getattr(relation.base, "lost", None) for relation in plan.relations)
+    expired = next((one for one in lost if isinstance(one, FilesExpired)), None)
+    if expired is not None:
+        return expired
+    hint = "headwater tables lists the tables and their columns" if isinstance(error, _NAMES) else ""
+    return SqlError(str(error).replace("\n\n", "\n"), hint=hint)
+
+
+def _plan(project: Project, lake: Lake, wanted: Sequence[str], at: Moment | None, fresh: bool | None) -> _Plan:
+    there = lake.names()
+    models = {model.name for model in project.models}
+    _require_names(wanted, {*there, REJECTS, *(models if fresh else ())})
+    if at is not None:
+        return _past(lake, wanted, at)
+    mirrors = _mirrors(project, there)
+    if fresh or (fresh is None and wanted and mirrors.issuperset(wanted)):
+        plan = _fresh(project, lake, wanted, mirrors, required=bool(fresh))
+        if plan is not None:
+            return plan
+    return _committed(project, lake, wanted)
+
+
+def _past(lake: Lake, wanted: Sequence[str], at: Moment) -> _Plan:
+    if REJECTS in wanted:
+        raise UserError("the ledger of rejects is not kept as of earlier moments", hint="leave `--at` out")
+    datasets, said = as_of({name: lake.open_table(name) for name in wanted}, at)
+    return _Plan([Relation(name, base) for name, base in datasets.items()], f"as of {said}")
+
+
+def _committed(project: Project, lake: Lake, wanted: Sequence[str]) -> _Plan:
+    """All tables as of the end of the last whole epoch; tables that are not of epochs, as they are."""
+    done = read_done(project.state)
+    relations = []
+    for name in wanted:
+        if name == REJECTS:
+            relations.append(Relation(name, read_rejects(project.state)))
+        else:
+            table = lake.open_table(name)
+            of_epochs = done is not None and table.committed() is not None
+            relations.append(Relation(name, table.dataset(Moment(epoch=done.epoch) if done and of_epochs else None)))
+    return _Plan(relations, f"as of the end of epoch {done.epoch}" if done is not None else "as of now")
+
+
+def _fresh(
+    project: Project, lake: Lake, wanted: Sequence[str], mirrors: Collection[str], *, required: bool
+) -> _Plan | None:
+    """Mirrors to the end of the log; None if they cannot be joined with it and need not.
+
+    Raises:
+        UserError: they cannot be, and must.
+    """
+    from headwater.serve.models import streams_behind
+    from headwater.serve.tail_of_log import NotToBeJoined
+    from headwater.serve.union_read import UnionRead
+
+    streams = streams_behind(project, wanted)
+    lacking = [name for name in streams if name not in mirrors]
+    if lacking:
+        raise UserError(
+            f"{lacking[0]!r} is no mirror of a source, so there is nothing fresher than the table",
+            hint="leave --fresh out: all tables are then read as of the last epoch",
+        )
+    union = UnionRead(project, lake)
+    try:
+        return _Plan(union.relations(streams), union.note())
+    except NotToBeJoined as reason:
+        if required:
+            hint = "try again, or leave --fresh out: all tables are then read as of the last epoch"
+            raise UserError(str(reason), hint=hint) from reason
+        plan = _committed(project, lake, wanted)
+        return _Plan(plan.relations, f"{plan.note}, because {reason}")
+
+
+def _install_models(
+    connection: duckdb.DuckDBPyConnection, project: Project, plan: _Plan, wanted: Sequence[str]
+) -> None:
+    """Relations, and views of the models that are to be computed from them."""
+    for relation in plan.relations:
+        relation.install(connection)
+    given = {relation.name for relation in plan.relations}
+    if given.issuperset(wanted):
+        return
+    from headwater.serve.models import models_behind
+
+    models = models_behind(project, wanted)
+    register({function.name: function for model in models for function in model.functions}.values(), connection)
+    for model in models:
+        connection.execute(f'CREATE TEMP VIEW "{model.name}" AS {model.sql}')
 
 
 def open_lake(project: Project) -> Lake:
@@ -52,30 +196,21 @@ def open_lake(project: Project) -> Lake:
     return make_lake(project.lake, project.folder, project=project.name, read_only=True)
 
 
-def last_epoch(state: Path) -> int | None:
-    """The last epoch that every table holds; None if the project has not said so yet."""
-    try:
-        epoch = read_status(state)["epoch"]
-    except UserError:
-        return None
-    return epoch if isinstance(epoch, int) and epoch > 0 else None
+def _mirrors(project: Project, there: Collection[str]) -> set[str]:
+    """Streams that are landed, and have a table."""
+    known = [stream.name for stream in load_streams(project.state) if stream.name in there]
+    models = {model.name for model in project.models}
+    return {name for name in known if name not in models and any(one.mirrors(name) for one in project.sources)}
 
 
-def _register(connection: duckdb.DuckDBPyConnection, lake: Lake, wanted: Sequence[str], project: Project) -> None:
-    there = lake.names()
-    epoch = last_epoch(project.state)
+def _require_names(wanted: Sequence[str], there: Collection[str]) -> None:
     for name in wanted:
-        if name == REJECTS:
-            rows = read_rejects(project.state)
-        elif name in there:
-            rows = lake.open_table(name).read(epoch)
-        else:
-            near = difflib.get_close_matches(name, there, n=1)
+        if name not in there:
+            near = difflib.get_close_matches(name, sorted(there), n=1)
             raise SqlError(
                 f"there is no table {name!r}" + (f": did you mean {near[0]!r}?" if near else ""),
-                hint=f"tables: {', '.join([*there, REJECTS])}",
+                hint=f"tables: {', '.join(sorted(there, key=lambda one: (one == REJECTS, one)))}",
             )
-        connection.register(name, rows)
 
 
 def read_rejects(state: Path) -> pa.Table:

@@ -53,7 +53,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("run", "headwater.cli.run:run", "Capture, keep the models up to date and land the tables, until stopped."),
     Command("status", "headwater.cli.status:status", "Show where everything stands and whether it adds up."),
     Command("query", "headwater.cli.query:query", "Answer SQL over tables and models, running or stopped."),
-    Command("tables", "headwater.cli.tables:tables", "List the tables in the lake."),
+    Command("tables", "headwater.cli.tables:app", "List the tables in the lake, and look into their past."),
     Command("tail", "headwater.cli.tail:tail", "Follow the changes of a model or table."),
     Command(
         "source",

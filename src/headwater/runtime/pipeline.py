@@ -335,6 +335,12 @@ class Pipeline:
             properties[f"source.{source}.position"] = str(boundary.position.commit)
         return properties
 
+    def _kept_up_to_date(self) -> dict[str, int]:
+        """Tables with the epoch that they hold. One that was rolled back ought to hold the last one: it is behind, and
+        is built anew, as soon as it is released."""
+        held = {name: epoch for name, epoch in self.sinks.committed.items() if name not in self.rebuild}
+        return held | dict.fromkeys(self.sinks.rolled_back.keys() & held.keys(), self.epoch)
+
     def _record(self, offsets: Mapping[str, int]) -> CheckpointRecord:
         streams = self.flow.streams
         return CheckpointRecord(
@@ -347,7 +353,7 @@ class Pipeline:
             rows=dict(self.sinks.rows),
             refed={name: node.refed for name, node in self.flow.nodes.items()},
             sources={name: node.source for name, node in streams.items()},
-            tables={name: epoch for name, epoch in self.sinks.committed.items() if name not in self.rebuild},
+            tables=self._kept_up_to_date(),
         )
 
 

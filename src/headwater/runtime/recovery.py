@@ -210,7 +210,11 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, new
             f"the tables hold epoch {sinks.last_epoch()}, the state only epoch {pipeline.epoch}: this state is older",
             hint="put back the newer state folder, or move this one away: the tables are then rebuilt",
         )
-    pipeline.rebuild = (*sorted(sinks.held), *(name for name in flow.models if name not in flow.nodes))
+    unbuilt = (name for name in flow.models if name not in flow.nodes)
+    pipeline.rebuild = (*sorted(sinks.held - sinks.rolled_back.keys()), *unbuilt)
+    for name, why in sinks.rolled_back.items():
+        if pipeline.journal is not None:
+            pipeline.journal.write("table.held", "warning", table=name, why=why, hint=f"headwater tables resume {name}")
 
 
 def _unbuilt(flow: Dataflow, record: CheckpointRecord | None, plans: Sequence[EpochPlan]) -> set[str]:
@@ -229,7 +233,9 @@ def _hold_back(flow: Dataflow, sinks: Sinks, record: CheckpointRecord | None) ->
     """Tables that lack changes are built anew: they were not kept up to date until the checkpoint, or were dropped or
     replaced by an older copy since."""
     kept = record.tables if record else {}
-    behind = {name for name, epoch in sinks.committed.items() if epoch < kept.get(name, 0)}
+    behind = {
+        name for name, epoch in sinks.committed.items() if epoch < kept.get(name, 0) and name not in sinks.rolled_back
+    }
     flow.forget(behind)
     for name, node in flow.streams.items():
         if node.mirror and (name in behind or not _is_kept(name, node, record)):

@@ -21,6 +21,7 @@ class Sinks:
     Attributes:
         committed: by table, the epoch that it holds, 0 if none.
         held: tables that lack something: they take nothing until all their rows are replaced.
+        rolled_back: tables that were rolled back and take nothing until they are released; with why.
         rows: by table, its number of rows.
     """
 
@@ -29,6 +30,7 @@ class Sinks:
         self._tables: dict[str, Table] = {}
         self.committed: dict[str, int] = {}
         self.held: set[str] = set()
+        self.rolled_back: dict[str, str] = {}
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="sink")
         self.rows: dict[str, int] = {}
         self._shapes: dict[str, TableSpec] = {}
@@ -40,6 +42,8 @@ class Sinks:
         committed = table.committed()
         self._tables[spec.name] = table
         self.committed[spec.name] = committed.epoch if committed else 0
+        if committed is not None and committed.held is not None:
+            self.rolled_back[spec.name] = committed.held
 
     def look(self, name: str) -> None:
         """Opens a table as it is, if it is there, for what will be known later of what it is to look like."""
@@ -100,7 +104,7 @@ class Sinks:
         return [name for name, output in outputs.items() if self._is_due(name, epoch, output)]
 
     def _is_due(self, name: str, epoch: int, output: Output) -> bool:
-        new = self.committed.get(name, 0) < epoch and name not in self.held
+        new = self.committed.get(name, 0) < epoch and name not in self.held and name not in self.rolled_back
         return new and (output.replace or output.delta.num_rows > 0 or name in self._staged)
 
     def _all(self, waiting: Iterable[Future[None]]) -> None:

@@ -14,6 +14,7 @@ class MysqlDatabase:
     def __init__(self, server, name=None):
         self.server, self.name = server, name or f"shop{next(_numbers)}"
         self.readers = []
+        self.settings = {}
         with server.connect() as admin:
             admin.cursor().execute(f"CREATE DATABASE IF NOT EXISTS {self.name} CHARACTER SET utf8mb4")
         self.url = server.url(self.name)
@@ -30,7 +31,7 @@ class MysqlDatabase:
             return cursor.fetchall()
 
     def source(self, url=None, identity="t", name="shop", **settings):
-        settings = MysqlSettings(url=url or self.url, **settings)
+        settings = MysqlSettings(url=url or self.url, **{**self.settings, **settings})
         return MysqlSource(name, settings, project=self.name, identity=identity)
 
     def open(self, source, resume=None, decision=None):

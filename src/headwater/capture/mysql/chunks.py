@@ -19,7 +19,6 @@ from headwater.capture.mysql.table import Table
 from headwater.capture.mysql.types import Column
 from headwater.errors import SourceUnavailable, UserError
 
-CHUNK_ROWS = 20_000
 _NUMBERS = ("tinyint", "smallint", "mediumint", "int", "bigint", "decimal")
 _TEXTS = ("char", "varchar", "binary", "varbinary", "date", "datetime", "timestamp")
 _ORDERED = frozenset((*_NUMBERS, *_TEXTS))
@@ -55,12 +54,14 @@ class Chunks:
         connect: opens a connection.
         server: what it leads to.
         era: of commit numbers.
+        rows: of a chunk, at most.
     """
 
-    def __init__(self, connect: Callable[[], Connection], server: Server, era: int) -> None:
+    def __init__(self, connect: Callable[[], Connection], server: Server, era: int, rows: int) -> None:
         self._connect = connect
         self._server = server
         self._era = era
+        self._rows = rows
 
     def pin(self, definition: TableDefinition) -> Pinned:
         """A connection that sees the table as of one place."""
@@ -79,14 +80,14 @@ class Chunks:
             conditions.append(f"({beyond(table, after)})")
         text = query(table, " AND ".join(conditions))
         if ordered:
-            text += f" ORDER BY {', '.join(quoted(name) for name in table.key)} LIMIT {CHUNK_ROWS}"
+            text += f" ORDER BY {', '.join(quoted(name) for name in table.key)} LIMIT {self._rows}"
         pinned = self.pin(definition)
         try:
             frames = tuple(select(pinned.connections[0], text, f"reading {table.qualified}"))
         finally:
             pinned.close()
         rows = sum(len(part) for part in frames)
-        last = key_texts(table, frames[-1]) if ordered and rows == CHUNK_ROWS else ()
+        last = key_texts(table, frames[-1]) if ordered and rows == self._rows else ()
         return Chunk(definition, pinned.place.number, frames, last)
 
     def require_condition(self, table: Table, where: str) -> None:

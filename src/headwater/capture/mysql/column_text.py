@@ -150,6 +150,8 @@ class _Attributes:
             self.after = reading.name()
         elif word == "FIRST":
             self.first = True
+        elif word == "AUTO_INCREMENT":
+            self.required = True
         else:
             self._text_or_rest(token, reading)
 
@@ -167,6 +169,8 @@ class _Attributes:
             reading.next()
         elif token.kind == "sign" and token.text == "(":
             _skip_group(reading)
+        elif word in ("AS", "GENERATED"):
+            self.computed = True
 
     def take_default(self, reading: Reading) -> None:
         """Takes what follows DEFAULT: a constant is kept; what is computed is not known here."""

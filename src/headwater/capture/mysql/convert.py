@@ -446,3 +446,11 @@ _WIRE: dict[str, Callable[[Column, int, int, Values], Converted]] = {
     "inet6": _network(lambda value: socket.inet_ntop(socket.AF_INET6, value), 16),
     "inet4": _network(lambda value: socket.inet_ntop(socket.AF_INET, value), 4),
 }
+
+
+def default_value(column: Column, text: str) -> pa.Scalar:
+    """A constant default as a value; null if it cannot be held."""
+    data = np.frombuffer(text.encode(), np.uint8)
+    one = np.zeros(1, np.int64), np.array([data.size]), np.full(1, VALUE, np.uint8)
+    array, bad = from_text(column, Values(data, *one))
+    return array[0] if bad is None else pa.scalar(None, array.type)

@@ -21,7 +21,8 @@ class ColumnDefinition:
         charset: of a text; None if the type has none or it is the one that the table map says.
         nullable: whether it may hold null.
         default: a constant default as text; None if there is none or it is computed.
-        computed_default: it is computed.
+        computed_default: it is computed, or the whole column is.
+        missing: the constant, as text, that rows have in it that were there when it came; None for null.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ColumnDefinition:
     nullable: bool = True
     default: str | None = None
     computed_default: bool = False
+    missing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ class TableDefinition:
         return f"{self.database}.{self.name}"
 
     @property
-    def shape(self) -> tuple[tuple[str, str], ...]:
-        """Names and types of the columns."""
-        return tuple((column.name, column.type) for column in self.columns)
+    def shape(self) -> tuple[object, ...]:
+        """Names and types of the columns, and the key."""
+        return self.key, *((column.name, column.type) for column in self.columns)
 
     @property
     def key(self) -> tuple[str, ...]:

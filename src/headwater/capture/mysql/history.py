@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from headwater.capture.incremental import FIRST, WHOLE
 from headwater.capture.mysql.binlog import Query
 from headwater.capture.mysql.ddl import Change, read_statement
 from headwater.capture.mysql.definition import TableDefinition, TableName
 from headwater.capture.mysql.layout import make_layout, make_table, reconciled
+from headwater.capture.mysql.redefinition import changes, is_known_after
 from headwater.capture.mysql.selection import SERVER_DATABASES, Selection
-from headwater.capture.mysql.shape import altered
+from headwater.capture.mysql.shape import Altered, altered
 from headwater.capture.mysql.statement import NotUnderstood, tokens
 from headwater.capture.mysql.table import Layout, Table
 from headwater.capture.mysql.table_map import TableMap
+from headwater.capture.schema_policy import Change as SchemaChange
+from headwater.capture.schema_policy import SchemaGuard
 from headwater.errors import SourceStopped
 
 _SHOWN = 120
+_CHARSETS = ("CHARSET", "CHARACTER", "COLLATE", "CONVERT")
+"""Words of an ALTER TABLE after which the table's default for texts is not known."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,13 @@ class Effect:
     Attributes:
         emptied: captured tables without any rows from here on.
         changed: definitions are not what they were: table maps must be looked at anew.
-        unread: captured tables, database.table, that have rows of which the log does not speak: they must be read.
+        unread: captured tables, database.table, that must be read: `FIRST`, for they have rows of which the log does
+            not speak; or `WHOLE`, for their rows are not known any more.
     """
 
     emptied: tuple[Table, ...] = ()
     changed: bool = False
-    unread: tuple[str, ...] = ()
+    unread: tuple[tuple[str, int], ...] = ()
 
 
 class History:
@@ -45,18 +52,33 @@ class History:
         tables: what is known at the place where reading begins.
         selection: the user's patterns.
         folded: names of tables are the same in capitals (lower_case_table_names is not 0).
+        guard: says what may be followed; everything if None.
     """
 
-    def __init__(self, tables: Iterable[TableDefinition], selection: Selection, *, folded: bool = False) -> None:
+    def __init__(
+        self,
+        tables: Iterable[TableDefinition],
+        selection: Selection,
+        *,
+        folded: bool = False,
+        guard: SchemaGuard | None = None,
+    ) -> None:
         self._tables = {table.full_name: table for table in tables}
         self._selection = selection
         self._folded = folded
-        self._unread: list[str] = []
+        self._unread: list[tuple[str, int]] = []
+        self._guard = guard or SchemaGuard()
+        self._judges = True
 
     @property
     def tables(self) -> tuple[TableDefinition, ...]:
         """The definitions, in order of their names."""
         return tuple(self._tables[name] for name in sorted(self._tables))
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Tables, database.table, of which the next change is accepted, whatever it is."""
+        return tuple(self._guard.accepted)
 
     def captured(self) -> list[Table]:
         """The captured tables as they are now."""
@@ -86,12 +108,18 @@ class History:
         self._tables[name] = reconciled(definition, table_map)
         return make_layout(self._tables[name], table_map, self._selection)
 
-    def apply(self, query: Query) -> Effect:
+    def apply(self, query: Query, *, new: bool = True) -> Effect:
         """Follows a statement.
 
+        Args:
+            query: the statement.
+            new: its effect is not in the log already; what is, was judged before.
+
         Raises:
+            SchemaChanged: the user is to decide.
             SourceStopped: it does to a captured table what cannot be followed.
         """
+        self._judges = new
         try:
             changes = read_statement(query.sql, query.database)
         except NotUnderstood as error:
@@ -109,7 +137,7 @@ class History:
         if change.kind == "create":
             return self._create(change, name)
         if change.kind == "drop":
-            return self._drop(name)
+            return self._drop(name, change)
         if change.kind == "truncate":
             return False, self._as_tables([name])
         if change.kind == "rename":
@@ -135,9 +163,11 @@ class History:
             self._tables[name] = definition
         return True, emptied
 
-    def _drop(self, name: TableName) -> tuple[bool, list[Table]]:
+    def _drop(self, name: TableName, change: Change) -> tuple[bool, list[Table]]:
         gone = [known for known in self._tables if known == name or (not name[1] and known[0] == name[0])]
         emptied = self._as_tables(gone)
+        for table in emptied:
+            self._judge(table.qualified, [SchemaChange("other", "was dropped")], known=True)
         for known in gone:
             del self._tables[known]
         return bool(gone), emptied
@@ -147,12 +177,14 @@ class History:
         schema changes end (gh-ost, pt-online-schema-change)."""
         definition = self._tables.pop(name, None)
         emptied = [] if definition is None else self._captured_of([definition])
+        for table in emptied:
+            self._judge(table.qualified, [SchemaChange("other", f"was renamed to {'.'.join(to)}")], known=True)
         if self._selection.wants(*to):
             if definition is None:
                 raise _unknown(to, f"{'.'.join(name)} was renamed to it, which is not known here ({_shown(query.sql)})")
             emptied += self._as_tables([to])
             if definition.columns:
-                self._unread.append(".".join(to))
+                self._unread.append((".".join(to), FIRST))
         if definition is not None and self._tracked(to[0]):
             self._tables[to] = definition.renamed(to)
         return True, emptied
@@ -162,16 +194,34 @@ class History:
         if before is None or not before.columns:
             return False, []
         try:
-            after, to = altered(before, change.parts, query.database)
+            made = altered(before, change.parts, query.database)
         except NotUnderstood as error:
             if not self._wanted(before):
                 del self._tables[name]
                 return True, []
             raise _not_followed(before.qualified, str(error), query) from error
-        self._tables[name] = after
-        if to != name:
-            return self._rename(name, to, query)
-        return after != before, []
+        if self._wanted(before):
+            self._compare(before, made, change, query)
+        self._tables[name] = made.table
+        if made.name != name:
+            return self._rename(name, made.name, query)
+        return made.table != before, []
+
+    def _compare(self, before: TableDefinition, made: Altered, change: Change, query: Query) -> None:
+        """Judges a captured table's new definition, and puts it down to be read if its rows are not known any more."""
+        one, other = (make_table(definition, self._selection) for definition in (before, made.table))
+        words = {token.upper for part in change.parts for token in part}
+        charset = None if words.intersection(_CHARSETS) else before.charset
+        found = changes(one, other, made.origins, charset)
+        ignore = "IGNORE" in [token.upper for token in tokens(query.sql)[:4]]  # rows that do not fit go
+        known = not ignore and is_known_after(one, other, made.origins, charset)
+        self._judge(before.qualified, found, known=known)
+        if not known:
+            self._unread.append((before.qualified, WHOLE))
+
+    def _judge(self, table: str, found: list[SchemaChange], *, known: bool) -> None:
+        if self._judges and (found or not known):
+            self._guard.judge(table, found, known=known)
 
     def _refuse(self, change: Change, query: Query) -> None:
         """A statement that may have changed rows or tables in a way that the binlog does not show.

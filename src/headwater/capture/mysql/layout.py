@@ -76,6 +76,7 @@ def _column(definition: TableDefinition, column: ColumnDefinition, selection: Se
         as_text,
         default=column.default,
         default_known=known and not column.computed_default,
+        missing=column.missing,
     )
 
 

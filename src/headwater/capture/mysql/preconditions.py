@@ -150,7 +150,7 @@ def notes(server: Server, entries: Sequence[TableEntry]) -> list[str]:
             "binlog_row_metadata is not FULL: names of columns are followed through the statements of the binary log; "
             "SET GLOBAL binlog_row_metadata = 'FULL' lets every change be checked against them"
         )
-    kept = _retention_s(server)
+    kept = retention_s(server)
     if kept is not None and 0 < kept < RETENTION_WANTED_S:
         found.append(
             f"binary logs are purged after {kept} s: a longer pause loses changes; "
@@ -166,7 +166,8 @@ def notes(server: Server, entries: Sequence[TableEntry]) -> list[str]:
     return found
 
 
-def _retention_s(server: Server) -> int | None:
+def retention_s(server: Server) -> int | None:
+    """After how many seconds the server purges a binary log; None if it does not say."""
     seconds = server.settings.get("binlog_expire_logs_seconds", "")
     if re.fullmatch(r"\d+", seconds) and int(seconds):
         return int(seconds)

@@ -15,7 +15,7 @@ from headwater.capture.progress_ledger import Confirmed
 from headwater.capture.request import Progress, Request
 from headwater.capture.worklist import Worklist
 from headwater.change import Group
-from headwater.errors import InvariantBroken, UserError
+from headwater.errors import InvariantBroken, SchemaChanged, UserError
 from headwater.position import Boundary, Position
 
 
@@ -28,6 +28,7 @@ class MysqlReader:
         first: a group to hand over before the stream's.
         worklist: snapshots of single tables that are to be taken meanwhile.
         ordinal: how many rows snapshots have handed over.
+        mode: the setting `snapshot`.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class MysqlReader:
         first: Group | None = None,
         worklist: Worklist | None = None,
         ordinal: int = 0,
+        mode: str = "initial",
     ) -> None:
         self._start = start
         self._snapshot = snapshot
@@ -44,6 +46,8 @@ class MysqlReader:
         self._first = first
         self._worklist = worklist or Worklist()
         self._ordinal = ordinal
+        self._mode = mode
+        self._waiting: list[Request] = []
         self._text = self._worklist.text()
         self._stream: Stream | None = None
         self._snapshots: Snapshots | None = None
@@ -55,6 +59,12 @@ class MysqlReader:
         stream, chunks = self._start()
         ordinal = self._snapshot.ordinal if self._snapshot is not None else self._ordinal
         self._stream, self._snapshots = stream, Snapshots(stream, chunks, self._worklist, ordinal)
+        for request in self._waiting:
+            try:
+                self._snapshots.ask(request)
+            except UserError as error:
+                self._worklist.refuse(request, str(error))
+        self._waiting = []
         return stream
 
     def poll(self, timeout_s: float) -> Group | None:
@@ -78,7 +88,7 @@ class MysqlReader:
         if group is None:
             group = stream.poll(timeout_s)
             if group is not None and not group.more:
-                snapshots.fill(stream.take_unread())
+                self._require(snapshots, stream.take_unread())
             if not snapshots.idle:
                 group = snapshots.follow(group)
         if group is None and snapshots.text != self._text and not stream.parted:
@@ -102,13 +112,27 @@ class MysqlReader:
         failpoint.reach("capture.confirm.after")
 
     def ask(self, request: Request) -> None:
-        """See `Reader.ask`."""
-        if self._snapshot_groups is not None:
-            raise UserError("the initial snapshot is not through", hint="ask again when it is: headwater status")
-        if self._snapshots is None:
-            self._begin()
+        """See `Reader.ask`. During the initial snapshot it is kept for after that."""
+        if request.action == "snapshot" and self._mode == "never":
+            raise UserError("the source's setting `snapshot: never` forbids to read rows", hint="snapshot: schema_only")
         if self._snapshots is not None:
             self._snapshots.ask(request)
+        elif request not in self._waiting:
+            self._waiting.append(request)
+
+    def _require(self, snapshots: Snapshots, tables: Sequence[tuple[str, int]]) -> None:
+        """Has tables read that must be.
+
+        Raises:
+            SchemaChanged: no row may be read.
+        """
+        if tables and self._mode == "never":
+            raise SchemaChanged(
+                f"the rows of table {tables[0][0]} are not known any more since its definition has changed, and "
+                "snapshot: never forbids to read them",
+                hint="set snapshot: schema_only, then all goes on by itself",
+            )
+        snapshots.require(tables)
 
     def progress(self) -> Sequence[Progress]:
         """See `Reader.progress`."""

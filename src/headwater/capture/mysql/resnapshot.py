@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from headwater import failpoint
 from headwater.capture.incremental import COMPLETE, FIRST, GIVEN_UP, Window, left_out, marker
 from headwater.capture.mysql.chunks import Chunk, Chunks
 from headwater.capture.mysql.definition import TableDefinition
@@ -94,19 +96,28 @@ class Snapshots:
                     self._chunks.require_condition(found[1], request.where)
         self._worklist.ask(request, tables)
 
-    def fill(self, tables: Sequence[str]) -> None:
-        """Reads tables whose streams lack rows, database.table."""
-        for name in tables:
-            self._worklist.add(Task(name, FIRST))
+    def require(self, tables: Sequence[tuple[str, int]]) -> None:
+        """Reads tables that must be, database.table; see `history.Effect`."""
+        for name, aim in tables:
+            self._worklist.add(Task(name, aim))
 
     def _named(self, names: Sequence[str]) -> list[str]:
-        known = {table.qualified: table for table in self._stream.tables()}
-        short = {table.name: table.qualified for table in known.values()}
-        wanted = [name if name in known else short.get(name, name) for name in names] or list(known)
-        for name in wanted:
-            if name not in known:
-                raise UserError(f"{name} is not captured", hint=f"captured are: {', '.join(sorted(known)[:20])}")
-        return wanted
+        """The captured tables meant by patterns on database.table; a name without a database is of any.
+
+        Raises:
+            UserError: one of the patterns means none.
+        """
+        known = sorted(table.qualified for table in self._stream.tables())
+        wanted: dict[str, None] = {}
+        for pattern in names or ("*",):
+            full = pattern if "." in pattern else f"*.{pattern}"
+            found = [name for name in known if fnmatchcase(name, full)]
+            if not found:
+                raise UserError(
+                    f"no captured table is called {pattern!r}", hint=f"captured are: {', '.join(known[:20])}"
+                )
+            wanted.update(dict.fromkeys(found))
+        return list(wanted)
 
     @property
     def filling(self) -> bool:
@@ -207,6 +218,7 @@ class Snapshots:
         if table.key and not task.begun:
             self._window = Window()
             marks = [self._mark(table, Op.SNAPSHOT_BEGIN, task.aim)]
+            failpoint.reach("capture.reread.after_begin")
             task = replace(task, begun=True)
         self._worklist.put(task)
         try:
@@ -251,6 +263,7 @@ class Snapshots:
                 batches.append(self._mark(table, Op.SNAPSHOT_END, COMPLETE))
                 task = replace(task, state="done", begun=False)
             self._worklist.put(task)
+            failpoint.reach("capture.reread.after_end" if ended else "capture.reread.after_chunk")
         return batches, reject_batch(rejects)
 
     def _read_whole(self, whole: _Whole, group: Group | None) -> Generator[Group]:

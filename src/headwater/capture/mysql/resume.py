@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,7 @@ class Standing:
         tables: the definitions in force, captured tables and those that may become so.
         version: of the schema history: how many statements have changed the definitions.
         decided: id of the user's last decision that was carried out.
+        accepted: tables, database.table, of which the next change is accepted, whatever it is.
     """
 
     flavor: str
@@ -32,6 +34,7 @@ class Standing:
     tables: tuple[TableDefinition, ...] = ()
     version: int = 0
     decided: str = ""
+    accepted: tuple[str, ...] = ()
 
     @cached_property
     def _packed(self) -> str:
@@ -51,11 +54,12 @@ class Standing:
             "schema_version": self.version,
             "schema": self._packed,
             "decided": self.decided,
+            "accepted": json.dumps(self.accepted),
         }
 
-    def with_tables(self, tables: tuple[TableDefinition, ...]) -> Standing:
+    def with_tables(self, tables: tuple[TableDefinition, ...], accepted: tuple[str, ...]) -> Standing:
         """After a statement that changed them."""
-        return replace(self, tables=tables, version=self.version + 1)
+        return replace(self, tables=tables, version=self.version + 1, accepted=accepted)
 
 
 def boundary_before(standing: Standing, place: Place, ordinal: int = 0, snapshot: str = DONE) -> Boundary:
@@ -88,6 +92,8 @@ def standing_of(resume: Resume) -> Standing:
     try:
         text = zlib.decompress(base64.b85decode(str(resume["schema"]))).decode()
         named = str(resume["flavor"]), str(resume["server"])
-        return Standing(*named, tuple(from_json(text)), int(resume["schema_version"] or 0), str(resume["decided"]))
+        accepted = tuple(json.loads(str(resume.get("accepted") or "[]")))
+        version, decided = int(resume["schema_version"] or 0), str(resume["decided"])
+        return Standing(*named, tuple(from_json(text)), version, decided, accepted)
     except (KeyError, ValueError, TypeError, zlib.error) as error:
         raise InvariantBroken(f"a resume point of a MySQL source lacks {error}") from error

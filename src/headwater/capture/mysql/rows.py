@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from headwater.capture.mysql import convert, kernels_rows, record, sizes
 from headwater.capture.mysql.convert import Values
 from headwater.capture.mysql.events import EventType, broken
-from headwater.capture.mysql.kernels_rows import ABSENT, VALUE
+from headwater.capture.mysql.kernels_rows import ABSENT
 from headwater.capture.mysql.table import Layout
 from headwater.capture.mysql.table_map import TableMap
 from headwater.capture.mysql.types import Column
@@ -419,7 +419,7 @@ class _Assembly:
         array, bad = self.read(column, field)
         absent = (self.fields.kinds[field] == ABSENT) & (self.fields.ops == Op.INSERT)
         if absent.any() and column.default is not None:
-            array = pc.if_else(pa.array(absent), _default(column), array)
+            array = pc.if_else(pa.array(absent), convert.default_value(column, column.default or ""), array)
         if bad is not None:
             array = pc.if_else(pa.array(bad), pa.scalar(None, array.type), array)
         return array, bad
@@ -474,11 +474,3 @@ class _Assembly:
             "record": record.frame(whole),
             "weight": weight,
         }
-
-
-def _default(column: Column) -> pa.Scalar:
-    """The column's default as a value."""
-    data = np.frombuffer((column.default or "").encode(), np.uint8)
-    one = np.zeros(1, np.int64), np.array([data.size]), np.full(1, VALUE, np.uint8)
-    array, bad = convert.from_text(column, Values(data, *one))
-    return array[0] if bad is None else pa.scalar(None, array.type)

@@ -33,13 +33,13 @@ class Selection:
         name = f"{database}.{table}"
         if database.lower() in SERVER_DATABASES:
             return False
-        wanted = (self._full(pattern) for pattern in self.patterns if not pattern.startswith("!"))
-        unwanted = (self._full(pattern[1:]) for pattern in self.patterns if pattern.startswith("!"))
+        wanted = (self.full(pattern) for pattern in self.patterns if not pattern.startswith("!"))
+        unwanted = (self.full(pattern[1:]) for pattern in self.patterns if pattern.startswith("!"))
         return any(fnmatchcase(name, one) for one in wanted) and not any(fnmatchcase(name, one) for one in unwanted)
 
     def may_want(self, database: str) -> bool:
         """Whether tables of a database may be captured."""
-        wanted = (self._full(pattern) for pattern in self.patterns if not pattern.startswith("!"))
+        wanted = (self.full(pattern) for pattern in self.patterns if not pattern.startswith("!"))
         return any(fnmatchcase(database, one.partition(".")[0]) for one in wanted)
 
     def is_text(self, database: str, table: str, column: str) -> bool:
@@ -59,13 +59,14 @@ class Selection:
             SourceStopped: one means none; the hint offers the nearest name.
         """
         existing = sorted(names)
-        for pattern in (self._full(one) for one in self.patterns if not one.startswith("!")):
+        for pattern in (self.full(one) for one in self.patterns if not one.startswith("!")):
             if not any(fnmatchcase(name, pattern) for name in existing):
                 raise SourceStopped(f"no table matches {pattern!r}", hint=_suggestion(pattern, existing))
         if not any(self.wants(*name.split(".", 1)) for name in existing):
             raise SourceStopped("every table is excluded", hint="loosen the patterns that begin with ! under tables:")
 
-    def _full(self, pattern: str) -> str:
+    def full(self, pattern: str) -> str:
+        """A name or pattern with its database: the url's if it names none."""
         return pattern if "." in pattern else f"{self.database}.{pattern}"
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, WithJsonSchema
+
+from headwater.capture.settings import SCHEMA_POLICY, SNAPSHOT_MODE, SchemaPolicy, SnapshotMode
 
 
 class MysqlSettings(BaseModel):
@@ -38,12 +41,19 @@ class MysqlSettings(BaseModel):
         description="How the place in the binary log is kept. gtid: survives a failover to a replica. file: file name "
         "and offset. auto: gtid where the server has it.",
     )
-    snapshot: Literal["initial", "never"] = Field(
-        "initial",
-        description="initial: read the tables whole before following their changes. never: only changes from now on.",
-    )
+    snapshot: SnapshotMode = Field("initial", description=SNAPSHOT_MODE.format(lost="the binary log was purged"))
     snapshot_connections: int = Field(
         2, ge=1, le=16, description="Connections that read the snapshot side by side, all as of the same position."
+    )
+    snapshot_chunk_rows: int = Field(
+        20_000, ge=1, description="How many rows of a table one query reads beside the stream, at most."
+    )
+    on_schema_change: SchemaPolicy = Field("evolve", description=SCHEMA_POLICY)
+    on_schema_change_of: dict[str, SchemaPolicy] = Field(
+        default_factory=dict,
+        description="The same for single tables: patterns on database.table as in tables, the first that matches "
+        "counts.",
+        examples=[{"shop.ledger_*": "stop"}],
     )
     text_columns: tuple[str, ...] = Field(
         (),
@@ -58,3 +68,16 @@ class MysqlSettings(BaseModel):
         "while the captured tables are quiet.",
     )
     connect_timeout_s: int = Field(10, ge=2, description="Seconds to wait for a connection.")
+    log_budget: Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(gt=0)] = Field(
+        default=ByteSize(10 * 10**9),
+        description="How many bytes of the binary log this source may be behind before that is an alarm; default 10 "
+        "GB. The server purges its log by its own rules and waits for nobody.",
+        examples=["10 GB"],
+    )
+
+    def schema_policy(self, table: str, database: str) -> SchemaPolicy:
+        """What goes on by itself when the definition of a table, database.table, changes; `database` is the url's."""
+        for pattern, policy in self.on_schema_change_of.items():
+            if fnmatchcase(table, pattern if "." in pattern else f"{database}.{pattern}"):
+                return policy
+        return self.on_schema_change

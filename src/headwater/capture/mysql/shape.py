@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from headwater.capture.mysql.column_text import read_column, read_default
 from headwater.capture.mysql.definition import PRIMARY, Index, TableDefinition, TableName
@@ -29,17 +29,27 @@ _ROWS_CHANGED = (
 """Parts of ALTER TABLE that change rows of which the binlog does not speak, or add columns that nobody named."""
 
 
-def altered(
-    before: TableDefinition, parts: Sequence[Sequence[Token]], database: str
-) -> tuple[TableDefinition, TableName]:
+@dataclass(frozen=True)
+class Altered:
+    """What ALTER TABLE makes of a table.
+
+    Attributes:
+        table: the definition, under its old name.
+        name: the name that it gets.
+        origins: for each column the name that it had; None if it came.
+    """
+
+    table: TableDefinition
+    name: TableName
+    origins: tuple[str | None, ...]
+
+
+def altered(before: TableDefinition, parts: Sequence[Sequence[Token]], database: str) -> Altered:
     """What ALTER TABLE makes of a table.
 
     Args:
         parts: tokens of each part.
         database: of a new name that names none.
-
-    Returns:
-        The new definition, under its old name, and the name that it gets.
 
     Raises:
         NotUnderstood: it cannot be said.
@@ -52,7 +62,7 @@ def altered(
             name = new
         else:
             _apply(shape, reading)
-    return shape.finished(), name
+    return Altered(shape.finished(), name, shape.origins)
 
 
 def _renamed(reading: Reading, database: str) -> TableName | None:
@@ -94,7 +104,7 @@ def _add(shape: Shape, reading: Reading) -> None:
     several = reading.peek().text == "(" and reading.peek().kind == "sign"
     for part in split(reading.group()) if several else [reading.rest()]:
         if not (keep and shape.has(part[0].text)):
-            shape.add(part)
+            shape.add(part, late=True)
     return None
 
 
@@ -152,8 +162,14 @@ class Shape:
     def __init__(self, before: TableDefinition) -> None:
         self._before = before
         self._columns = list(before.columns)
+        self._origins: list[str | None] = [column.name for column in before.columns]
         self._unique = list(before.unique)
         self.charset = before.charset
+
+    @property
+    def origins(self) -> tuple[str | None, ...]:
+        """For each column the name that it had; None if it came."""
+        return tuple(self._origins)
 
     def finished(self) -> TableDefinition:
         """The definition as it is now; columns of a primary key hold no nulls."""
@@ -176,19 +192,22 @@ class Shape:
         """Whether there is a column of that name."""
         return any(column.name.lower() == name.lower() for column in self._columns)
 
-    def add(self, part: Sequence[Token], instead_of: str = "") -> None:
-        """Adds a column, or puts it in another's place."""
+    def add(self, part: Sequence[Token], instead_of: str = "", *, late: bool = False) -> None:
+        """Adds a column, or puts it in another's place. `late`: rows may be there, which get its default."""
         text = read_column(part)
-        at = len(self._columns)
+        at, origin = len(self._columns), None
         if instead_of:
             at = self.place(instead_of)
             self._columns.pop(at)
+            origin = self._origins.pop(at)
             self._rename_in_keys(instead_of, text.column.name)
         if text.first:
             at = 0
         elif text.place:
             at = self.place(text.place) + 1
-        self._columns.insert(at, text.column)
+        missing = text.column.default if late else None
+        self._columns.insert(at, replace(text.column, missing=missing))
+        self._origins.insert(at, origin)
         name = text.column.name
         if text.primary:
             self._unique.insert(0, Index(PRIMARY, (name,)))
@@ -197,7 +216,9 @@ class Shape:
 
     def drop(self, name: str) -> None:
         """Takes a column out, and out of the keys."""
-        self._columns.pop(self.place(name))
+        at = self.place(name)
+        self._columns.pop(at)
+        self._origins.pop(at)
         kept = [Index(i.name, tuple(c for c in i.columns if c.lower() != name.lower())) for i in self._unique]
         self._unique = [index for index in kept if index.columns]
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pymysql
 
 from headwater import failpoint
+from headwater.capture.incremental import FIRST, marker
 from headwater.capture.mysql.connection import Connection, execute, quoted
 from headwater.capture.mysql.packets import Frames, select
 from headwater.capture.mysql.pinned import Pinned
@@ -27,7 +28,7 @@ from headwater.capture.mysql.resume import DONE, RUNNING, Standing, boundary_bef
 from headwater.capture.mysql.rows import Places, decode_text, reject_batch, truncation
 from headwater.capture.mysql.table import Table, as_read
 from headwater.capture.mysql.types import select_expression
-from headwater.change import ChangeBatch, Group
+from headwater.change import ChangeBatch, Group, Op
 from headwater.errors import SourceUnavailable
 from headwater.position import Boundary
 
@@ -66,7 +67,7 @@ class Snapshot:
     Attributes:
         pinned: connections that see the databases at one place; closed at the end.
         tables: the captured tables, as they are there.
-        wanted: those of them to be read; none with `snapshot: never`.
+        wanted: those of them to be read; none with `snapshot: schema_only` or `never`.
         standing: goes into resume points.
         again: the log holds part of an earlier attempt, so every stream is emptied first.
     """
@@ -94,6 +95,8 @@ class Snapshot:
         """
         if self.again:
             yield self._truncations()
+        elif not self.wanted and any(table.key for table in self.tables):
+            yield self._lacking()
         tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         for table in self.wanted:
             parts = ranges(self.pinned.connections[0], table)
@@ -168,6 +171,13 @@ class Snapshot:
     def _truncations(self) -> Group:
         commit = self.pinned.place.number - 1
         batches = [truncation(as_read(table), commit, at, None) for at, table in enumerate(self.tables)]
+        self._ordinal = len(batches)
+        return Group(self._boundary(), tuple(batches))
+
+    def _lacking(self) -> Group:
+        """Says that rows will be missing."""
+        keyed, commit = [table for table in self.tables if table.key], self.pinned.place.number - 1
+        batches = [marker(one.stream, Op.SNAPSHOT_BEGIN, FIRST, commit, at) for at, one in enumerate(keyed)]
         self._ordinal = len(batches)
         return Group(self._boundary(), tuple(batches))
 

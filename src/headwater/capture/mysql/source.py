@@ -16,7 +16,6 @@ from functools import partial
 import pymysql
 
 from headwater.capture.gap import Gap, gap_reject
-from headwater.capture.health import NoWatcher
 from headwater.capture.mysql.catalog import TableEntry, list_tables, read_definitions
 from headwater.capture.mysql.chunks import Chunks
 from headwater.capture.mysql.connection import Connection, ask, connect, failed
@@ -40,12 +39,14 @@ from headwater.capture.mysql.table import Layout, Table
 from headwater.capture.mysql.transactions import Assembler
 from headwater.capture.mysql.url import parse_url
 from headwater.capture.mysql.verification import MysqlTableAt
+from headwater.capture.mysql.watch import MysqlWatcher
 from headwater.capture.request import Request
-from headwater.capture.worklist import Worklist
+from headwater.capture.schema_policy import SchemaGuard
+from headwater.capture.worklist import Task, Worklist
 from headwater.change import ChangeBatch, Group
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost, SourceStopped, UserError
-from headwater.position import Resume
+from headwater.position import Boundary, Position, Resume
 from headwater.schema import StreamSchema
 
 KILLS_WITHIN_S = 60.0
@@ -86,6 +87,12 @@ class MysqlSource:
         self.server_id = settings.server_id or default_server_id(project, name, identity)
         self._mark = f"headwater-{project}-{name}-{identity}"[:60]
         self._clock = clock or SystemClock()
+        self._opened = False
+
+    @property
+    def _reads(self) -> bool:
+        """Whether tables are read before their changes are followed."""
+        return self.settings.snapshot not in ("schema_only", "never")
 
     @property
     def _selection(self) -> Selection:
@@ -128,12 +135,20 @@ class MysqlSource:
             decision = None
         if decision is not None and decision.action == "resnapshot":
             return self._begin(again=True, era=end.place.era + 1, decided=decision.id)
+        if decision is not None and decision.action == "accept_change":
+            accepted = *end.standing.accepted, *map(self._selection.full, decision.tables)
+            end = replace(end, standing=replace(end.standing, accepted=accepted, decided=decision.id))
         if resume.get("snapshot") == RUNNING:
             return self._finish(end, resume)
-        lost = self.examine(resume) if decision is not None else None
+        lost = self.examine(resume) if decision is not None and decision.action == "accept_gap" else None
         if decision is not None and lost is not None:
             return self._accept(end, lost, decision)
-        return self._go_on(end, resume)
+        try:
+            return self._go_on(end, resume)
+        except PositionLost as lost:
+            if self.settings.snapshot != "when_needed":
+                raise
+            return self._begin(again=True, era=end.place.era + 1, decided=f"{lost.cause}:{end.place}")
 
     def examine(self, resume: Resume) -> PositionLost | None:
         """See `Source.examine`. A snapshot under way has no position to lose: it would begin again."""
@@ -148,9 +163,9 @@ class MysqlSource:
             return lost
         return None
 
-    def watcher(self) -> NoWatcher:
+    def watcher(self) -> MysqlWatcher:
         """See `Source.watcher`."""
-        return NoWatcher()
+        return MysqlWatcher(self.name, self.settings, self._clock)
 
     def decode(self, record: bytes) -> ChangeBatch:
         """See `Source.decode`."""
@@ -211,10 +226,10 @@ class MysqlSource:
         tables = [make_table(one, self._selection) for one in read_definitions(connection, entries)]
         _require_streams(tables)
         bags = [table for table in tables if not table.key]
-        if bags and self.settings.snapshot == "never":
+        if bags and not self._reads:
             raise SourceStopped(
-                f"table {bags[0].qualified} has no key, and with snapshot: never its rows so far are not known: "
-                "nothing would tell which of them a DELETE takes",
+                f"table {bags[0].qualified} has no key, and with snapshot: {self.settings.snapshot} its rows so far "
+                "are not known: nothing would tell which of them a DELETE takes",
                 hint=f"give it a primary key, leave it out: tables: [..., '!{bags[0].qualified}'], or set "
                 "snapshot: initial",
             )
@@ -235,9 +250,9 @@ class MysqlSource:
         except HeadwaterError:
             pinned.close()
             raise
-        wanted = tables if self.settings.snapshot == "initial" or again else []
-        snapshot = Snapshot(pinned, tables, wanted, standing, again)
-        return MysqlReader(partial(self._stream, standing, pinned.place), snapshot)
+        snapshot = Snapshot(pinned, tables, tables if self._reads or again else [], standing, again)
+        self._opened = True
+        return MysqlReader(partial(self._stream, standing, pinned.place), snapshot, mode=self.settings.snapshot)
 
     def _finish(self, end: LogEnd, resume: Resume) -> MysqlReader:
         """A snapshot was cut short. Its place still holds: changes are followed from there, and what was not read to
@@ -246,15 +261,15 @@ class MysqlSource:
             return self._begin(again=True, era=end.place.era + 1, decided=end.standing.decided)
         tables = History(end.standing.tables, self._selection).captured()
         read = json.loads(str(resume.get(READ) or "[]"))
-        wanted = tables if self.settings.snapshot == "initial" else []
-        worklist = Worklist(first_tasks(wanted, read))
+        worklist = Worklist(first_tasks(tables if self._reads else [], read))
         start = partial(self._stream, end.standing, end.place)
-        return MysqlReader(start, worklist=worklist, ordinal=int(resume.get(ORDINAL) or 0))
+        self._opened = True
+        return MysqlReader(start, None, None, worklist, int(resume.get(ORDINAL) or 0), self.settings.snapshot)
 
     def _pin(self, survey: Survey, era: int, decided: str) -> tuple[Pinned, Standing]:
         """Connections that see one place of the log, and the definitions in force there: the tables cannot be changed
         while the connections hold them."""
-        count = self.settings.snapshot_connections if self.settings.snapshot == "initial" else 1
+        count = self.settings.snapshot_connections if self._reads else 1
         pinned = pin(partial(connect, self.settings), survey.server, survey.entries, count, era)
         selection = self._selection
         try:
@@ -280,9 +295,17 @@ class MysqlSource:
         standing = replace(end.standing, server=server.identity)
         place = replace(end.place, era=end.place.era + 1) if moved else end.place
         after = int(resume.get("after") or 0) or end.place.number
-        worklist = Worklist.from_text(resume.get("snapshots"))
+        worklist, ordinal = Worklist.from_text(resume.get("snapshots")), int(resume.get(ORDINAL) or 0)
+        if self.settings.snapshot == "always" and not self._opened:
+            for table in History(standing.tables, self._selection).captured():
+                worklist.add(Task(table.qualified))
+        self._opened = True
+        first = None
+        if standing.decided != resume["decided"]:  # the log must hear of it before the change comes
+            told = {"decided": standing.decided, "accepted": json.dumps(standing.accepted)}
+            first = Group(Boundary(Position(after - 1, ordinal), {**resume, **told}))
         start = partial(self._stream, standing, place, after)
-        return MysqlReader(start, worklist=worklist, ordinal=int(resume.get(ORDINAL) or 0))
+        return MysqlReader(start, None, first, worklist, ordinal, self.settings.snapshot)
 
     def _accept(self, end: LogEnd, lost: PositionLost, decision: Request) -> MysqlReader:
         """Goes on without what is lost, from now, with the tables as they are now. Tables without a key are read again:
@@ -311,15 +334,19 @@ class MysqlSource:
         first = Group(boundary_before(standing, pinned.place), rejects=gap_reject(gap))
         bags = [one for one in History(standing.tables, self._selection).captured() if not one.key]
         worklist = Worklist(first_tasks(bags, ()))
-        return MysqlReader(partial(self._stream, standing, pinned.place), first=first, worklist=worklist)
+        self._opened = True
+        start = partial(self._stream, standing, pinned.place)
+        return MysqlReader(start, None, first, worklist, mode=self.settings.snapshot)
 
     def _stream(self, standing: Standing, place: Place, after: int | None = None) -> tuple[Stream, Chunks]:
         with self._connected() as connection:
             server = read_server(connection)
             head = read_head(connection, server, place.era)
-        history = History(standing.tables, self._selection, folded=server.folded)
+        policy = partial(self.settings.schema_policy, database=self._selection.database)
+        guard = SchemaGuard(self.name, policy, list(standing.accepted))
+        history = History(standing.tables, self._selection, folded=server.folded, guard=guard)
         assembler = Assembler(history, standing, place, after)
-        chunks = Chunks(partial(connect, self.settings), server, place.era)
+        chunks = Chunks(partial(connect, self.settings), server, place.era, self.settings.snapshot_chunk_rows)
         stream = Stream(
             connect(self.settings),
             assembler,

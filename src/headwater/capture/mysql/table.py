@@ -7,8 +7,9 @@ from functools import cached_property
 
 import pyarrow as pa
 
+from headwater.capture.mysql.convert import default_value
 from headwater.capture.mysql.types import Column
-from headwater.schema import Changelog, StreamSchema
+from headwater.schema import Changelog, StreamSchema, with_default
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +42,15 @@ class Table:
     @cached_property
     def stream(self) -> StreamSchema:
         """The stream that this table feeds."""
-        columns = pa.schema([column.field for column in self.columns])
+        columns = pa.schema([_field(column) for column in self.columns])
         return StreamSchema(self.stream_name or self.name, columns, self.key, self.changelog)
+
+
+def _field(column: Column) -> pa.Field:
+    if column.missing is None:
+        return column.field
+    value = default_value(column, column.missing)
+    return with_default(column.field, pa.array([value.as_py()], column.arrow_type)) if value.is_valid else column.field
 
 
 @dataclass(frozen=True, eq=False)

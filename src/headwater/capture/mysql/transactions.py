@@ -86,8 +86,8 @@ class Assembler:
         self._ready_bytes, self._open_bytes = 0, 0
         self._parted = False
         self._taken = int(self._state[walk.DONE])
-        self.unread: list[str] = []
-        """Captured tables, database.table, that must be read: they came with rows of which the log does not speak."""
+        self.unread: list[tuple[str, int]] = []
+        """Captured tables, database.table, that must be read; see `history.Effect`."""
         self.reached = place
         """Everything before it has come."""
 
@@ -354,16 +354,16 @@ class Assembler:
         self._open_bytes = sum(item.size for item in self._open)
 
     def _statement(self, query: binlog.Query, at: int) -> None:
-        effect = self._history.apply(query)
         state = self._state
         commit = int(state[walk.FILE]) | int(state[walk.BEGAN])
+        effect = self._history.apply(query, new=commit >= self._after)
         for table in effect.emptied:
             ordinal = int(state[walk.NUMBER]) << 32
             self._open.append(Emptied(table, commit, ordinal, int(state[walk.TIME_US])))
             state[walk.NUMBER] += 1
         self.unread += effect.unread if commit >= self._after else ()
         if effect.changed:
-            self._standing = self._standing.with_tables(self._history.tables)
+            self._standing = self._standing.with_tables(self._history.tables, self._history.accepted)
             self._forget_slots(at)
         if query.sql.rstrip().upper().endswith("START TRANSACTION"):
             state[walk.STANDALONE] = 0

@@ -85,6 +85,7 @@ class Column:
         default: the constant that an insert takes which does not name the column, as text; None for null. For row
             images that leave it out.
         default_known: whether `default` says it: a default that is an expression it does not.
+        missing: the constant, as text, of rows that were there when it came; None for null.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Column:
     as_text: bool = False
     default: str | None = None
     default_known: bool = False
+    missing: str | None = None
 
     @cached_property
     def _declared(self) -> tuple[str, str, str]:
@@ -186,6 +188,7 @@ def describe(
     *,
     default: str | None = None,
     default_known: bool = False,
+    missing: str | None = None,
 ) -> Column:
     """A column from what information_schema.COLUMNS says.
 
@@ -195,12 +198,12 @@ def describe(
         charset: CHARACTER_SET_NAME; None where there is none.
         nullable: whether IS_NULLABLE is YES.
         as_text: the user wants it as text.
-        default, default_known: see `Column`.
+        default, default_known, missing: see `Column`.
 
     Raises:
         SourceStopped: the type or character set is not known here.
     """
-    column = Column(name, column_type, charset, nullable, as_text, default, default_known)
+    column = Column(name, column_type, charset, nullable, as_text, default, default_known, missing)
     known = (_INTEGERS.keys(), _TEXT, _NETWORK, _BYTES, _GEOMETRIES, _FIXED.keys(), ("decimal", "bit"))
     if not any(column.base in names for names in known):
         raise SourceStopped(

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import pyarrow as pa
 
 from headwater.capture.postgres.definition import Definition
 from headwater.capture.postgres.known import by_number
 from headwater.capture.postgres.table import Table
 from headwater.capture.postgres.types import Column
-
-Kind = Literal["added", "widened", "other"]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One change. `text` goes on from "table T"."""
-
-    kind: Kind
-    text: str
+from headwater.capture.schema_policy import Change, rekeyed, retyped, widened
 
 
 def changes(before: Table, now: Table) -> list[Change]:
@@ -32,8 +20,7 @@ def changes(before: Table, now: Table) -> list[Change]:
         found += _of_column(was[number], column) if number in was else []
     renamed = {column.name: present[number].name for number, column in was.items() if number in present}
     if tuple(renamed.get(name) for name in before.key) != now.key or before.changelog != now.changelog:
-        key = ", ".join(now.key) or "none"
-        found.append(Change("other", f"has another key or replica identity: {key}, {now.changelog}"))
+        found.append(rekeyed(now.key, now.changelog))
     return found
 
 
@@ -42,22 +29,9 @@ def _of_column(before: Column, now: Column) -> list[Change]:
     if before.name != now.name:
         found.append(Change("other", f"has column {before.name!r} renamed to {now.name!r}"))
     if before.arrow_type != now.arrow_type:
-        kind: Kind = "widened" if widened(before.arrow_type, now.arrow_type) else "other"
         types = f"from {before.source_type} to {now.source_type}"
-        found.append(Change(kind, f"has another type in column {now.name!r}: {types}"))
+        found.append(retyped(now.name, before.arrow_type, now.arrow_type, types))
     return found
-
-
-def widened(before: pa.DataType, now: pa.DataType) -> bool:
-    """Whether a value is the same number in the new type, as PostgreSQL casts it."""
-    if pa.types.is_signed_integer(before) and pa.types.is_signed_integer(now):
-        return bool(before.bit_width <= now.bit_width)
-    if pa.types.is_floating(before) and pa.types.is_floating(now):
-        return bool(before.bit_width <= now.bit_width)
-    if pa.types.is_decimal(before) and pa.types.is_decimal(now):
-        digits = now.precision - now.scale >= before.precision - before.scale
-        return bool(digits and now.scale >= before.scale)
-    return False
 
 
 def is_known_after(before: Table, now: Table, definition: Definition, file: int | None) -> bool:

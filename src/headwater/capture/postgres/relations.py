@@ -11,19 +11,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from headwater.capture.postgres.catalog import as_wanted
 from headwater.capture.postgres.definition import Definition
 from headwater.capture.postgres.identity import Identified, Sent, identify
 from headwater.capture.postgres.known import Describe, Known, by_number
 from headwater.capture.postgres.pgoutput import RelationMessage
-from headwater.capture.postgres.redefinition import Change, changes, is_known_after
+from headwater.capture.postgres.redefinition import changes, is_known_after
 from headwater.capture.postgres.table import FULL, NOTHING, Layout, Table, require_streams
 from headwater.capture.postgres.types import Column
-from headwater.errors import SchemaChanged
+from headwater.capture.schema_policy import Change, SchemaGuard
+from headwater.capture.settings import SchemaPolicy
 
-Policy = Literal["evolve", "additive", "stop"]
 Look = Callable[[int], Definition | None]
 """A table's definition as of now, by its id; None if it is gone."""
 
@@ -48,7 +47,7 @@ class Relations:
         describe: Describe,
         look: Look | None = None,
         known: Known | None = None,
-        policy: Callable[[str], Policy] = lambda _: "evolve",
+        policy: Callable[[str], SchemaPolicy] = lambda _: "evolve",
         source: str = "NAME",
     ) -> None:
         self._tables = {table.oid: table for table in tables}
@@ -57,8 +56,7 @@ class Relations:
         self._describe = describe
         self._look = look
         self.known = known if known is not None else Known()
-        self._policy = policy
-        self._source = source
+        self._guard = SchemaGuard(source, policy, self.known.accepted)
         self._layouts: dict[int, Layout] = {}
         self._messages: dict[int, RelationMessage] = {}
 
@@ -122,12 +120,12 @@ class Relations:
         name = f"{message.schema}.{message.name}"
         if table is None:
             if name in self._names:
-                raise self._stop(name, "was dropped and made again", another=True)
+                raise self._guard.stopped(name, "was dropped and made again", another=True)
             known = self._messages.get(message.oid)
             self._messages[message.oid] = message
             return known != message
         if table.qualified != name:
-            raise self._stop(table.qualified, f"was renamed to {name}", another=True)
+            raise self._guard.stopped(table.qualified, f"was renamed to {name}", another=True)
         before = self._layouts.get(message.oid)
         layout = self._followed(table, message)
         self._messages[message.oid] = message
@@ -141,7 +139,7 @@ class Relations:
         definition = self._look(message.oid) if self._look is not None else None
         found = _identified(table, message, definition)
         if found is None:
-            raise self._stop(table.qualified, "has columns that are not those of the table that was captured")
+            raise self._guard.stopped(table.qualified, "has columns that are not those of the table that was captured")
         columns = self._columns(table, message, found.numbers, definition)
         key, identity = _key(table, message, columns, definition)
         now = replace(table, columns=columns, key=key, identity=identity)
@@ -158,13 +156,7 @@ class Relations:
         sure = numbers.sure and (definition is None or is_known_after(table, now, definition, file))
         if not found and sure:
             return
-        allowed = {"evolve": ("added", "widened", "other"), "additive": ("added", "widened"), "stop": ()}
-        kinds = {change.kind for change in found} | (set() if sure else {"other"})
-        if name in self.known.accepted:
-            self.known.accepted.remove(name)
-        elif not kinds <= set(allowed[self._policy(name)]):
-            told = "; ".join(change.text for change in found) or "has had a column made anew under its old name"
-            raise self._stop(name, told)
+        self._guard.judge(name, found, known=sure)
         if not sure:
             told = f"{file} {[change.text for change in found]}"
             self.known.reread[name] = f"schema-{table.oid}-{zlib.crc32(told.encode()):08x}"
@@ -195,16 +187,6 @@ class Relations:
             fits = before is None and attribute is not None and attribute.kind == (sent.oid, sent.typmod)
             columns.append(replace(column, number=number, missing=attribute.missing if fits and attribute else None))
         return tuple(columns)
-
-    def _stop(self, table: str, what: str, *, another: bool = False) -> SchemaChanged:
-        """The error for a change that is not followed; with `another` it is another table now, which no acceptance of a
-        change gets past."""
-        accept = "" if another else f"go on with it: headwater source accept-change {self._source} {table}; or "
-        return SchemaChanged(
-            f"table {table} {what}; everything before that is in the log",
-            hint=f"{accept}undo the change; or leave the table out: tables: [..., '!{table}']; or read all anew: "
-            f"headwater source resnapshot {self._source}",
-        )
 
 
 def _drawn(table: Table) -> tuple[object, ...]:

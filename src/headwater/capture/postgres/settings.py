@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, WithJsonSchema
 
 from headwater.capture.postgres.selection import matches, qualify
-
-SchemaPolicy = Literal["evolve", "additive", "stop"]
+from headwater.capture.settings import SCHEMA_POLICY, SNAPSHOT_MODE, SchemaPolicy, SnapshotMode
 
 
 class PostgresSettings(BaseModel):
@@ -40,13 +39,7 @@ class PostgresSettings(BaseModel):
         max_length=63,
         description="Name of the publication. The default is headwater_<project>_<source>; it is made when missing.",
     )
-    snapshot: Literal["initial", "when_needed", "always", "schema_only", "never"] = Field(
-        "initial",
-        description="initial: read the tables whole before following their changes. when_needed: also begin again by "
-        "itself when changes were lost (the slot is gone, for instance). always: also read them again at every start, "
-        "while following their changes. schema_only: begin with empty tables; `headwater snapshot` fills them. "
-        "never: as schema_only, and no row of a table is ever read, on request either.",
-    )
+    snapshot: SnapshotMode = Field("initial", description=SNAPSHOT_MODE.format(lost="the slot is gone"))
     snapshot_connections: int = Field(
         2, ge=1, le=64, description="How many connections read the initial snapshot, besides the one that streams."
     )
@@ -59,12 +52,7 @@ class PostgresSettings(BaseModel):
         description="How long one query of a snapshot beside the stream should take: if it takes longer, the next "
         "reads fewer rows; after thirty times as long the server gives it up, and it is tried with fewer.",
     )
-    on_schema_change: SchemaPolicy = Field(
-        "evolve",
-        description="What goes on by itself when a table's definition changes. evolve: all that can be followed; a "
-        "table is read anew where its rows are not known after the change. additive: new columns and wider types. "
-        "stop: nothing. What does not go on by itself stops the source until it is decided.",
-    )
+    on_schema_change: SchemaPolicy = Field("evolve", description=SCHEMA_POLICY)
     on_schema_change_of: dict[str, SchemaPolicy] = Field(
         default_factory=dict,
         description="The same for single tables: patterns on schema.table as in tables, the first that matches counts.",

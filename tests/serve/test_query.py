@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "runtime"))
-
+from project_with_log import to_log
 from scripted_project import ORDERS, Shop, inserts, order, run_with, wait_until
 
 from headwater.change import Op
 from headwater.errors import FilesExpired, SqlError, UserError
 from headwater.lake.moment import Moment
-from headwater.log.partition import Partition
 from headwater.serve.query import ask, query
 from headwater.testing.scripted_source import scripted_group
 
@@ -24,20 +18,6 @@ from headwater.testing.scripted_source import scripted_group
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path / "project")
-
-
-@contextmanager
-def log_of(shop: Shop) -> Iterator[Partition]:
-    partition = Partition.open(shop.state / "log" / "shop")
-    yield partition
-    partition.close()
-
-
-def to_log(shop: Shop, *groups: object) -> None:
-    """The groups become durable, as capture would see to, and nothing takes them to the tables yet."""
-    shop.source.add(*groups)
-    with log_of(shop) as partition:
-        partition.append(list(groups))
 
 
 def ids(shop: Shop, **how: object) -> list[int]:

@@ -19,6 +19,7 @@ def query(
     *,
     at: str | None = None,
     fresh: bool | None = None,
+    table: tuple[str, ...] = (),
     format: Format = "table",
     limit: int = 100,
 ) -> int:
@@ -34,6 +35,7 @@ def query(
             given), "epoch 17", "snapshot 8270633197658268308" or "tag NAME".
         fresh: With --fresh models too are of the last durable change: they are computed from the mirrors. With
             --no-fresh only what is committed to the tables is read.
+        table: An Iceberg table that others keep, as NAME=METADATA_FILE; may be given more than once.
         format: How to print the answer.
         limit: Most rows that `table` prints; csv and ndjson print all.
     """
@@ -46,10 +48,20 @@ def query(
     if at is not None and fresh:
         raise UserError("--at reads the past and --fresh the present", hint="leave one of them out")
     moment = parse_moment(at, SystemClock().now_us()) if at is not None else None
-    answer = serve.ask(read_project(folder), sql, at=moment, fresh=fresh)
+    answer = serve.ask(read_project(folder), sql, at=moment, fresh=fresh, tables=dict(map(_foreign, table)))
     _print(answer.rows, format, limit)
     output.note(answer.note)
     return output.OK
+
+
+def _foreign(given: str) -> tuple[str, object]:
+    from headwater.errors import UserError
+    from headwater.serve.table import foreign_dataset
+
+    name, sign, location = given.partition("=")
+    if not sign or not name:
+        raise UserError(f"--table {given}: no name", hint="--table NAME=.../metadata/00001-....metadata.json")
+    return name, foreign_dataset(location)
 
 
 def _print(answer: object, form: Format, limit: int) -> None:

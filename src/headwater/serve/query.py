@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset as pads
 
 from headwater.errors import FilesExpired, SqlError, UserError
 from headwater.lake.moment import Moment
@@ -45,11 +46,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """What a query reads, all of one moment."""
 
     relations: Sequence[Relation]
     note: str
+
+
+Tables = Mapping[str, pads.Dataset]
+"""Tables of others, by the name that a query has for them."""
 
 
 def query(project: Project, sql: str, *, at: Moment | None = None, fresh: bool | None = None) -> pa.Table:
@@ -57,7 +62,14 @@ def query(project: Project, sql: str, *, at: Moment | None = None, fresh: bool |
     return ask(project, sql, at=at, fresh=fresh).rows
 
 
-def ask(project: Project, sql: str, *, at: Moment | None = None, fresh: bool | None = None) -> Answer:
+def ask(
+    project: Project,
+    sql: str,
+    *,
+    at: Moment | None = None,
+    fresh: bool | None = None,
+    tables: Tables | None = None,
+) -> Answer:
     """Answers a SELECT over the project's tables. An answer never mixes two moments.
 
     Args:
@@ -68,6 +80,7 @@ def ask(project: Project, sql: str, *, at: Moment | None = None, fresh: bool | N
             models that the query names from them. False reads all tables as of the end of the last epoch that was
             committed whole. None does the first if the query reads mirrors alone, which must not be computed, and the
             second otherwise.
+        tables: tables of others that the query reads too, as they are.
 
     Raises:
         SqlError: the SQL is wrong or names a table that is not there.
@@ -77,31 +90,35 @@ def ask(project: Project, sql: str, *, at: Moment | None = None, fresh: bool | N
     wanted = tables_of(sql)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _answer(project, sql, wanted, at, fresh)
+            return _answer(project, sql, wanted, at, fresh, tables or {})
         except FilesExpired:
             if at is not None or attempt == ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
 
 
-def _answer(project: Project, sql: str, wanted: Sequence[str], at: Moment | None, fresh: bool | None) -> Answer:
+def _answer(
+    project: Project, sql: str, wanted: Sequence[str], at: Moment | None, fresh: bool | None, tables: Tables
+) -> Answer:
     lake = open_lake(project)
     try:
-        plan = _plan(project, lake, wanted, at, fresh)
+        planned = plan(project, lake, [name for name in wanted if name not in tables], at, fresh)
+        others = [Relation(name, rows) for name, rows in tables.items()]
+        planned = Plan([*planned.relations, *others], planned.note)
         with duckdb.connect() as connection:
             connection.execute("SET python_enable_replacements = false")
             install(connection)
-            _install_models(connection, project, plan, wanted)
+            _install_models(connection, project, planned, wanted)
             try:
-                return Answer(connection.sql(sql).to_arrow_table(), plan.note)
+                return Answer(connection.sql(sql).to_arrow_table(), planned.note)
             except duckdb.Error as error:
-                raise _explained(error, plan) from error
+                raise _explained(error, planned) from error
     finally:
         lake.close()
 
 
-def _explained(error: duckdb.Error, plan: _Plan) -> Exception:
-    lost = (getattr(relation.base, "lost", None) for relation in plan.relations)
+def _explained(error: duckdb.Error, planned: Plan) -> Exception:
+    lost = (getattr(relation.base, "lost", None) for relation in planned.relations)
     expired = next((one for one in lost if isinstance(one, FilesExpired)), None)
     if expired is not None:
         return expired
@@ -109,7 +126,8 @@ def _explained(error: duckdb.Error, plan: _Plan) -> Exception:
     return SqlError(str(error).replace("\n\n", "\n"), hint=hint)
 
 
-def _plan(project: Project, lake: Lake, wanted: Sequence[str], at: Moment | None, fresh: bool | None) -> _Plan:
+def plan(project: Project, lake: Lake, wanted: Sequence[str], at: Moment | None, fresh: bool | None) -> Plan:
+    """What a query over these tables reads; see `ask`."""
     there = lake.names()
     models = {model.name for model in project.models}
     _require_names(wanted, {*there, REJECTS, *(models if fresh else ())})
@@ -117,20 +135,20 @@ def _plan(project: Project, lake: Lake, wanted: Sequence[str], at: Moment | None
         return _past(lake, wanted, at)
     mirrors = _mirrors(project, there)
     if fresh or (fresh is None and wanted and mirrors.issuperset(wanted)):
-        plan = _fresh(project, lake, wanted, mirrors, required=bool(fresh))
-        if plan is not None:
-            return plan
+        found = _fresh(project, lake, wanted, mirrors, required=bool(fresh))
+        if found is not None:
+            return found
     return _committed(project, lake, wanted)
 
 
-def _past(lake: Lake, wanted: Sequence[str], at: Moment) -> _Plan:
+def _past(lake: Lake, wanted: Sequence[str], at: Moment) -> Plan:
     if REJECTS in wanted:
         raise UserError("the ledger of rejects is not kept as of earlier moments", hint="leave `--at` out")
     datasets, said = as_of({name: lake.open_table(name) for name in wanted}, at)
-    return _Plan([Relation(name, base) for name, base in datasets.items()], f"as of {said}")
+    return Plan([Relation(name, base) for name, base in datasets.items()], f"as of {said}")
 
 
-def _committed(project: Project, lake: Lake, wanted: Sequence[str]) -> _Plan:
+def _committed(project: Project, lake: Lake, wanted: Sequence[str]) -> Plan:
     """All tables as of the end of the last whole epoch; tables that are not of epochs, as they are."""
     done = read_done(project.state)
     relations = []
@@ -141,12 +159,12 @@ def _committed(project: Project, lake: Lake, wanted: Sequence[str]) -> _Plan:
             table = lake.open_table(name)
             of_epochs = done is not None and table.committed() is not None
             relations.append(Relation(name, table.dataset(Moment(epoch=done.epoch) if done and of_epochs else None)))
-    return _Plan(relations, f"as of the end of epoch {done.epoch}" if done is not None else "as of now")
+    return Plan(relations, f"as of the end of epoch {done.epoch}" if done is not None else "as of now")
 
 
 def _fresh(
     project: Project, lake: Lake, wanted: Sequence[str], mirrors: Collection[str], *, required: bool
-) -> _Plan | None:
+) -> Plan | None:
     """Mirrors to the end of the log; None if they cannot be joined with it and need not.
 
     Raises:
@@ -165,22 +183,22 @@ def _fresh(
         )
     union = UnionRead(project, lake)
     try:
-        return _Plan(union.relations(streams), union.note())
+        return Plan(union.relations(streams), union.note())
     except NotToBeJoined as reason:
         if required:
             hint = "try again, or leave --fresh out: all tables are then read as of the last epoch"
             raise UserError(str(reason), hint=hint) from reason
-        plan = _committed(project, lake, wanted)
-        return _Plan(plan.relations, f"{plan.note}, because {reason}")
+        found = _committed(project, lake, wanted)
+        return Plan(found.relations, f"{found.note}, because {reason}")
 
 
 def _install_models(
-    connection: duckdb.DuckDBPyConnection, project: Project, plan: _Plan, wanted: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, project: Project, planned: Plan, wanted: Sequence[str]
 ) -> None:
     """Relations, and views of the models that are to be computed from them."""
-    for relation in plan.relations:
+    for relation in planned.relations:
         relation.install(connection)
-    given = {relation.name for relation in plan.relations}
+    given = {relation.name for relation in planned.relations}
     if given.issuperset(wanted):
         return
     from headwater.serve.models import models_behind

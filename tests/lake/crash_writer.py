@@ -1,5 +1,5 @@
-"""A process that commits epochs to two tables, keeping their indexes, until it is done or killed:
-`crash_writer.py FOLDER LAST_EPOCH`.
+"""A process that commits epochs to two tables, keeping their indexes if they are Iceberg's, until it is done or
+killed: `crash_writer.py FORMAT FOLDER LAST_EPOCH`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from lake_model import KEYED, MULTISET, Delta, Row, changed, delta, open_lake
+from lake_model import KEYED, MULTISET, Delta, Row, changed, delta, open_any, open_lake
+
+from headwater.lake.iceberg.table import IcebergTable
 
 
 def change_of(epoch: int) -> Delta:
@@ -28,18 +30,19 @@ def state_at(epoch: int) -> Counter[Row]:
     return state
 
 
-def write(folder: Path, last: int) -> None:
-    lake = open_lake(folder, indexes=True)
+def write(format: str, folder: Path, last: int) -> None:
+    lake = open_lake(folder, indexes=True) if format == "iceberg" else open_any(format, folder)
     tables = [lake.table(KEYED), lake.table(MULTISET)]
     held = [table.committed() for table in tables]
     for epoch in range(1, last + 1):
         for table, committed in zip(tables, held, strict=True):
             if committed is None or epoch > committed.epoch:
                 table.commit(epoch, delta(change_of(epoch)), {"offset": str(epoch * 10)})
-                table.indexes.least_rows = 0
-                table.close()
+                if isinstance(table, IcebergTable):
+                    table.indexes.least_rows = 0
+                    table.close()
     lake.close()
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), int(sys.argv[2]))
+    write(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

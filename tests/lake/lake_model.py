@@ -8,13 +8,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import duckdb
+import other_formats
 import pyarrow as pa
+from hypothesis import HealthCheck, settings
 from pyiceberg.manifest import DataFileContent
 
 from headwater.change import WEIGHT
+from headwater.lake.delta.log import DeltaFormat
+from headwater.lake.files.lake import FileLake
+from headwater.lake.files.table import FileTable
 from headwater.lake.iceberg import IcebergLake
-from headwater.lake.iceberg.table import IcebergTable
-from headwater.lake.table_format import TableSpec
+from headwater.lake.opening import make_lake
+from headwater.lake.parquet.log import ParquetFormat
+from headwater.lake.table_format import Lake, Table, TableSpec
+from headwater.project.settings import LakeSettings
 
 Row = tuple[object, ...]
 Delta = list[tuple[Row, int]]
@@ -25,10 +32,39 @@ MULTISET = TableSpec("events", COLUMNS)
 NAMESPACE = "shop"
 
 
+FORMATS = ("iceberg", "delta", "parquet")
+SOME = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 def open_lake(folder: Path, *, read_only: bool = False, indexes: bool = False) -> IcebergLake:
     return IcebergLake(
         folder, namespace=NAMESPACE, read_only=read_only, index_folder=folder / "index" if indexes else None
     )
+
+
+def open_any(format: str, folder: Path, *, read_only: bool = False) -> Lake:
+    """A lake of one of `FORMATS`."""
+    place = LakeSettings.model_validate({"type": format, "warehouse": str(folder)})
+    return make_lake(place, folder, project=NAMESPACE, read_only=read_only)
+
+
+def reopened(lake: Lake, *, read_only: bool = False) -> Lake:
+    """The same lake, opened once more."""
+    return open_any(format_of(lake), warehouse_of(lake), read_only=read_only)
+
+
+def format_of(lake: Lake) -> str:
+    """Which of `FORMATS` it is."""
+    if isinstance(lake, IcebergLake):
+        return "iceberg"
+    assert isinstance(lake, FileLake)
+    return {DeltaFormat: "delta", ParquetFormat: "parquet"}[type(lake.format)]
+
+
+def warehouse_of(lake: Lake) -> Path:
+    """The folder of its tables."""
+    assert isinstance(lake, IcebergLake | FileLake)
+    return lake.warehouse
 
 
 def delta(rows: Iterable[tuple[Row, int]], columns: pa.Schema = COLUMNS) -> pa.Table:
@@ -65,6 +101,32 @@ def shuffled(change: Delta, seed: int) -> Delta:
     return change
 
 
+def keyed_delta(state: Counter[Row], writes: list[tuple[int, str | None]]) -> Delta:
+    """Upserts and deletes (None) as a changelog: each an exact retraction and an addition."""
+    held = {row[0]: row for row in state}
+    change: Delta = []
+    for key, value in writes:
+        if key in held:
+            change.append((held.pop(key), -1))
+        if value is not None:
+            held[key] = (key, value, None if value == "z" else float(key))
+            change.append((held[key], 1))
+    return change
+
+
+def multiset_delta(state: Counter[Row], writes: list[tuple[int, str | None]]) -> Delta:
+    """Rows of few distinct values come, and any of those there go (None)."""
+    held = list(state.elements())
+    change: Delta = []
+    for number, value in writes:
+        if value is not None:
+            held.append((number % 3, value, None))
+            change.append((held[-1], 1))
+        elif held:
+            change.append((held.pop(number % len(held)), -1))
+    return change
+
+
 def pyiceberg_rows(lake: IcebergLake, name: str) -> Counter[Row]:
     """PyIceberg's own scan, which shares no code with ours."""
     return rows_of(lake.catalog.load_table((NAMESPACE, name)).scan().to_arrow())
@@ -87,8 +149,10 @@ def duckdb_rows(lake: IcebergLake, name: str) -> Counter[Row]:
         return Counter(connection.execute(query, values).fetchall())
 
 
-def live_paths(lake: IcebergLake, name: str) -> tuple[list[str], list[str]]:
-    """Paths of data files and of delete files of the current table snapshot."""
+def live_paths(lake: Lake, name: str) -> tuple[list[str], list[str]]:
+    """Paths of data files, and of files that say which of their rows are deleted, of the current table snapshot."""
+    if not isinstance(lake, IcebergLake):
+        return other_formats.live_paths(format_of(lake), table_folder(lake, name))
     table = lake.catalog.load_table((NAMESPACE, name))
     snapshot = table.current_snapshot()
     files = [
@@ -100,15 +164,34 @@ def live_paths(lake: IcebergLake, name: str) -> tuple[list[str], list[str]]:
     return data, [file.file_path for file in files if file.content != DataFileContent.DATA]
 
 
-def snapshot_epochs(lake: IcebergLake, name: str) -> list[int]:
+def snapshot_epochs(lake: Lake, name: str) -> list[int]:
     """The epoch of every table snapshot, oldest first."""
+    if not isinstance(lake, IcebergLake):
+        found = [snapshot.epoch for snapshot in lake.open_table(name).snapshots()]
+        return [epoch for epoch in reversed(found) if epoch is not None]
     table = lake.catalog.load_table((NAMESPACE, name))
     return [int(snapshot.summary["headwater.epoch"]) for snapshot in table.metadata.snapshots]
 
 
-def agree(lake: IcebergLake, table: IcebergTable, expected: Mapping[Row, int]) -> None:
+def table_folder(lake: Lake, name: str) -> Path:
+    """Where a table of another format than Iceberg lies."""
+    assert isinstance(lake, FileLake)
+    return lake.folder_of(name)
+
+
+def forget_past(table: Table, keep: int) -> None:
+    """Leaves no more than about `keep` versions of a table, where its own commits do not see to that."""
+    if isinstance(table, FileTable):
+        table.log.expire(keep, 2**62)
+
+
+def agree(lake: Lake, table: Table, expected: Mapping[Row, int]) -> None:
     """All readers see exactly `expected`."""
     assert rows_of(table.read()) == expected
     assert rows_of(table.dataset().to_table()) == expected
+    if not isinstance(lake, IcebergLake):
+        for rows in other_formats.readers(format_of(lake), table_folder(lake, table.spec.name)):
+            assert rows_of(rows) == expected
+        return
     assert pyiceberg_rows(lake, table.spec.name) == expected
     assert duckdb_rows(lake, table.spec.name) == expected

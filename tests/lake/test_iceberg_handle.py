@@ -253,3 +253,18 @@ def test_settings_of_the_catalog(lake: IcebergLake) -> None:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
     with sqlite3.connect(lake.warehouse / "catalog.db") as independent:
         assert independent.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_another_writer_between_parts_and_commit_fails_the_epoch(lake: IcebergLake, tmp_path: Path) -> None:
+    table = lake.table(MULTISET)
+    table.commit(1, delta([(A, 1)]), {})
+    table.stage(2, delta([(B, 1)]))
+    foreign = lake.catalog.load_table(("shop", "events"))
+    foreign.append(pa.table({"id": [9], "name": ["x"], "amount": [1.0]}))
+    with pytest.raises(StorageFailed, match="another writer"):
+        table.commit(2, delta([(C, 1)]), {})
+    assert len(live_paths(lake, "events")[0]) == len(list(tmp_path.rglob("data/*.parquet"))) == 2
+    again = lake.table(MULTISET)
+    again.stage(2, delta([(B, 1)]))
+    again.commit(2, delta([(C, 1)]), {})
+    agree(lake, again, Counter([A, B, C, (9, "x", 1.0)]))

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from lake_model import COLUMNS, KEYED, MULTISET, agree, delta, live_paths, open_lake, snapshot_epochs
 from maintained import AT_ONCE, keep
@@ -166,3 +167,15 @@ def test_files_are_durable_before_the_catalog_names_them(lake: IcebergLake, monk
     event.listen(lake.catalog.engine, "before_cursor_execute", at_the_catalog)
     table.commit(2, delta([(A, -1), (B, 1)]), {})
     assert synced and unsynced == []
+
+
+def test_many_rows_per_commit_and_column_bounds(lake: IcebergLake) -> None:
+    table = lake.table(KEYED)
+    ids = pa.array(range(20_000), pa.int64())
+    rows = pa.table([ids, ids.cast(pa.string()), ids.cast(pa.float64())], schema=COLUMNS)
+    table.commit(1, rows.append_column("_weight", pa.array([1] * len(ids))), {})
+    table.commit(2, rows.slice(5000, 5000).append_column("_weight", pa.array([-1] * 5000)), {})
+    assert set(lake.table(KEYED).read().column("id").to_pylist()) == {*range(5000), *range(10_000, 20_000)}
+    files = lake.catalog.load_table(("shop", "orders")).inspect.files().to_pylist()
+    (bounds,) = [file["readable_metrics"]["id"] for file in files if file["content"] == 0]
+    assert (bounds["lower_bound"], bounds["upper_bound"]) == (0, 19_999)

@@ -16,19 +16,21 @@ from lake_model import (
     KEYED,
     MULTISET,
     NAMESPACE,
+    SOME,
     Delta,
     Row,
     agree,
     changed,
     delta,
+    keyed_delta,
     live_paths,
+    multiset_delta,
     open_lake,
     rows_of,
     shuffled,
     weighted_rows,
 )
 from maintained import AT_ONCE, EAGER, keep, maintain
-from test_iceberg_table import SOME, keyed_delta, multiset_delta
 
 from headwater.lake.iceberg import IcebergLake
 from headwater.lake.iceberg.maintenance import Swap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -9,8 +10,13 @@ from headwater.clock import Clock
 from headwater.errors import UserError
 from headwater.index.memory import Arrays
 from headwater.lake.connection import Connection, is_remote
+from headwater.lake.delta.log import DeltaFormat
+from headwater.lake.files.lake import FileLake, Format
 from headwater.lake.iceberg.lake import IcebergLake
+from headwater.lake.parquet.log import ParquetFormat
 from headwater.lake.table_format import Lake
+
+_FORMATS: Mapping[str, Callable[[], Format]] = {"delta": DeltaFormat, "parquet": ParquetFormat}
 
 
 class Place(Protocol):
@@ -61,6 +67,14 @@ def make_lake(
     if read_only and isinstance(warehouse, Path) and not warehouse.exists():
         raise UserError(f"there is no lake in {warehouse} yet", hint="headwater run")
     namespace = settings.namespace or project
+    if settings.type in _FORMATS:
+        if not isinstance(warehouse, Path):
+            raise UserError(
+                f"tables of type {settings.type!r} lie on a local disk, not in {warehouse}",
+                hint="in headwater.yml set `lake: {type: iceberg}`, or a folder as `warehouse`",
+            )
+        made = _FORMATS[settings.type]()
+        return FileLake(warehouse, format=made, namespace=namespace, read_only=read_only, clock=clock, memory=memory)
     return IcebergLake(
         warehouse,
         connection=settings.connection(folder),

@@ -159,7 +159,11 @@ class CatalogSettings(Settings):
 class LakeSettings(Settings):
     """Where the tables are."""
 
-    type: Literal["iceberg"] = Field(default="iceberg", description="Table format.")
+    type: Literal["iceberg", "delta", "parquet"] = Field(
+        default="iceberg",
+        description="Table format. iceberg: Apache Iceberg. delta: Delta Lake. parquet: plain files, for tables "
+        "that are small or only appended to.",
+    )
     warehouse: str = Field(
         default="lake",
         min_length=1,

@@ -123,7 +123,8 @@ class OrphanFiles:
             StorageFailed: the folder and the table name files in different ways.
         """
         files = {plain(file.location): file for file in listed}
-        if plain(table.metadata_location) not in files:
+        metadata = [table.metadata_location, *(entry.metadata_file for entry in table.metadata.metadata_log)]
+        if not any(plain(location) in files for location in metadata):  # the newest may be younger than the listing
             raise StorageFailed(
                 f"{table.location()} was listed and the table's metadata {table.metadata_location} is not there",
                 hint="nothing was removed; the table was moved, or its catalog names files in another way",

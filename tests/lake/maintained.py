@@ -7,7 +7,7 @@ from dataclasses import replace
 from headwater.lake.iceberg.table import IcebergTable
 from headwater.lake.maintenance import KINDS, Maintenance, Policy
 
-EAGER = Policy(fanout=2, most_deleted=0.1, keep_snapshots=1000)
+EAGER = Policy(fanout=2, most_deleted=0.1, keep_snapshots=100)
 AT_ONCE = replace(EAGER, orphan_age_s=0.0, reader_grace_s=0.0)
 
 

@@ -54,6 +54,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("status", "headwater.cli.status:status", "Show where everything stands and whether it adds up."),
     Command("query", "headwater.cli.query:query", "Answer SQL over tables and models, running or stopped."),
     Command("tables", "headwater.cli.tables:app", "List the tables in the lake, and look into their past."),
+    Command(
+        "maintain", "headwater.cli.maintain:maintain", "Keep the tables small and healthy, now; show what was done."
+    ),
     Command("tail", "headwater.cli.tail:tail", "Follow the changes of a model or table."),
     Command(
         "source",

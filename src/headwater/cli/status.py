@@ -48,6 +48,7 @@ def _print(current: Mapping[str, object]) -> None:
     lines = [_account("stream", entry) for source in sources for entry in _entries(source["streams"])]
     lines += [_account("model", entry) for entry in models]
     output.print_table(["", "name", *_PARTS, "adds up"], lines)
+    _print_maintenance(current)
     for source in sources:
         for entry in _entries(source.get("snapshots") or ()):
             output.print_data(_snapshot(entry))
@@ -56,6 +57,12 @@ def _print(current: Mapping[str, object]) -> None:
         )
         for alarm in _entries(source.get("alarms", ())):
             output.warn(f"{source['name']}: {alarm['message']}", str(alarm["hint"]))
+
+
+def _print_maintenance(current: Mapping[str, object]) -> None:
+    """Tables that maintenance cannot keep, if there are any."""
+    for alarm in _entries(cast(Mapping[str, object], current.get("maintenance") or {}).get("alarms", ())):
+        output.warn(f"table {alarm['table']}: {alarm['message']}", str(alarm["hint"]))
 
 
 def _kept(source: Mapping[str, object]) -> str:

@@ -10,7 +10,14 @@ from pydantic import BaseModel
 
 from headwater.errors import Place
 from headwater.project.document import NodePath
-from headwater.project.settings import LakeSettings, ModelSettings, RunSettings, StreamSettings, Watermark
+from headwater.project.settings import (
+    LakeSettings,
+    MaintenanceSettings,
+    ModelSettings,
+    RunSettings,
+    StreamSettings,
+    Watermark,
+)
 from headwater.sql.functions import Function
 
 __all__ = ["Model", "Project", "SourceDefinition", "Watermark"]
@@ -85,6 +92,7 @@ class Project:
         sources: in the order of the file.
         models: in the order of their dependencies: a model stands after those that it reads.
         places: where each node of `headwater.yml` stands, by path, for later mistakes about it.
+        maintenance: how its tables are kept.
     """
 
     name: str
@@ -95,6 +103,7 @@ class Project:
     sources: tuple[SourceDefinition, ...]
     models: tuple[Model, ...]
     places: Mapping[NodePath, Place] = field(default_factory=dict)
+    maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
 
     def place(self, *path: str | int) -> Place:
         """Where the node at `path` of `headwater.yml` stands, or else the nearest one above it."""

@@ -67,6 +67,7 @@ def read(folder: Path, *, environment: Mapping[str, str], mistakes: Mistakes) ->
         state=folder / file.state,
         lake=_resolved(file.lake, folder, file.name),
         run=file.run,
+        maintenance=file.maintenance,
         sources=sources,
         models=with_watermarks(ordered, sources),
         places={path: document.place(path) for path in document.places},

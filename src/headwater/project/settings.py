@@ -258,6 +258,57 @@ class RunSettings(Settings):
     log_retention: LogRetention = Field(default_factory=LogRetention, description="When the log lets records go.")
 
 
+Size = Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class MaintenanceSettings(Settings):
+    """How tables are kept while the project runs, and by `headwater maintain`."""
+
+    enabled: bool = Field(
+        default=True, description="Whether `headwater run` does it; `headwater maintain` does so when it is asked."
+    )
+    target_file_size: Size = Field(
+        default=ByteSize(128 * 2**20), description="How large data files are made; default 128 MiB."
+    )
+    merge_files: int = Field(
+        default=8, ge=2, description="So many small files of about one size become one; so do files of deletes."
+    )
+    most_deleted: Share = Field(
+        default=0.3, description="A data file of which a larger share of rows is deleted is rewritten."
+    )
+    keep_snapshots: int = Field(default=100, ge=1, description="Table snapshots kept, besides tags and branches.")
+    keep_snapshots_for: PositiveDuration = Field(
+        default=timedelta(days=5), description="Older table snapshots go even if there are fewer."
+    )
+    orphan_age: Duration = Field(
+        default=timedelta(days=3),
+        description="How old a file must be that no table snapshot ever named before it is removed: longer than any "
+        "commit takes.",
+    )
+    longest_query: Duration = Field(
+        default=timedelta(hours=1),
+        description="How long files stay after the last table snapshot that names them has gone, for whoever reads it.",
+    )
+    interval: PositiveDuration = Field(default=timedelta(seconds=5), description="Time between two looks at a table.")
+    share: Share = Field(default=0.25, description="Most of the time that it works, of all.")
+    bytes_per_second: Size | None = Field(
+        default=None, description="Most bytes that it reads and writes a second; no limit if not given."
+    )
+    alarm_files: int = Field(
+        default=500,
+        gt=0,
+        description="Small files and files of deletes of one table from which on there is an alarm, and epochs wait "
+        "for maintenance.",
+    )
+    alarm_deleted: Share = Field(
+        default=0.6, description="Share of a table's rows in its files that is deleted from which on it is so too."
+    )
+    longest_wait: Duration = Field(
+        default=timedelta(seconds=10), description="Longest that an epoch waits for maintenance."
+    )
+
+
 class ProjectFile(Settings):
     """The top of `headwater.yml`."""
 
@@ -272,6 +323,9 @@ class ProjectFile(Settings):
     )
     lake: LakeSettings = Field(default_factory=LakeSettings, description="Where the tables are.")
     run: RunSettings = Field(default_factory=RunSettings, description="How `headwater run` works.")
+    maintenance: MaintenanceSettings = Field(
+        default_factory=MaintenanceSettings, description="How tables are kept small and healthy."
+    )
 
 
 class ModelSettings(Settings):

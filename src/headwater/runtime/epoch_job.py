@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from headwater.capture.source import Source
 from headwater.clock import Clock
+from headwater.lake.table_format import Table
 from headwater.project.definition import Project
 from headwater.project.recorded import record, save_recorded
 from headwater.runtime.capture_job import Partitions
@@ -29,6 +30,7 @@ class EpochJob(Job):
         sources: by name.
         partitions: the log, open.
         captured: says whether no more will arrive, for `--once`.
+        wait_s: how long the next epoch is to wait on top of its interval.
 
     Attributes:
         progress: what the status page shows, replaced whole after every epoch.
@@ -42,6 +44,7 @@ class EpochJob(Job):
         captured: Callable[[], bool],
         journal: Journal,
         clock: Clock,
+        wait_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         super().__init__("epochs", journal, clock)
         self.progress = Progress()
@@ -49,6 +52,8 @@ class EpochJob(Job):
         self._sources = sources
         self._partitions = partitions
         self._captured = captured
+        self._wait_s = wait_s
+        self._pipeline: Pipeline | None = None
         self._freshness = Freshness()
         self._recorded: int | None = None
 
@@ -58,6 +63,7 @@ class EpochJob(Job):
             self._project, self._sources, self._partitions, self.journal, self.clock, self._freshness
         )
         try:
+            self._pipeline = pipeline
             self._record(pipeline)
             self._report(pipeline)
             self.healthy()
@@ -66,7 +72,20 @@ class EpochJob(Job):
             self._record(pipeline)
             self._report(pipeline)
         finally:
+            self._pipeline = None
             pipeline.close()
+
+    def tables(self) -> Mapping[str, Table]:
+        """The tables that are open now; asked by the maintenance thread."""
+        pipeline = self._pipeline
+        return pipeline.sinks.open_tables() if pipeline is not None else {}
+
+    def behind(self) -> bool:
+        """Whether more waits in the log than one epoch takes; asked by the maintenance thread."""
+        pipeline, most = self._pipeline, self._project.run.epoch_max_records
+        if pipeline is None:
+            return True
+        return any(log.head - pipeline.offsets_of(source) > most for source, log in pipeline.partitions.items())
 
     def _record(self, pipeline: Pipeline) -> None:
         """Keeps what `headwater plan` compares with, anew when streams have come that were not known."""
@@ -85,7 +104,7 @@ class EpochJob(Job):
                 return
             if self.clock.monotonic_s() >= due:
                 due = self._checkpoint(pipeline)
-            left = run.epoch_interval.total_seconds() - (self.clock.monotonic_s() - began)
+            left = run.epoch_interval.total_seconds() + self._wait_s() - (self.clock.monotonic_s() - began)
             if left > 0 and not at_end:
                 self.clock.wait(self.stopping, left)
 

@@ -60,6 +60,10 @@ class Sinks:
             self._lake.drop(spec.name)
             self.open(spec)
 
+    def open_tables(self) -> dict[str, Table]:
+        """The tables that are open now, by name; asked by other threads too."""
+        return dict(self._tables)
+
     def last_epoch(self) -> int:
         """The highest epoch that any table holds."""
         return max(self.committed.values(), default=0)

@@ -24,6 +24,7 @@ from headwater.runtime.state_store import BUSY_TIMEOUT_S
 if TYPE_CHECKING:  # what only asks how a run stands, as `headwater status` and `query` do, is not to load the engine
     from headwater.runtime.capture_job import CaptureJob
     from headwater.runtime.epoch_job import EpochJob
+    from headwater.runtime.maintenance_job import MaintenanceJob
     from headwater.runtime.source_watch import SourceWatch
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
@@ -45,10 +46,17 @@ class StatusWriter:
         self._rates: dict[str, float] = {}
 
     def write(
-        self, captures: Sequence[CaptureJob], watches: Sequence[SourceWatch], epochs: EpochJob, *, running: bool
+        self,
+        captures: Sequence[CaptureJob],
+        watches: Sequence[SourceWatch],
+        epochs: EpochJob,
+        maintenance: MaintenanceJob,
+        *,
+        running: bool,
     ) -> Status:
         """Writes `status.json`, whole or not at all, and returns what it says."""
         status = self.compose(captures, watches, epochs, running=running)
+        status["maintenance"] = _maintenance(maintenance)
         temporary = self._state / f".{FILE}.tmp"
         temporary.write_text(json.dumps(status), encoding="utf-8")
         temporary.replace(self._state / FILE)
@@ -123,6 +131,18 @@ class StatusWriter:
             rate = (count - before.get(name, count)) / (now - then)
             self._rates[name] = round(0.5 * self._rates.get(name, rate) + 0.5 * rate, 1)
         self._before = (now, counts)
+
+
+def _maintenance(job: MaintenanceJob) -> Status:
+    picture = job.picture
+    return {
+        "state": job.state,
+        "error": None if job.error is None else str(job.error),
+        "wait_s": round(picture.wait_s, 3),
+        "alarms": [vars(alarm) for alarm in picture.alarms],
+        "tables": [{"name": name, **health.as_dict()} for name, health in sorted(picture.tables.items())],
+        "last": None if picture.last is None else vars(picture.last),
+    }
 
 
 def read_status(state: Path) -> Status:

@@ -23,6 +23,7 @@ from headwater.redaction import Secrets
 from headwater.runtime.capture_job import CaptureJob, Partitions
 from headwater.runtime.epoch_job import EpochJob
 from headwater.runtime.journal import Journal
+from headwater.runtime.maintenance_job import MaintenanceJob
 from headwater.runtime.requests import Requests
 from headwater.runtime.source_watch import SourceWatch
 from headwater.runtime.status import Status, StatusWriter, take_lock
@@ -74,13 +75,18 @@ class Supervisor:
             SourceWatch(job, job.source.watcher(), self._partitions, self._journal, self._clock)
             for job in self._captures
         ]
-        self._epochs = EpochJob(project, made, self._partitions, self._captured, self._journal, self._clock)
+        self._epochs = EpochJob(
+            project, made, self._partitions, self._captured, self._journal, self._clock, self._maintenance_wait_s
+        )
+        self._maintenance = MaintenanceJob(
+            project, self._epochs.tables, self._epochs.behind, self._journal, self._clock
+        )
         self._status = StatusWriter(project.name, project.state, self._clock)
 
     def run(self) -> HeadwaterError | None:
         """Runs until stopped; returns the error that stopped it, or None after a stop that was asked for."""
         self._journal.write("project.starting", project=self._project.name, state=str(self._project.state))
-        for job in (*self._captures, *self._watches, self._epochs):
+        for job in (*self._captures, *self._watches, self._epochs, self._maintenance):
             job.start()
         try:
             while not self._clock.wait(self._stop, TICK_S) and not self._interrupted and self._epochs.is_alive():
@@ -125,6 +131,9 @@ class Supervisor:
                 self._captures[at] = self._watches[at].capture = self._capture(job.source)
                 self._captures[at].start()
 
+    def _maintenance_wait_s(self) -> float:
+        return self._maintenance.wait_s()
+
     def _captured(self) -> bool:
         """Whether no more records will arrive."""
         return all(not job.is_alive() and job.state in ("done", "stopped") for job in self._captures)
@@ -134,8 +143,9 @@ class Supervisor:
             job.stop()
         for job in (*self._captures, *self._watches):
             job.join()
-        self._epochs.stop()
-        self._epochs.join()
+        for ending in (self._maintenance, self._epochs):
+            ending.stop()
+            ending.join()
         self._tell(running=False)
         self._partitions.close()
         os.close(self._lock)
@@ -146,7 +156,7 @@ class Supervisor:
 
     def _tell(self, *, running: bool) -> None:
         try:
-            status = self._status.write(self._captures, self._watches, self._epochs, running=running)
+            status = self._status.write(self._captures, self._watches, self._epochs, self._maintenance, running=running)
         except OSError as error:
             self._journal.write("status.unwritten", "warning", error=str(error))
             return

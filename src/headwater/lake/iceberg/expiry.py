@@ -14,11 +14,12 @@ from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from pyiceberg.table.update import (
     RemoveSnapshotRefUpdate,
     RemoveSnapshotsUpdate,
+    SetPropertiesUpdate,
     TableRequirement,
     TableUpdate,
 )
 
-from headwater.lake.iceberg.snapshot import requirements_of
+from headwater.lake.iceberg.snapshot import KEEP_PROPERTY, kept_by_commits, requirements_of
 from headwater.lake.maintenance import Policy
 
 SLACK = 0.05
@@ -48,7 +49,8 @@ def expired(metadata: TableMetadata, policy: Policy, now_ms: int) -> tuple[list[
 
 def is_due(metadata: TableMetadata, old: list[Snapshot], refs: list[str], policy: Policy) -> bool:
     """Whether it is worth a commit to remove them."""
-    return bool(refs) or len(old) > SLACK * min(policy.keep_snapshots, len(metadata.snapshots))
+    few = kept_by_commits(metadata) < policy.keep_snapshots
+    return few or bool(refs) or len(old) > SLACK * min(policy.keep_snapshots, len(metadata.snapshots))
 
 
 def removal(
@@ -56,7 +58,10 @@ def removal(
 ) -> tuple[tuple[TableUpdate, ...], tuple[TableRequirement, ...]] | None:
     """What to ask of the catalog; None if all is to stay."""
     old, refs = expired(metadata, policy, now_ms)
-    updates: list[TableUpdate] = [RemoveSnapshotRefUpdate.model_validate({"ref-name": name}) for name in refs]
+    updates: list[TableUpdate] = []
+    if kept_by_commits(metadata) != policy.keep_snapshots:  # commits expire too, where maintenance does not come to it
+        updates.append(SetPropertiesUpdate(updates={KEEP_PROPERTY: str(policy.keep_snapshots)}))
+    updates += [RemoveSnapshotRefUpdate.model_validate({"ref-name": name}) for name in refs]
     if old:
         updates.append(RemoveSnapshotsUpdate.model_validate({"snapshot-ids": [one.snapshot_id for one in old]}))
     return (tuple(updates), requirements_of(metadata, refs=True)) if updates else None

@@ -233,9 +233,14 @@ def _operation(change: FileChange) -> Operation:
     return Operation.OVERWRITE if change.added else Operation.DELETE
 
 
+def kept_by_commits(metadata: TableMetadata) -> int:
+    """How many snapshots commits leave."""
+    return int(metadata.properties.get(KEEP_PROPERTY, DEFAULT_KEEP))
+
+
 def _expired(metadata: TableMetadata) -> list[Snapshot]:
     """Snapshots of the main branch beyond the number to keep, a tenth of it at a time, none that a ref names."""
-    keep = int(metadata.properties.get(KEEP_PROPERTY, DEFAULT_KEEP))
+    keep = kept_by_commits(metadata)
     if len(metadata.snapshots) < keep + max(keep // 10, 1):
         return []
     named = {ref.snapshot_id for ref in metadata.refs.values()}

@@ -38,6 +38,13 @@ class Lacks:
     unknown: dict[str, Mask]
     never: Mask
 
+    def any(self, count: int) -> Mask:
+        """Of which of so many rows something is not known."""
+        found = np.zeros(count, np.bool_)
+        for mask in self.unknown.values():
+            found |= mask
+        return found
+
 
 class HiddenRows:
     """The hidden rows of a stream by key; one thread at a time.
@@ -86,9 +93,7 @@ class HiddenRows:
         Returns:
             The numbers in `last` of the rows that are in sight.
         """
-        hide = np.zeros(len(rows), np.bool_)
-        for mask in lacks.unknown.values():
-            hide |= mask
+        hide = lacks.any(len(rows))
         out_of_sight, in_sight = last[hide[last]], last[~hide[last]]
         flags = {name: mask[out_of_sight] for name, mask in lacks.unknown.items()}
         self._replace(hidden, rows.take(pa.array(out_of_sight)), Lacks(flags, lacks.never[out_of_sight]))

@@ -8,9 +8,7 @@ rows that went as well as those that came. So a normaliser remembers the stream'
 from __future__ import annotations
 
 import base64
-import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -19,58 +17,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema, marks
-from headwater.engine.evolution import Evolution, align, evolution, promise, restart
+from headwater.change import WEIGHT, ChangeBatch, Op, delta_schema
+from headwater.engine.changes import Changes, aligned, joined
+from headwater.engine.evolution import Evolution, evolution, promise, restart
 from headwater.engine.hidden import HiddenRows, Lacks
 from headwater.engine.resync import CUTS, Resync
 from headwater.engine.state.checkpoint_files import Json, read_manifest, storage, write_manifest
 from headwater.engine.state.memory import Memory
 from headwater.engine.state.row_store import RowStore
+from headwater.engine.trace import At, altered, carried, images, trace_schema, traced
 from headwater.errors import InvariantBroken
 from headwater.index.consolidate import consolidate
 from headwater.index.kernels import Longs, Mask
 from headwater.index.key_index import KeyIndex
 from headwater.position import Position
 from headwater.schema import Changelog, StreamSchema
-
-
-@dataclass(frozen=True)
-class _Changes:
-    """Changes in order, by column.
-
-    Attributes:
-        op, weight, commit, ordinal: the change columns.
-        rows: the stream's columns.
-        unchanged: which rows were sent without a column, for each column of which that is true of any row.
-        misfit: the same for rows whose value in the column cannot be held.
-    """
-
-    op: NDArray[np.uint8]
-    weight: Longs
-    commit: NDArray[np.uint64]
-    ordinal: Longs
-    rows: pa.Table
-    unchanged: dict[str, Mask]
-    misfit: dict[str, Mask]
-
-    def __len__(self) -> int:
-        return len(self.op)
-
-    def between(self, start: int, stop: int) -> _Changes:
-        part = slice(start, stop)
-        unchanged, misfit = (
-            {name: mask[part] for name, mask in masks.items() if mask[part].any()}
-            for masks in (self.unchanged, self.misfit)
-        )
-        arrays = (self.op[part], self.weight[part], self.commit[part], self.ordinal[part])
-        return _Changes(*arrays, self.rows.slice(start, stop - start), unchanged, misfit)
-
-    def second_halves(self) -> Mask:
-        """Which changes follow a -1 at the same position: both are one update or change of key."""
-        same = np.zeros(len(self), np.bool_)
-        same[1:] = (self.commit[1:] == self.commit[:-1]) & (self.ordinal[1:] == self.ordinal[:-1])
-        same[1:] &= self.weight[:-1] < 0
-        return same
 
 
 class Normaliser:
@@ -85,12 +46,15 @@ class Normaliser:
         refilled: the last `apply` changed values or the key of rows of which its delta says nothing: `rows` has to be
             taken whole.
         ignored: how many deletes named a key that was not there.
+        tracing: whether `apply` keeps a trace.
     """
 
     def __init__(self, stream: StreamSchema, memory: Memory | None = None) -> None:
         self.stream = stream
         self.ignored = 0
         self.refilled = False
+        self.tracing = False
+        self._trace: list[pa.Table] = []
         self._memory = memory
         self._state = _empty_state(stream, memory)
         self._resync = Resync()
@@ -108,11 +72,17 @@ class Normaliser:
                 there is retracted. The stream must be captured again; this normaliser is of no more use.
         """
         self.refilled = False
+        self._trace = []
         parts: list[pa.Table] = []
         for run in _runs(batches):
             parts = [*self._follow(run[0], parts), *self._run(run)]
         delta = pa.concat_tables([delta_schema(self.stream.columns).empty_table(), *parts])
         return consolidate(delta) if len(parts) > 1 else delta
+
+    @property
+    def trace(self) -> pa.Table:
+        """What the last `apply` did, change by change (`headwater.engine.trace`), if `tracing`."""
+        return pa.concat_tables([trace_schema(self.stream.columns).empty_table(), *self._trace])
 
     def rows(self) -> pa.Table:
         """What the stream holds now, as the delta that would make it from nothing."""
@@ -158,11 +128,17 @@ class Normaliser:
         self.refilled |= change.refills or not self._keeps_key(change, now)
         if batch.rows.num_rows and batch.rows.column("_op")[0].as_py() == Op.TRUNCATE:
             before = [*before, _negated(self._state.clear())]  # first: its rows need not fit the new key
+            self._note(before[-1], aligned(batch, batch.stream.columns).at)
             self._hidden.clear()
         if not self._state.num_rows and not len(self._hidden) and not change.same:
             now = restart(self.stream, batch.stream)
         self._resync.incomplete |= now.changelog == "full" and bool(self._state.num_rows)
+        held = self._state.rows() if self.tracing and change.refills else None
         self._adopt(now, change)
+        self._trace = [carried(part, change, now.columns) for part in self._trace]
+        if held is not None and held.num_rows and batch.rows.num_rows:
+            after = _in_columns(change.carry(held), now.columns)
+            self._trace.append(altered(held, after, change, aligned(batch, now.columns).at))
         return [_in_columns(change.carry(part), now.columns) for part in before]
 
     def _keeps_key(self, change: Evolution, now: StreamSchema) -> bool:
@@ -223,13 +199,20 @@ class Normaliser:
 
     def _run(self, batches: list[ChangeBatch]) -> Iterator[pa.Table]:
         """Applies batches of one key and changelog; yields a delta per truncate and per part without one."""
-        changes = _joined([_aligned(batch, self.stream.columns) for batch in batches])
+        changes = joined([aligned(batch, self.stream.columns) for batch in batches])
         for start, stop in _segments(changes.op):
             if start:
-                yield self._cut(Op(int(changes.op[start - 1])), int(changes.weight[start - 1]))
+                cut = self._cut(Op(int(changes.op[start - 1])), int(changes.weight[start - 1]))
+                self._note(cut, changes.between(start - 1, start).at)
+                yield cut
             if stop > start:
                 self._resync.see(changes.rows.slice(start, stop - start))
                 yield self._segment(changes.between(start, stop))
+
+    def _note(self, delta: pa.Table, at: At) -> None:
+        """Adds what one change, the first of `at`, did to many rows to the trace."""
+        if self.tracing and delta.num_rows:
+            self._trace.append(traced(delta, at.times(delta.num_rows)))
 
     def _cut(self, op: Op, weight: int) -> pa.Table:
         """Applies what concerns the stream as a whole: it is emptied, or a snapshot of it begins or ends."""
@@ -252,13 +235,22 @@ class Normaliser:
                 self._require_read()
         return delta
 
-    def _segment(self, changes: _Changes) -> pa.Table:
+    def _segment(self, changes: Changes) -> pa.Table:
         """Applies changes with nothing among them that concerns the stream as a whole."""
-        delta = self._net_change(changes) if self.stream.changelog == "upsert" else self._as_sent(changes)
+        delta = sent = self._net_change(changes) if self.stream.changelog == "upsert" else self._as_sent(changes)
         if self.stream.changelog == "full" and self._resync.incomplete and pc.min(delta.column(WEIGHT)).as_py() < 0:
             delta = self._without_unknown(delta)
+        if self.tracing and self.stream.changelog != "upsert":
+            self._note_sent(sent, delta, changes)
         self._state.apply(delta)
         return delta
+
+    def _note_sent(self, sent: pa.Table, delta: pa.Table, changes: Changes) -> None:
+        """Adds changes to the trace that are as they were sent, less retractions of rows that are not held."""
+        self._trace.append(traced(sent, changes.at))
+        if delta is not sent:
+            rest = consolidate(pa.concat_tables([delta, _negated(sent)]))
+            self._note(rest, changes.between(len(changes) - 1, len(changes)).at)
 
     def _without_unknown(self, delta: pa.Table) -> pa.Table:
         """The delta without retractions of rows that are not held as they are: their columns have changed since they
@@ -267,14 +259,14 @@ class Normaliser:
         missing = after.filter(pc.less(after.column(WEIGHT), 0))
         return consolidate(pa.concat_tables([delta, _negated(missing)])) if missing.num_rows else delta
 
-    def _as_sent(self, changes: _Changes) -> pa.Table:
+    def _as_sent(self, changes: Changes) -> pa.Table:
         """The rows and their weights; an update's unchanged columns are those of the old row sent right before it."""
         source = np.where(changes.second_halves(), np.arange(len(changes)) - 1, -1)
         return _weighted(
             self._filled(changes, source, changes.rows.slice(0, 0), Lacks({}, np.zeros(0, np.bool_)))[0], changes.weight
         )
 
-    def _net_change(self, changes: _Changes) -> pa.Table:
+    def _net_change(self, changes: Changes) -> pa.Table:
         """Minus the state's rows of the keys named, plus the last row of each key that is not deleted in the end."""
         for name in changes.unchanged.keys() & set(self.stream.key):
             raise self._no_previous(changes, name, int(np.argmax(changes.unchanged[name])))
@@ -284,7 +276,7 @@ class Normaliser:
         hidden = self._hidden.rows_of(changes.rows)
         deleted = changes.weight < 0
         rows, lacks = changes.rows, Lacks({}, deleted)
-        if deleted.any() or changes.unchanged or changes.misfit or hidden.num_rows:
+        if deleted.any() or changes.unchanged or changes.misfit or hidden.num_rows or self.tracing:
             earlier = pa.concat_tables([old, hidden.select(old.column_names)])
             in_state = np.full(len(index), -1, np.int64)
             in_state[index.find(earlier)] = len(changes) + np.arange(len(earlier))
@@ -292,6 +284,9 @@ class Normaliser:
             self.ignored += int(np.count_nonzero(deleted & (before < 0)))
             before_lacks = self._hidden.lacks(hidden, after=len(old))
             rows, lacks = self._filled(changes, _value_sources(changes, before), earlier, before_lacks)
+            if self.tracing:
+                shown = np.concatenate([~lacks.any(len(changes)), np.arange(len(earlier)) < len(old)])
+                self._trace.append(images(rows, earlier, before, shown, changes.weight, changes.at))
         last = np.empty(len(index), np.int64)
         last[keys] = np.arange(len(keys))
         last = last[~deleted[last]]
@@ -303,7 +298,7 @@ class Normaliser:
         return consolidate(delta) if len(old) and len(new) else delta
 
     def _filled(
-        self, changes: _Changes, source: Longs, earlier: pa.Table, earlier_lacks: Lacks
+        self, changes: Changes, source: Longs, earlier: pa.Table, earlier_lacks: Lacks
     ) -> tuple[pa.Table, Lacks]:
         """The rows with every unchanged column's value put in, and what is not known of them.
 
@@ -342,7 +337,7 @@ class Normaliser:
                 hint="The stream has a gap: capture it again from a snapshot, and report this.",
             )
 
-    def _no_previous(self, changes: _Changes, column: str, row: int) -> InvariantBroken:
+    def _no_previous(self, changes: Changes, column: str, row: int) -> InvariantBroken:
         position = Position(int(changes.commit[row]), int(changes.ordinal[row]))
         return InvariantBroken(
             f"stream {self.stream.name!r} at {position}: column {column!r} is sent as unchanged, but was never sent",
@@ -395,38 +390,6 @@ def _negated(delta: pa.Table) -> pa.Table:
     return _weighted(delta.drop_columns([WEIGHT]), -delta.column(WEIGHT).to_numpy())
 
 
-def _aligned(batch: ChangeBatch, columns: pa.Schema) -> _Changes:
-    """A batch's changes, with their rows in the columns given."""
-    rows = batch.rows
-    op, weight, commit, ordinal = (
-        rows.column(name).to_numpy(zero_copy_only=False) for name in ("_op", "_weight", "_commit", "_ordinal")
-    )
-    whole = align(rows, batch.stream, columns)
-    return _Changes(op, weight.astype(np.int64), commit, ordinal, whole, *marks(batch))
-
-
-def _joined(parts: list[_Changes]) -> _Changes:
-    """Changes of several batches as one."""
-    if len(parts) == 1:
-        return parts[0]
-    return _Changes(
-        op=np.concatenate([part.op for part in parts]),
-        weight=np.concatenate([part.weight for part in parts]),
-        commit=np.concatenate([part.commit for part in parts]),
-        ordinal=np.concatenate([part.ordinal for part in parts]),
-        rows=pa.concat_tables([part.rows for part in parts]),
-        unchanged=_joined_masks([(len(part), part.unchanged) for part in parts]),
-        misfit=_joined_masks([(len(part), part.misfit) for part in parts]),
-    )
-
-
-def _joined_masks(parts: list[tuple[int, dict[str, Mask]]]) -> dict[str, Mask]:
-    names = dict.fromkeys(itertools.chain.from_iterable(masks for _, masks in parts))
-    return {
-        name: np.concatenate([masks.get(name, np.zeros(size, np.bool_)) for size, masks in parts]) for name in names
-    }
-
-
 def _segments(op: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     """Cuts at truncates and at the ends of snapshots: start and stop of each part without one. Right before the start
     of each but the first stands such a change."""
@@ -447,7 +410,7 @@ def _before(keys: Longs, in_state: Longs, deleted: Mask) -> Longs:
     return before
 
 
-def _value_sources(changes: _Changes, before: Longs) -> Longs:
+def _value_sources(changes: Changes, before: Longs) -> Longs:
     """Where each change's unchanged values come from: its key's row, or for a change of key the old key's."""
     moved = changes.second_halves() & (changes.weight > 0)
     return np.where(moved, np.roll(before, 1), before)

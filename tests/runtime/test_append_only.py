@@ -9,6 +9,7 @@ from scripted_project import EVENTS, ORDERS, Shop, inserts
 
 from headwater.change import Op
 from headwater.engine.normalise import Normaliser
+from headwater.project.definition import TableDefinition
 from headwater.runtime.dataflow import Dataflow, StreamNode
 from headwater.testing.scripted_source import scripted_group
 
@@ -25,7 +26,7 @@ def _only(shop: Shop, **models: str) -> dict[str, set[str]]:
     """The streams that each model relies on to keep their rows."""
     for name, text in models.items():
         shop.model(name, text)
-    nodes = {s.name: StreamNode("shop", Normaliser(s), True) for s in (ORDERS, EVENTS)}
+    nodes = {s.name: StreamNode("shop", Normaliser(s), (TableDefinition(s.name),)) for s in (ORDERS, EVENTS)}
     flow = Dataflow(nodes, shop.project.models)
     plans = {model.name: flow.view_of(model).plan for model in flow.models.values()}
     return {name: {s for s, scan in plan.scans().items() if scan.append_only} for name, plan in plans.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from headwater.engine.normalise import Normaliser
+from headwater.project.definition import TableDefinition
 from headwater.runtime.checkpoint import CheckpointFolder
 from headwater.runtime.dataflow import Dataflow, StreamNode
 from headwater.runtime.state_store import CheckpointRecord
@@ -17,7 +18,10 @@ AFTER = BEFORE.append(pa.field("extra", pa.int32()))
 
 
 def flow(columns: pa.Schema) -> Dataflow:
-    return Dataflow({"t": StreamNode("shop", Normaliser(StreamSchema("t", columns, ("id",), "upsert")), True)}, [])
+    return Dataflow(
+        {"t": StreamNode("shop", Normaliser(StreamSchema("t", columns, ("id",), "upsert")), (TableDefinition("t"),))},
+        [],
+    )
 
 
 def test_a_column_added_while_stopped_is_there_after_restore(tmp_path: Path) -> None:

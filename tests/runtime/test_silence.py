@@ -7,7 +7,7 @@ from datetime import timedelta
 import pyarrow as pa
 
 from headwater.engine.normalise import Normaliser
-from headwater.project.definition import Watermark
+from headwater.project.definition import TableDefinition, Watermark
 from headwater.runtime.dataflow import StreamNode
 from headwater.runtime.silence import Silence
 from headwater.runtime.state_store import EpochPlan
@@ -19,7 +19,9 @@ STREAM = StreamSchema(
 
 
 def node(idle_after: timedelta | None) -> StreamNode:
-    return StreamNode("shop", Normaliser(STREAM), True, Watermark(column="at", idle_after=idle_after))
+    return StreamNode(
+        "shop", Normaliser(STREAM), (TableDefinition(STREAM.name),), Watermark(column="at", idle_after=idle_after)
+    )
 
 
 def test_a_stream_is_idle_after_its_time_and_until_its_next_row() -> None:

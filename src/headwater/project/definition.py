@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel
 
 from headwater.errors import Place
+from headwater.lake.layout import Layout, partition_by, sort_by
 from headwater.project.document import NodePath
 from headwater.project.settings import (
     LakeSettings,
@@ -16,11 +18,67 @@ from headwater.project.settings import (
     ModelSettings,
     RunSettings,
     StreamSettings,
+    TableSettings,
     Watermark,
 )
 from headwater.sql.functions import Function
 
 __all__ = ["Model", "Project", "SourceDefinition", "Watermark"]
+
+
+@dataclass(frozen=True)
+class TableDefinition:
+    """A lake table of a stream or model.
+
+    Attributes:
+        name: its name.
+        kind: what it keeps.
+        soft: deleted rows stay, marked.
+        layout: how its files lie.
+    """
+
+    name: str
+    kind: Literal["mirror", "changelog", "history", "append"] = "mirror"
+    soft: bool = False
+    layout: Layout = field(default_factory=Layout)
+
+    @classmethod
+    def of(cls, name: str, settings: TableSettings | None) -> TableDefinition:
+        """The table that the settings mean; a plain mirror if there are none."""
+        if settings is None:
+            return cls(name)
+        layout = Layout(
+            tuple(map(partition_by, settings.partition)), tuple(map(sort_by, settings.sort)), settings.bloom
+        )
+        return cls(name, settings.kind, settings.deletes == "soft", layout)
+
+    @property
+    def traced(self) -> bool:
+        """Whether it takes every change, not only what they come to."""
+        return self.kind in ("changelog", "history") or (self.kind == "mirror" and self.soft)
+
+    @property
+    def kind_text(self) -> str:
+        """Its kind in words; tables of different words hold different things."""
+        return f"{self.kind} with soft deletes" if self.soft else self.kind
+
+
+def keeps_past(kind_text: str) -> bool:
+    """Whether a table of this kind (`TableDefinition.kind_text`) holds what cannot be made again from what there is."""
+    return kind_text not in ("mirror", "append")
+
+
+def tables_of(name: str, settings: StreamSettings | ModelSettings | None, *, own: bool) -> tuple[TableDefinition, ...]:
+    """The tables of a stream or model.
+
+    Args:
+        name: of the stream or model.
+        settings: its settings.
+        own: it has a table of its own name.
+    """
+    table, more = (settings.table, settings.tables) if settings is not None else (None, {})
+    first = (TableDefinition.of(name, table),) if own else ()
+    return (*first, *(TableDefinition.of(other, one) for other, one in more.items()))
 
 
 @dataclass(frozen=True)
@@ -50,6 +108,10 @@ class SourceDefinition:
         own = self.streams[stream].mirror if stream in self.streams else None
         return self.mirror if own is None else own
 
+    def tables(self, stream: str) -> tuple[TableDefinition, ...]:
+        """The lake tables of a stream."""
+        return tables_of(stream, self.streams.get(stream), own=self.mirrors(stream))
+
 
 @dataclass(frozen=True)
 class Model:
@@ -77,6 +139,11 @@ class Model:
     fingerprint: str
     setting_places: Mapping[NodePath, Place] = field(default_factory=dict)
     functions: tuple[Function, ...] = ()
+
+    @property
+    def tables(self) -> tuple[TableDefinition, ...]:
+        """Its lake tables."""
+        return tables_of(self.name, self.settings, own=True)
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,9 @@ def place_of_name(model: Model, name: str) -> Place:
 
 
 def fingerprint(sql: str, settings: ModelSettings) -> str:
-    """Sixteen hexadecimal digits that stand for what a model computes: its SQL and its settings, prose and permissions
-    apart."""
-    meaning = settings.model_dump(mode="json", exclude={"description", "owner", "recompute"})
+    """Sixteen hexadecimal digits that stand for what a model computes: its SQL and its settings, prose, permissions
+    and tables apart."""
+    meaning = settings.model_dump(mode="json", exclude={"description", "owner", "recompute", "table", "tables"})
     text = json.dumps({"sql": sql.strip(), "settings": meaning}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -9,15 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from headwater.project.definition import Project
+from headwater.project.definition import Project, keeps_past
 from headwater.project.recorded import Recorded, RecordedStream, RecordedTable, describe
 from headwater.schema import StreamSchema
 
 Kind = Literal["source", "stream", "model", "table"]
 State = Literal["exists", "new", "changed", "removed"]
 Consequence = Literal[
-    "nothing", "open", "snapshot", "evolve", "refuse", "build", "rebuild", "create", "replace", "leave"
-]
+    "nothing", "open", "snapshot", "evolve", "refuse", "build", "rebuild", "create", "replace", "compare", "relayout",
+    "leave"
+]  # fmt: skip
 """What the next run does.
 
 - `open`: a source is opened with its new settings; what is captured already stays.
@@ -26,6 +27,8 @@ Consequence = Literal[
 - `refuse`: the run will not begin, as what is there cannot be read as it would have to be now.
 - `build`, `rebuild`: a model is computed from the whole of its inputs.
 - `create`, `replace`: a table is made; its rows are replaced, in one table snapshot.
+- `compare`: what a table keeps of the past stays, and what is different now is added to it.
+- `relayout`: new files of a table are partitioned or sorted in another way.
 - `leave`: what is no longer named stays as it is.
 """
 
@@ -207,8 +210,28 @@ def _tables(before: Mapping[str, RecordedTable], now: Mapping[str, RecordedTable
         elif state == "removed":
             yield Item("table", name, state, "leave", "nothing feeds it any more; drop it in the lake if you like")
         elif state == "changed":
-            yield Item("table", name, state, "replace", "its key or its origin changed")
-        elif name in rebuilt:
-            yield Item("table", name, state, "replace", "its model is rebuilt")
+            yield Item("table", name, state, *_changed_table(before[name], now[name], rebuilt=name in rebuilt))
+        elif (now[name].source or name) in rebuilt:
+            yield Item("table", name, state, *_rebuilt_table(now[name]))
         else:
             yield Item("table", name, state, "nothing")
+
+
+def _changed_table(before: RecordedTable, now: RecordedTable, *, rebuilt: bool) -> tuple[Consequence, str]:
+    """What other settings of a table mean."""
+    if before.kind != now.kind:
+        mend = "give it another name under `tables`, and the former one stays as it is"
+        return "refuse", f"it was made as {before.kind} and is to be {now.kind}; {mend}"
+    if (before.key, before.of, before.source) != (now.key, now.of, now.source):
+        if keeps_past(now.kind):
+            return "refuse", "its key or its origin changed, and what it keeps of the past has the former one"
+        return "replace", "its key or its origin changed"
+    if rebuilt:
+        return _rebuilt_table(now)
+    return "relayout", f"its layout was {before.layout} and is now {now.layout}: new files only; headwater maintain"
+
+
+def _rebuilt_table(table: RecordedTable) -> tuple[Consequence, str]:
+    if keeps_past(table.kind):
+        return "compare", "its model is rebuilt: what is different then is one more change"
+    return "replace", "its model is rebuilt"

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headwater.errors import UserError
-from headwater.project.definition import Project, SourceDefinition
+from headwater.project.definition import Project, SourceDefinition, TableDefinition
 from headwater.project.discovery import load_streams
 from headwater.project.state_file import write_atomically
 from headwater.schema import StreamSchema
@@ -43,6 +43,9 @@ class RecordedTable(BaseModel):
 
     key: tuple[str, ...] = Field(default=(), description="Names of its declared key columns.")
     of: str = Field(description="stream or model: whose content it holds.")
+    kind: str = Field(default="mirror", description="What it keeps of it.")
+    layout: str = Field(default="none", description="How its files lie.")
+    source: str = Field(default="", description="Name of the stream or model; its own if empty.")
 
 
 class Recorded(BaseModel):
@@ -71,11 +74,12 @@ def record(project: Project, streams: Sequence[StreamSchema] | None = None) -> d
 def describe(project: Project, streams: Sequence[StreamSchema]) -> Recorded:
     """The project as it would be recorded if it ran now."""
     tables = {
-        stream.name: RecordedTable(key=stream.key, of="stream")
+        table.name: _table(table, stream.name, stream.key, "stream")
         for stream in streams
-        if any(source.mirrors(stream.name) for source in project.sources)
+        for table in _tables_of(project, stream.name)
     }
-    tables |= {model.name: RecordedTable(key=model.settings.key, of="model") for model in project.models}
+    for model in project.models:
+        tables |= {one.name: _table(one, model.name, model.settings.key, "model") for one in model.tables}
     return Recorded(
         name=project.name,
         sources={source.name: source_fingerprint(source) for source in project.sources},
@@ -83,6 +87,15 @@ def describe(project: Project, streams: Sequence[StreamSchema]) -> Recorded:
         models={m.name: RecordedModel(fingerprint=m.fingerprint, inputs=m.inputs) for m in project.models},
         tables=tables,
     )
+
+
+def _tables_of(project: Project, stream: str) -> tuple[TableDefinition, ...]:
+    return next((source.tables(stream) for source in project.sources if source.tables(stream)), ())
+
+
+def _table(table: TableDefinition, source: str, key: tuple[str, ...], of: str) -> RecordedTable:
+    named = "" if source == table.name else source
+    return RecordedTable(key=key, of=of, kind=table.kind_text, layout=str(table.layout), source=named)
 
 
 def save_recorded(state: Path, recorded: dict[str, object]) -> None:
@@ -112,7 +125,10 @@ def load_recorded(state: Path) -> Recorded | None:
 
 def source_fingerprint(source: SourceDefinition) -> str:
     """Stands for a source's settings; secrets are left out, so that a new password changes nothing."""
-    streams = {name: settings.model_dump(mode="json", exclude={"mirror"}) for name, settings in source.streams.items()}
+    streams = {
+        name: settings.model_dump(mode="json", exclude={"mirror", "table", "tables"})
+        for name, settings in source.streams.items()
+    }
     settings = source.settings.model_dump(mode="json")
     return _digest({"type": source.type, "settings": settings, "streams": streams})
 

@@ -6,7 +6,7 @@ Reference pages, the JSON Schema for editors and validation all come from these 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from headwater.lake.connection import Connection, is_remote
+from headwater.lake.layout import partition_by, sort_by
 from headwater.project.quantity import Duration, MemoryAmount, PositiveDuration
 
 NAME_PATTERN = r"[a-z][a-z0-9_]{0,62}"
@@ -73,12 +74,58 @@ class Watermark(Settings):
     )
 
 
+def _layout_entry(read: Callable[[str], object]) -> Callable[[str], str]:
+    def checked(text: str) -> str:
+        read(text)
+        return text
+
+    return checked
+
+
+PartitionText = Annotated[str, AfterValidator(_layout_entry(partition_by))]
+SortText = Annotated[str, AfterValidator(_layout_entry(sort_by))]
+
+
+class TableSettings(Settings):
+    """What a lake table keeps of its stream or model, and how its files lie."""
+
+    kind: Literal["mirror", "changelog", "history", "append"] = Field(
+        default="mirror",
+        description="mirror: the rows that are there now. changelog: every change as a row. history: every version of "
+        "every row, with the time in which it was valid. append: every row that ever came; what goes is only counted.",
+    )
+    deletes: Literal["hard", "soft"] = Field(
+        default="hard",
+        description="soft: a deleted row stays in the mirror, _deleted is true and _deleted_at when.",
+    )
+    partition: Annotated[tuple[PartitionText, ...], BeforeValidator(_one_or_many)] = Field(
+        default=(),
+        description="What the rows of a file agree in: columns, or year(c), month(c), day(c), hour(c), bucket(N, c), "
+        "truncate(W, c) of them.",
+        examples=[["day(ordered_at)", "bucket(16, customer_id)"]],
+    )
+    sort: Annotated[tuple[SortText, ...], BeforeValidator(_one_or_many)] = Field(
+        default=(),
+        description="The order of the rows of a file: columns, with asc or desc and nulls first or nulls last.",
+        examples=[["customer_id", "ordered_at desc"]],
+    )
+    bloom: Columns = Field(
+        default=(), description="Columns that single values are looked up in: each file has a Bloom filter of them."
+    )
+
+
 class StreamSettings(Settings):
     """What to do with one stream of a source."""
 
     watermark: Watermark | None = Field(default=None, description="Event time of the stream; time windows need it.")
     mirror: bool | None = Field(
         default=None, description="Land the stream as a lake table; the default is the source's."
+    )
+    table: TableSettings | None = Field(default=None, description="What the lake table of the same name is like.")
+    tables: dict[Name, TableSettings] = Field(
+        default_factory=dict,
+        description="More lake tables, by name.",
+        examples=[{"orders_history": {"kind": "history"}}],
     )
 
 
@@ -359,4 +406,10 @@ class ModelSettings(Settings):
         default="refused",
         description="Whether the model may compute a query again over all rows at every change, where there is no key "
         "to work by.",
+    )
+    table: TableSettings | None = Field(default=None, description="What the lake table of the same name is like.")
+    tables: dict[Name, TableSettings] = Field(
+        default_factory=dict,
+        description="More lake tables, by name.",
+        examples=[{"orders_history": {"kind": "history"}}],
     )

@@ -13,19 +13,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater import failpoint
-from headwater.change import WEIGHT, ChangeBatch
+from headwater.change import WEIGHT, ChangeBatch, Op
 from headwater.engine.delta import expanded, settled
 from headwater.engine.evolution import realigned
 from headwater.engine.normalise import Normaliser
 from headwater.engine.state.memory import Memory
+from headwater.engine.trace import At
 from headwater.engine.view import View
 from headwater.errors import UserError
 from headwater.lake.table_format import TableSpec
-from headwater.project.definition import Model, SourceDefinition, Watermark
+from headwater.project.definition import Model, SourceDefinition, TableDefinition, Watermark
 from headwater.project.models import times_to_live
 from headwater.runtime.intake import Intake
 from headwater.runtime.memory_plan import MemoryPlan
 from headwater.runtime.state_store import EpochPlan, Replay
+from headwater.runtime.tables.shape import spec_of
+from headwater.runtime.tables.shaping import model_trace, read_trace
 from headwater.schema import StreamSchema
 
 MICROSECOND = timedelta(microseconds=1)
@@ -37,12 +40,19 @@ END_OF_TIME_US = 253_402_300_800_000_000
 
 @dataclass(frozen=True)
 class Output:
-    """What an epoch changes in one table: a delta, or with `replace` all the rows it is to hold; and what the table
-    looks like from then on."""
+    """What an epoch changes in one table.
+
+    Attributes:
+        delta: a delta, or a trace if the table's kind asks for one (`TableDefinition.traced`).
+        replace: it is all the rows that there are now.
+        spec: the rows' columns and key from then on.
+        table: the table.
+    """
 
     delta: pa.Table
     replace: bool = False
     spec: TableSpec | None = None
+    table: TableDefinition | None = None
 
 
 @dataclass
@@ -75,7 +85,7 @@ class StreamNode:
 
     source: str
     normaliser: Normaliser
-    mirror: bool
+    tables: tuple[TableDefinition, ...]
     watermark: Watermark | None = None
     watermark_us: int | None = None
     landed: int = 0
@@ -85,17 +95,38 @@ class StreamNode:
         """A node without rows, as the source's settings want it, which will keep them in `memory`."""
         settings = source.streams.get(stream.name)
         watermark = settings.watermark if settings else None
-        return cls(source.name, Normaliser(stream, memory), source.mirrors(stream.name), watermark)
+        tables = source.tables(stream.name)
+        return cls(source.name, Normaliser(stream, memory), tables, watermark)
 
     @property
     def stream(self) -> StreamSchema:
         """The schema in force."""
         return self.normaliser.stream
 
-    @property
-    def spec(self) -> TableSpec:
-        """The stream's table."""
-        return TableSpec(self.stream.name, self.stream.columns, self.stream.key)
+    def spec(self, table: TableDefinition) -> TableSpec:
+        """What one of the stream's tables looks like."""
+        return spec_of(table, self.stream.columns, self.stream.key)
+
+    def outputs(self, delta: pa.Table, at: At, rebuild: Collection[str], *, replace: bool) -> dict[str, Output]:
+        """What the last changes mean to each table.
+
+        Args:
+            delta: what they came to.
+            at: where the last of them stands.
+            rebuild: tables to be built anew.
+            replace: the delta does not say it all.
+        """
+        normaliser, found = self.normaliser, {}
+        rows = TableSpec(self.stream.name, self.stream.columns, self.stream.key)
+        for table in self.tables:
+            if table.traced:
+                anew = table.name in rebuild
+                changed = read_trace(normaliser.rows(), at) if anew else normaliser.trace
+            else:
+                anew = table.name in rebuild or replace
+                changed = normaliser.rows() if anew else delta
+            found[table.name] = Output(changed, anew, rows, table)
+        return found
 
     def observe(self, delta: pa.Table) -> None:
         """Moves the watermark to the largest event time that appeared, less the delay; it never goes back."""
@@ -117,9 +148,19 @@ class ModelNode:
     refed: int = 0
 
     @property
-    def spec(self) -> TableSpec:
-        """The model's table."""
-        return TableSpec(self.model.name, self.view.schema, self.view.key)
+    def specs(self) -> list[TableSpec]:
+        """What the model's tables look like."""
+        return [spec_of(table, self.view.schema, self.view.key) for table in self.model.tables]
+
+    def outputs(self, delta: pa.Table, epoch: int, time_us: int | None, *, replace: bool) -> dict[str, Output]:
+        """What a change of the model, or all its rows, mean to each table; see `model_trace`."""
+        rows, found = TableSpec(self.model.name, self.view.schema, self.view.key), {}
+        for table in self.model.tables:
+            changed = delta
+            if table.traced:
+                changed = model_trace(delta, self.view.key, epoch, time_us, Op.READ if replace else None)
+            found[table.name] = Output(changed, replace, rows, table)
+        return found
 
 
 class Dataflow:
@@ -150,11 +191,13 @@ class Dataflow:
         self._idle: set[str] = set()
         self._newcomers: set[str] = set()
         self.waiting: dict[str, UserError] = {}
+        self._time_us: int | None = None
 
     def step(self, plan: EpochPlan, intake: Intake) -> Step:
         """Takes an epoch in, or the next slice of one, and returns its effects on every table. Deterministic in the
         state, `plan` and `intake`. Event time moves on at the epoch's end."""
         step = Step()
+        self._time_us = intake.latest_us
         self._idle = {name for name in plan.idle if name in self.streams and name not in intake.seen}
         self._idle -= {name for name, node in self.streams.items() if node.source in plan.snapshotting}
         columns = {name: node.stream.columns for name, node in self.streams.items()}
@@ -175,6 +218,11 @@ class Dataflow:
     def kept_in(self) -> Memory | None:
         """Where streams keep their rows; the heap if None."""
         return self.memory.state if self.memory is not None else None
+
+    def past_of(self, sources: Collection[str]) -> set[str]:
+        """Tables of streams of some sources that keep the past: half a snapshot must not be taken for all there is."""
+        nodes = [node for node in self.streams.values() if node.source in sources]
+        return {table.name for node in nodes for table in node.tables if table.traced}
 
     def adopt(self, node: StreamNode) -> None:
         """Takes in a stream that was not known before: the next step has its first rows, which make its table."""
@@ -287,14 +335,14 @@ class Dataflow:
         again = [node.normaliser.merged(batch) for batch in decoded]
         step.replayed += [replay.reject for replay in replays]
         node.landed += len(replays)
+        node.normaliser.tracing = any(table.traced for table in node.tables)
         delta = node.normaliser.apply([*again, *intake.batches.get(name, ())])
         node.landed += intake.changes(name)
         step.healed[name] = node.normaliser.take_healed()
         node.observe(delta)
-        if node.mirror:
-            planned = intake.first and name in plan.rebuild
-            rebuilt = planned or name in self._newcomers or node.normaliser.refilled
-            step.outputs[name] = Output(node.normaliser.rows() if rebuilt else delta, rebuilt, node.spec)
+        replace = name in self._newcomers or node.normaliser.refilled
+        rebuild = plan.rebuild if intake.first else ()
+        step.outputs |= node.outputs(delta, intake.last_place(name), rebuild, replace=replace)
         return delta
 
     def _rebuild(self, model: Model, view: View, plan: EpochPlan, step: Step, *, over: bool) -> pa.Table:
@@ -307,7 +355,7 @@ class Dataflow:
         self._take_rejects(node, step)
         whole = settled(pa.concat_tables(parts))
         whole = _weighted(expanded(whole) if whole is not None else node.view.schema.empty_table())
-        step.outputs[model.name] = Output(whole, replace=True, spec=node.spec)
+        step.outputs |= node.outputs(whole, plan.epoch, self._time_us, replace=True)
         return whole
 
     def _step_model(
@@ -323,7 +371,7 @@ class Dataflow:
         if over:
             out.append(view.advance(self._watermarks(inputs, plan), self._idle.intersection(inputs)))
         delta = pa.concat_tables(out)
-        step.outputs[node.model.name] = Output(delta, spec=node.spec)
+        step.outputs |= node.outputs(delta, plan.epoch, self._time_us, replace=False)
         return delta
 
     def _refeed(self, node: ModelNode, entry: str, replay: Replay, step: Step) -> pa.Table:

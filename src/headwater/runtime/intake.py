@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater.change import ChangeBatch, Op
+from headwater.engine.trace import At, place
 from headwater.errors import UserError
 from headwater.log.partition import LogRecord, Partition
 from headwater.position import Boundary
@@ -45,6 +46,20 @@ class Intake:
     def changes(self, stream: str) -> int:
         """Number of changes of a stream."""
         return sum(len(batch) for batch in self.batches.get(stream, ()))
+
+    @property
+    def latest_us(self) -> int | None:
+        """The latest of the commit times; None if there is none."""
+        return max((int(times.max()) for times in self.commit_times if len(times)), default=None)
+
+    def last_place(self, stream: str) -> At:
+        """Where the last change of a stream stands; (0, 0) if there is none."""
+        batches = [batch for batch in self.batches.get(stream, ()) if len(batch)]
+        last = batches[-1].rows.slice(len(batches[-1]) - 1) if batches else None
+        if last is None:
+            return place(Op.READ, 0, 0, None)
+        time = last.column("_time")[0].value
+        return place(Op.READ, last.column("_commit")[0].as_py(), last.column("_ordinal")[0].as_py(), time)
 
     def add(self, source: str, record: LogRecord) -> None:
         """Takes rows of the log in."""

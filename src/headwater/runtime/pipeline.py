@@ -109,22 +109,25 @@ class Pipeline:
             start = self.offsets[source]
             ranges[source] = (start, partition.close_epoch_at(start, self.project.run.epoch_max_records))
         quiet = self.silence.of(self.flow.streams, self.clock.monotonic_s())
+        snapshotting = tuple(source for source, (_, end) in ranges.items() if self._in_snapshot(source, end))
+        postponed = self.flow.past_of(snapshotting).intersection(self.rebuild)
+        rebuild = tuple(name for name in self.rebuild if name not in postponed)
         nothing = all(start == end for start, end in ranges.values()) and quiet == self.silence.told
-        if nothing and not replays and not (self.rebuild and self._has_begun()):
+        if nothing and not replays and not (rebuild and self._has_begun()):
             return None
         plan = EpochPlan(
             self.epoch + 1,
             ranges,
             models={name: model.fingerprint for name, model in self.flow.models.items()},
-            rebuild=self.rebuild,
-            snapshotting=tuple(source for source, (_, end) in ranges.items() if self._in_snapshot(source, end)),
+            rebuild=rebuild,
+            snapshotting=snapshotting,
             replays=replays,
             idle=quiet,
         )
         failpoint.reach("epoch.plan.before")
         self.store.plan(plan)
         failpoint.reach("epoch.plan.after")
-        self.rebuild = ()
+        self.rebuild = tuple(name for name in self.rebuild if name in postponed)
         return plan
 
     def run(self, plan: EpochPlan, *, again: bool = False) -> None:
@@ -241,8 +244,8 @@ class Pipeline:
             node = StreamNode.of(intake.batches[name][0].stream, self._definition(source), self.flow.kept_in)
             node.landed = self._landed_before(plan, name, source)
             self.flow.adopt(node)
-            if node.mirror:
-                self.sinks.begin(node.spec, plan.epoch, again=again)
+            for table in node.tables:
+                self.sinks.begin(node.spec(table), plan.epoch, again=again)
         known = load_streams(self.project.state)
         save_streams(self.project.state, [*known, *(self.flow.streams[name].stream for name in new)])
 

@@ -14,7 +14,7 @@ from headwater.lake.table_format import Lake
 from headwater.position import Boundary
 from headwater.project.check import check
 from headwater.project.connectors import streams_of
-from headwater.project.definition import Project, SourceDefinition
+from headwater.project.definition import Project, SourceDefinition, TableDefinition, keeps_past
 from headwater.project.discovery import load_streams, save_streams
 from headwater.project.recorded import describe, load_recorded
 from headwater.runtime.capture_job import Partitions
@@ -26,6 +26,7 @@ from headwater.runtime.memory_plan import MemoryPlan, plan_memory
 from headwater.runtime.pipeline import Pipeline
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, StateStore
+from headwater.runtime.tables.shape import KIND_PROPERTY
 from headwater.schema import StreamSchema
 
 NEWCOMERS = "their tables are published and read while their source is followed: headwater status"
@@ -189,12 +190,13 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, new
     flow, sinks = pipeline.flow, pipeline.sinks
     plans = pipeline.store.plans_after(record.epoch if record else -1)
     _open_tables(flow, sinks, lake, _unbuilt(flow, record, plans))
-    _hold_back(flow, sinks, record)
+    _hold_back(flow, sinks, record, plans[0].epoch if plans else None)
     fresh = record is None and not plans
     if not fresh:
         last = plans[-1].epoch if plans else pipeline.store.checkpoints()[0].epoch
-        for node in [flow.streams[name] for name in new if flow.streams[name].mirror]:
-            sinks.begin(node.spec, last + 1, again=False)
+        for node in (flow.streams[name] for name in new):
+            for table in node.tables:
+                sinks.begin(node.spec(table), last + 1, again=False)
     pipeline.epoch = record.epoch if record else (plans[0].epoch - 1 if plans else sinks.last_epoch())
     taken_in = record.offsets if record else {}
     pipeline.offsets = {source: taken_in.get(source, 0) for source, _ in pipeline.partitions.items()}
@@ -219,41 +221,52 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, new
 
 def _unbuilt(flow: Dataflow, record: CheckpointRecord | None, plans: Sequence[EpochPlan]) -> set[str]:
     """Tables that will be built anew whatever they hold, so that one of another key may go."""
-    unbuilt = {name for name, node in flow.streams.items() if not _is_kept(name, node, record)}
-    unbuilt |= {name for name in flow.models if name not in flow.nodes}
-    return unbuilt | {m.name for m in flow.models.values() for p in plans if p.models.get(m.name) != m.fingerprint}
+    nodes = flow.streams.values()
+    unbuilt = {table.name for node in nodes for table in node.tables if not _is_kept(table, node, record)}
+    anew = [model for name, model in flow.models.items() if name not in flow.nodes]
+    anew += [m for m in flow.models.values() for p in plans if p.models.get(m.name) != m.fingerprint]
+    return unbuilt | {table.name for model in anew for table in model.tables}
 
 
-def _is_kept(name: str, node: StreamNode, record: CheckpointRecord | None) -> bool:
+def _is_kept(table: TableDefinition, node: StreamNode, record: CheckpointRecord | None) -> bool:
     """Whether a stream's table was kept up to date until the checkpoint."""
-    return record is not None and name in record.tables and record.sources.get(name) == node.source
+    return record is not None and table.name in record.tables and record.sources.get(node.stream.name) == node.source
 
 
-def _hold_back(flow: Dataflow, sinks: Sinks, record: CheckpointRecord | None) -> None:
+def _hold_back(flow: Dataflow, sinks: Sinks, record: CheckpointRecord | None, again: int | None) -> None:
     """Tables that lack changes are built anew: they were not kept up to date until the checkpoint, or were dropped or
-    replaced by an older copy since."""
+    replaced by an older copy since. One that has taken every change from the first lacks nothing.
+
+    Args:
+        again: the first epoch that is run again, from the very beginning if there is no checkpoint.
+    """
     kept = record.tables if record else {}
     behind = {
         name for name, epoch in sinks.committed.items() if epoch < kept.get(name, 0) and name not in sinks.rolled_back
     }
-    flow.forget(behind)
-    for name, node in flow.streams.items():
-        if node.mirror and (name in behind or not _is_kept(name, node, record)):
-            sinks.held.add(name)
+    lacking = behind | (set(sinks.committed) - kept.keys() if record else set())
+    flow.forget({m.name for m in flow.models.values() if not lacking.isdisjoint(one.name for one in m.tables)})
+    for node in flow.streams.values():
+        for table in node.tables:
+            held = sinks.committed[table.name]
+            whole = table.traced and record is None and (not held or (again is not None and held >= again))
+            if table.name in behind or not (whole or _is_kept(table, node, record)):
+                sinks.held.add(table.name)
 
 
 def _open_tables(flow: Dataflow, sinks: Sinks, lake: Lake, unbuilt: set[str]) -> None:
-    specs = [node.spec for node in flow.streams.values() if node.mirror]
+    specs = [node.spec(table) for node in flow.streams.values() for table in node.tables]
     for name, model in flow.models.items():
         try:
-            specs.append(flow.nodes[name].spec if name in flow.nodes else ModelNode(model, flow.view_of(model)).spec)
+            specs += (flow.nodes.get(name) or ModelNode(model, flow.view_of(model))).specs
         except UserError:
-            sinks.look(name)  # it does not fit what there is at the moment, and waits
+            for table in model.tables:
+                sinks.look(table.name)  # it does not fit what there is at the moment, and waits
     for spec in specs:
         try:
             sinks.open(spec)
         except UserError:
-            if spec.name not in unbuilt:
+            if spec.name not in unbuilt or keeps_past(spec.properties.get(KIND_PROPERTY, "mirror")):
                 raise
             lake.drop(spec.name)
             sinks.open(spec)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater import failpoint
 from headwater.change import WEIGHT
+from headwater.errors import UserError
 from headwater.lake.table_format import Lake, Table, TableSpec
+from headwater.project.definition import keeps_past
 from headwater.runtime.dataflow import Output
+from headwater.runtime.tables.shape import KIND_PROPERTY, spec_of
+from headwater.runtime.tables.shaping import Shaper
 
 WORKERS = 4
 
@@ -35,10 +40,13 @@ class Sinks:
         self.rows: dict[str, int] = {}
         self._shapes: dict[str, TableSpec] = {}
         self._staged: set[str] = set()
+        self._shapers: dict[str, Shaper] = {}
+        self._counted: set[str] = set()
 
     def open(self, spec: TableSpec) -> None:
         """Opens a table, making it if need be, and asks it which epoch it holds."""
         table = self._lake.table(spec, as_held=True)
+        _require_kind(table.spec, spec)
         committed = table.committed()
         self._tables[spec.name] = table
         self.committed[spec.name] = committed.epoch if committed else 0
@@ -57,6 +65,11 @@ class Sinks:
         """
         self.open(spec)
         if self.committed[spec.name] >= epoch and not again:
+            if keeps_past(_kind(spec)):
+                raise UserError(
+                    f"table {spec.name!r} holds epoch {self.committed[spec.name]} of another state folder",
+                    hint="put that state folder back, or give the table another name under `tables`",
+                )
             self._lake.drop(spec.name)
             self.open(spec)
 
@@ -118,30 +131,86 @@ class Sinks:
             raise errors[0]
 
     def _stage_one(self, name: str, epoch: int, output: Output) -> None:
-        self._ready(name, output).stage(epoch, output.delta, replace=output.replace)
+        table = self._ready(name, output)
+        table.stage(epoch, self._shaped(name, epoch, output), replace=_replaces(output))
         failpoint.reach("epoch.sinks.staged")
 
     def _ready(self, name: str, output: Output) -> Table:
         """The table with the output's columns."""
-        if name not in self._tables and output.spec is not None:
-            self.open(output.spec)
-        table, spec = self._tables[name], output.spec
+        spec = output.spec
+        if output.table is not None and spec is not None:
+            spec = spec_of(output.table, spec.columns, spec.key)
+        if name not in self._tables and spec is not None:
+            self.open(spec)
+        table = self._tables[name]
         if spec is not None and not _alike(self._shapes.get(name), spec):
-            table.evolve(spec.columns, spec.key, anew=output.replace)
+            if spec.key != table.spec.key and not _replaces(output):
+                raise UserError(
+                    f"table {name!r}: its key was {list(table.spec.key)} and is now {list(spec.key)}, and what it keeps"
+                    " of the past has the former one",
+                    hint="give the table another name under `tables`, and the former one stays as it is",
+                )
+            table.evolve(spec.columns, spec.key, anew=_replaces(output))
+            table.relayout(spec.layout)
             self._shapes[name] = spec
         return table
 
+    def _shaped(self, name: str, epoch: int, output: Output) -> pa.Table:
+        """What the output changes in the table, by the table's kind."""
+        if output.table is None or output.spec is None or output.table.kind_text == "mirror":
+            return output.delta
+        shaper = self._shapers.get(name)
+        if shaper is None:
+            shaper = self._shapers[name] = Shaper(output.table, self._tables[name], output.spec.key)
+        delta = shaper.shape(output.delta, output.spec.columns, epoch, replace=output.replace)
+        if shaper.rows is not None and name not in self._counted:
+            self._counted.add(name)
+            self.rows[name] = shaper.rows
+        self.rows[name] = self.rows.get(name, 0) + int(pc.sum(delta[WEIGHT]).as_py() or 0)
+        return delta
+
     def _commit_one(self, name: str, epoch: int, output: Output, properties: Mapping[str, str]) -> None:
-        self._ready(name, output).commit(epoch, output.delta, properties, replace=output.replace)
+        table = self._ready(name, output)
+        delta = self._shaped(name, epoch, output)
+        table.commit(epoch, delta, {**properties, **self._told(name)}, replace=_replaces(output))
         self.committed[name] = epoch
         failpoint.reach("epoch.sinks.between")
 
+    def _told(self, name: str) -> dict[str, str]:
+        """What a table's commit says besides: of an append table how many rows it left out because they went."""
+        shaper = self._shapers.get(name)
+        return {"retracted": str(shaper.retracted)} if shaper is not None and shaper.retracted else {}
+
     def _count(self, name: str, output: Output) -> None:
+        if output.table is not None and output.table.kind_text != "mirror":
+            return  # counted when it is shaped
         net = pc.sum(output.delta[WEIGHT]).as_py() or 0
         self.rows[name] = net if output.replace else self.rows.get(name, 0) + net
 
 
+def _replaces(output: Output) -> bool:
+    """Whether the table's former rows go. What a table keeps of the past stays: it is compared with what there is."""
+    return output.replace and (output.table is None or not output.table.traced)
+
+
+def _kind(spec: TableSpec) -> str:
+    return spec.properties.get(KIND_PROPERTY, "mirror")
+
+
+def _require_kind(held: TableSpec, wanted: TableSpec) -> None:
+    """A table stays of the kind that it was made as.
+
+    Raises:
+        UserError: it is to be another one.
+    """
+    if KIND_PROPERTY in wanted.properties and _kind(held) != _kind(wanted):
+        raise UserError(
+            f"table {wanted.name!r} was made as {_kind(held)} and is to be {_kind(wanted)}",
+            hint="give it another name under `tables`, and the former one stays as it is",
+        )
+
+
 def _alike(one: TableSpec | None, other: TableSpec) -> bool:
-    if one is None or one.key != other.key:
+    if one is None or (one.key, one.layout) != (other.key, other.layout):
         return False
     return bool(one.columns.equals(other.columns, check_metadata=True))

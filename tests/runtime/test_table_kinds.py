@@ -1,0 +1,176 @@
+"""Tables of every kind over a scripted source: read by PyIceberg, held against DuckDB over the whole script."""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from scripted_project import ORDERS, PROJECT, Shop, lose_newest_checkpoint, order
+
+from headwater.change import Op
+from headwater.testing.scripted_source import scripted_group
+
+KINDS = PROJECT.replace(
+    "    streams:\n",
+    """    streams:
+      orders:
+        table: {deletes: soft, partition: "bucket(2, id)"}
+        tables:
+          orders_changelog: {kind: changelog, partition: change_op}
+          orders_history: {kind: history, partition: is_current, sort: id}
+""",
+)
+
+VERSIONS = """
+WITH net AS (  -- what each transaction left of each key
+    SELECT id, tx, arg_max_null(status, n) AS status,
+           arg_max_null(amount, n) AS amount, arg_max_null(there, n) AS there,
+           max(moment) AS moment
+    FROM (SELECT * FROM script WHERE id IS NOT NULL) GROUP BY id, tx
+), stepped AS (
+    SELECT *, lag(there) OVER w AS was, lag(status) OVER w AS old_status, lag(amount) OVER w AS old_amount
+    FROM net WINDOW w AS (PARTITION BY id ORDER BY tx)
+), effective AS (
+    SELECT * FROM stepped
+    WHERE there IS DISTINCT FROM coalesce(was, false) OR
+          (there AND (status, amount) IS DISTINCT FROM (old_status, old_amount))
+), timed AS (SELECT *, max(moment) OVER (ORDER BY tx) AS valid FROM effective)
+SELECT id, status, amount, valid_from, valid_to, is_current, tx FROM (
+    SELECT id, status, amount, there, valid AS valid_from, lead(valid) OVER v AS valid_to,
+           lead(tx) OVER v IS NULL AS is_current, tx
+    FROM timed WINDOW v AS (PARTITION BY id ORDER BY tx)
+) WHERE there
+"""
+
+
+class Written:
+    """Writes transactions of orders, and keeps what they mean, one change at a time."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, dict] = {}
+        self.script: list[tuple] = []
+        self.changes: list[tuple] = []
+        self.deleted: dict[int, tuple] = {}
+
+    def group(self, tx, writes, at):
+        """A transaction: (key, status) upserts, (key, None) deletes, and (None, None) truncates."""
+        ops = []
+        for key, status in writes:
+            n, held = len(self.script), self.held.get(key)
+            if key is None:
+                ops.append((ORDERS, Op.TRUNCATE, {}))
+                for gone, row in self.held.items():
+                    self._gone("truncate", tx, len(ops) - 1, at, gone, row)
+                self.held.clear()
+            elif status is None:
+                ops.append((ORDERS, Op.DELETE, {"id": key}))
+                if held is not None:
+                    self._gone("delete", tx, len(ops) - 1, at, key, self.held.pop(key))
+            else:
+                row = order(key, status)
+                ops.append((ORDERS, Op.INSERT if held is None else Op.UPDATE, row))
+                op = "insert" if held is None else "update"
+                if held is not None:
+                    self.changes.append((op, -1, tx, len(ops) - 1, at, *held.values()))
+                self.changes.append((op, 1, tx, len(ops) - 1, at, *row.values()))
+                self.script.append((n, tx, key, status, row["amount"], True, at))
+                self.held[key] = row
+                self.deleted.pop(key, None)
+        return scripted_group(tx, ops, time_us=at)
+
+    def _gone(self, op, tx, ordinal, at, key, row):
+        self.changes.append((op, -1, tx, ordinal, at, *row.values()))
+        self.script.append((len(self.script), tx, key, None, None, False, at))
+        self.deleted[key] = (row, at)
+
+    def versions(self):
+        """What the history must hold: DuckDB over the whole script."""
+        columns = [("n", pa.int64()), ("tx", pa.int64()), ("id", pa.int64()), ("status", pa.string()),
+                   ("amount", pa.string()), ("there", pa.bool_()), ("moment", pa.int64())]  # fmt: skip
+        arrays = [pa.array([row[i] for row in self.script], kind) for i, (_, kind) in enumerate(columns)]
+        with duckdb.connect() as connection:
+            connection.register("script", pa.table(arrays, names=[name for name, _ in columns]))
+            return sorted(connection.execute(VERSIONS).fetchall(), key=str)
+
+
+def us(moment):
+    """Microseconds since 1970, None if there is none."""
+    return None if moment is None else round(moment.timestamp() * 1e6)
+
+
+def check(shop, written):
+    """Every table is what the script says."""
+    found = shop.rows("orders_history")
+    own = [
+        (row["id"], row["status"], row["amount"], us(row["valid_from"]), us(row["valid_to"]), row["is_current"],
+         row["valid_from_commit"])
+        for row in found
+    ]  # fmt: skip
+    assert sorted(own, key=str) == written.versions()
+    told = [
+        (row["change_op"], row["change_weight"], row["change_commit"], row["change_ordinal"], us(row["change_time"]),
+         row["id"], row["status"], row["amount"])
+        for row in shop.rows("orders_changelog")
+    ]  # fmt: skip
+    assert sorted(told, key=str) == sorted(written.changes, key=str)
+    there = {key: (row, None) for key, row in written.held.items()} | written.deleted
+    mirror = {row["id"]: row for row in shop.rows("orders")}
+    assert mirror.keys() == there.keys()
+    for key, (row, at) in there.items():
+        assert mirror[key] == {**row, "_deleted": at is not None, "_deleted_at": mirror[key]["_deleted_at"]}
+        assert us(mirror[key]["_deleted_at"]) == at
+    account = shop.account("orders")
+    assert account["holds"] and account["read"] == account["landed"]
+
+
+WRITE = st.tuples(st.integers(1, 4), st.sampled_from(["new", "paid", None])) | st.just((None, None))
+RUNS = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.lists(WRITE, max_size=6), st.integers(-3, 5)), min_size=1, max_size=4),
+        st.sampled_from(["", "", "crash", "slices"]),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+def play(folder, runs, max_records=2):
+    """Runs the script in parts, with small epochs; a crash loses the newest checkpoint, so that epochs run again."""
+    shop, written = Shop(folder), Written()
+    (folder / "headwater.yml").write_text(KINDS.replace("run: {", f"run: {{epoch_max_records: {max_records}, "))
+    tx, at = 0, 1_000
+    for transactions, then in runs:
+        for writes, step in transactions:
+            tx, at = tx + 1, max(at + step, 1)
+            shop.source.add(written.group(tx, writes, at))
+        shop.run_once()
+        if then == "crash":
+            try:
+                lose_newest_checkpoint(shop)
+            except (ValueError, AssertionError):
+                continue  # there is only one yet
+            shop.run_once()
+    check(shop, written)
+    return shop, written
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
+)
+@given(RUNS)
+def test_tables_of_every_kind_equal_their_oracle(tmp_path_factory, runs):
+    play(tmp_path_factory.mktemp("shop"), runs)
+
+
+def test_a_table_of_every_kind_through_a_life(tmp_path):
+    script = [
+        ([([(1, "new"), (2, "new")], 5), ([(1, "paid"), (1, "sent"), (3, "new"), (3, None)], 5)], ""),
+        ([([(2, None)], 5), ([(2, "new")], -3), ([(1, "sent")], 5), ([(1, None), (1, "sent")], 1)], "crash"),
+        ([([(None, None), (4, "new")], 5), ([(4, "paid")], 0), ([(1, "back")], 2)], "crash"),
+    ]
+    shop, written = play(tmp_path, script)
+    assert len(written.versions()) == 7
+    assert shop.events("epoch.again"), "no epoch was run again"
+    current = [row for row in shop.rows("orders_history") if row["is_current"]]
+    assert sorted(row["id"] for row in current) == [1, 4]

@@ -211,6 +211,58 @@ def capture(
     return output.OK
 
 
+@app.command
+def lake(
+    *,
+    rows: int = 1_000_000,
+    changes: int = 100_000,
+    upsert: str = "100000,10000",
+    merge: str = "",
+    memory: float = 4,
+    folder: str = "",
+    commits: int = 0,
+    changes_per_commit: int = 2_000,
+    json: bool = False,
+) -> int:
+    """Load an Iceberg table of five columns, update random keys in one commit, delete a tenth of its rows, and read it;
+    beside PyIceberg's upsert and delta-rs' merge.
+
+    With `--commits`, many small commits instead: one a second of logical time, with maintenance going on.
+
+    Args:
+        rows: Rows of the table.
+        changes: Keys updated.
+        upsert: Rows and changes for PyIceberg's upsert, which takes long; 0 leaves it out.
+        merge: Rows and changes for delta-rs' merge, such as 1000000,100000; as many as Headwater's if empty, 0 leaves
+            it out.
+        memory: GB of RAM for the key index; what more it needs is mapped from files.
+        folder: Where tables are put; the system's folder for temporary files if empty.
+        commits: How many small commits.
+        changes_per_commit: Changes in each of them, nine updates to one insert.
+        json: Print one JSON object.
+    """
+    from headwater.bench.lake import suite
+    from headwater.bench.lake.commits import campaign
+
+    if commits:
+        found = {"commits": campaign(commits, changes_per_commit, folder)}
+    else:
+        theirs = [_pair(upsert, rows, changes), _pair(merge, rows, changes)]
+        found = suite.suite(rows, changes, theirs[0], theirs[1], folder, int(memory * 1e9), output.note)
+    if json:
+        output.print_json(found)
+    else:
+        output.print_table(suite.HEADER, suite.lines(found))
+    return output.WRONG_DATA if any("error" in figures for figures in found.values()) else output.OK
+
+
+def _pair(text: str, rows: int, changes: int) -> tuple[int, int]:
+    if not text:
+        return rows, changes
+    first, _, second = text.partition(",")
+    return int(first), int(second or 0)
+
+
 def _shown(value: object) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else str(value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from headwater.allocators import settle
 from headwater.capture.source import Source
 from headwater.clock import Clock
 from headwater.engine.evolution import evolution, promise
@@ -59,6 +60,7 @@ def open_pipeline(
         pipeline = Pipeline(project, store, partitions, flow, sinks, folder, clock, freshness)
         pipeline.left_out, pipeline.journal, pipeline.slicing = streams.left_out, journal, memory.slicing
         _resume(pipeline, record, lake, streams.new)
+        settle()
     except BaseException:
         sinks.close()
         store.close()

@@ -6,9 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 
-from headwater.bench.lake.rows import APPENDED, KEYED, loads, update, weighted
+from headwater.bench.lake.rows import APPENDED, KEYED, loads, rows_of, update, weighted
 from headwater.bench.memory import forget_peak, peak_bytes
 from headwater.bench.stopwatch import Stopwatch
 from headwater.clock import SystemClock
@@ -25,18 +27,28 @@ def measure(rows: int, changes: int, folder: str, budget_bytes: int) -> dict[str
     Args:
         rows: of the table.
         changes: keys updated.
-        folder: where the lake goes; it is removed.
+        folder: where the lake goes, the system's for temporary files if empty; it is removed.
         budget_bytes: of RAM for the index.
 
     Returns:
-        Seconds of wall clock and of CPU, rows per second and core, bytes of memory held at most.
+        Seconds of wall clock and of CPU, rows per second and per second of CPU, bytes of memory held at most.
     """
     with tempfile.TemporaryDirectory(prefix="headwater-bench-", dir=folder or None) as place:
         forget_peak()
-        lake = IcebergLake(Path(place) / "lake", namespace="bench", memory=Memory(budget_bytes, Path(place)))
-        figures = {**_appends(lake, min(rows, 5 * BATCH)), **_keyed(lake, rows, changes)}
-        lake.close()
-    return {**figures, "peak_bytes": peak_bytes()}
+        memory = Memory(budget_bytes, Path(place))
+        lake = _opened(place, memory)
+        appends = _appends(lake, min(rows, 5 * BATCH))
+        keyed = _keyed(lake, rows, changes)
+        peak, watch = peak_bytes(), Stopwatch(SystemClock())
+        with watch:
+            lake.close()
+        figures = {**appends, **keyed, "peak_bytes": peak, "close_s": watch.seconds}
+        return {**figures, **_again(place, memory, rows)}
+
+
+def _opened(place: str, memory: Memory) -> IcebergLake:
+    folder = Path(place)
+    return IcebergLake(folder / "lake", namespace="bench", memory=memory, index_folder=folder / "index")
 
 
 def _appends(lake: IcebergLake, rows: int) -> dict[str, Any]:
@@ -63,8 +75,8 @@ def _keyed(lake: IcebergLake, rows: int, changes: int) -> dict[str, Any]:
     delta = pa.concat_tables([weighted(before, -1), weighted(after, 1)])
     with change:
         table.commit(epoch + 1, delta, {})
-    gone, _ = update(rows, rows // 10, 2)
-    delta = weighted(gone, -1)
+    del before, after
+    delta = weighted(update(rows, rows // 10, 2)[0], -1)
     with delete:
         table.commit(epoch + 2, delta, {})
     return {
@@ -79,9 +91,25 @@ def _keyed(lake: IcebergLake, rows: int, changes: int) -> dict[str, Any]:
 
 
 def _read_s(lake: IcebergLake) -> float:
-    """The quickest of a few readings of the whole table."""
+    """The quickest of a few readings of every value of the table, by DuckDB, as `headwater query` reads."""
     watch = Stopwatch(SystemClock())
+    sql = 'SELECT count(*), max(id), max(customer), sum(amount), max("at"), sum(quantity) FROM orders'
     for _ in range(_READS):
-        with watch:
-            lake.open_table(KEYED.name).read()
+        with watch, duckdb.connect() as connection:
+            connection.register("orders", lake.open_table(KEYED.name).dataset())
+            connection.execute(sql).fetchall()
     return min(watch.laps_s)
+
+
+def _again(place: str, memory: Memory, rows: int) -> dict[str, Any]:
+    """A restart: the time until the first change is committed, which takes the index, from its file."""
+    watch, gone = Stopwatch(SystemClock()), weighted(rows_of(np.arange(1, dtype=np.int64), 0), 0)
+    lake = _opened(place, memory)
+    table = lake.table(KEYED)
+    held = table.committed()
+    assert held is not None
+    with watch:
+        table.commit(held.epoch + 1, pa.concat_tables([gone, weighted(rows_of(np.array([rows]), 0), 1)]), {})
+    origin = table.indexes.origin
+    lake.close()
+    return {"first_commit_after_restart_s": watch.seconds, "index_came_from": origin}

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.change import WEIGHT
+from headwater.index.kernels import Longs
 from headwater.lake.table_format import TableSpec
 
 COLUMNS = pa.schema(
@@ -26,18 +27,16 @@ _START_US = 1_760_000_000_000_000
 _NAMES = 50_000
 
 
-def rows_of(ids: np.ndarray[tuple[int], np.dtype[np.int64]], version: int) -> pa.Table:
-    """The rows of these keys in a version; every version of a key is another row."""
-    random = np.random.default_rng(version)
-    names = pc.binary_join_element_wise(
-        "customer-", pa.array(random.integers(0, _NAMES, len(ids))).cast(pa.string()), ""
-    )
+def rows_of(ids: Longs, versions: Longs | int) -> pa.Table:
+    """The rows of these keys in these versions; every version of a key is another row."""
+    mixed = (ids * 2_654_435_761 + np.asarray(versions, np.int64) * 40_503 + 12_345) & 0x7FFFFFFF
+    mixed ^= mixed >> 13
     columns = [
         pa.array(ids),
-        names,
-        pa.array(np.round(random.random(len(ids)) * 1000, 2)),
-        pa.array(_START_US + ids * 1000 + version, pa.int64()).cast(COLUMNS.field("at").type),
-        pa.array(random.integers(1, 100, len(ids)), pa.int32()),
+        pc.binary_join_element_wise("customer", pa.array(mixed % _NAMES).cast(pa.string()), "-"),
+        pa.array((mixed % 1_000_003) / 100.0),
+        pa.array(_START_US + ids * 1000 + versions, pa.int64()).cast(COLUMNS.field("at").type),
+        pa.array((mixed % 99 + 1).astype(np.int32)),
     ]
     return pa.table(columns, schema=COLUMNS)
 

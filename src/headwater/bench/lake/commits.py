@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,39 +112,32 @@ class _Keeper:
 
     def __init__(self, table: IcebergTable) -> None:
         self._table, self._maintenance = table, table.maintenance()
-        self._thread, self._ended = threading.Thread(target=self._run, name="maintenance"), False
+        self._thread, self._ended = ThreadPoolExecutor(1, thread_name_prefix="maintenance"), False
         self.look = threading.Event()
         self._most: dict[str, int] = {}
         self._done: dict[str, int] = {}
-        self._failed: list[BaseException] = []
+        self._work: Future[None] | None = None
 
     def start(self) -> None:
-        self._thread.start()
+        self._work = self._thread.submit(self._run)
 
     def stop(self) -> None:
-        """Ends the thread.
-
-        Raises:
-            BaseException: what ended it before.
-        """
+        """Ends the thread; raises what has ended it before, if anything has."""
         self._ended = True
         self.look.set()
-        self._thread.join()
-        for error in self._failed:
-            raise error
+        self._thread.shutdown()
+        if self._work is not None:
+            self._work.result()
 
     def figures(self) -> dict[str, int]:
         """What was seen and done."""
         return {**{f"most_{name}": most for name, most in self._most.items()}, **self._done}
 
     def _run(self) -> None:
-        try:
-            while not self._ended:
-                self.look.wait()
-                self.look.clear()
-                self._once(Policy())
-        except BaseException as error:  # noqa: BLE001 - the thread that started this one raises it
-            self._failed.append(error)
+        while not self._ended:
+            self.look.wait()
+            self.look.clear()
+            self._once(Policy())
 
     def _once(self, policy: Policy) -> None:
         health = self._maintenance.health()

@@ -34,7 +34,7 @@ from headwater.lake.delta.replay import (
     version_of,
 )
 from headwater.lake.delta.statistics import statistics
-from headwater.lake.delta.vacuum import vacuum
+from headwater.lake.delta.vacuum import unreferenced, vacuum
 from headwater.lake.files.log import ForeignVersion, disk_errors
 from headwater.lake.files.version import Change, Head, LiveFile, Shape, Version
 from headwater.lake.table_format import TableSpec
@@ -216,6 +216,13 @@ class DeltaLog:
             library.DeltaTable(str(self._folder), version=number).create_checkpoint()
             for path in (self._folder / "_delta_log").glob(f"{number:020d}.checkpoint*.parquet"):
                 fsync_path(path)
+
+    def orphans(self, older_than_us: int, *, remove: bool) -> Sequence[str]:
+        """Data files and deletion vectors that no version in the log has."""
+        found = unreferenced(self._folder, self._name, list(self.heads()), older_than_us)
+        for path in found if remove else ():
+            path.unlink(missing_ok=True)
+        return [str(path.relative_to(self._folder)) for path in found]
 
     def expire(self, keep: int, older_than_us: int) -> Sequence[str]:
         """Shortens the log to the newest `keep` versions and those that are not older; removes what is left over."""

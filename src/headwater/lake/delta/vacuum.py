@@ -18,8 +18,8 @@ from headwater.lake.files.version import Head
 def vacuum(
     folder: Path, table: str, heads: Sequence[Head], keep: int, older_than_us: int, checkpoint: Callable[[int], None]
 ) -> list[str]:
-    """Removes commits before the oldest kept version's checkpoint, and data files and deletion vectors that no kept
-    version names and that are older.
+    """Removes commits before the oldest kept version, and the data files and deletion vectors that only versions before
+    it name. What no version names is left alone: a commit under way may be about to.
 
     Args:
         folder: the table's.
@@ -36,18 +36,24 @@ def vacuum(
         OSError: the disk failed; what was removed until then is of no use to anybody.
     """
     kept = [head for at, head in enumerate(heads) if at < max(keep, 1) or head.at_us > older_than_us]
-    oldest = min(head.number for head in kept)
+    oldest, first = min(head.number for head in kept), heads[-1].number
+    if oldest == first:
+        return []
+    checkpoint(oldest)
     if oldest not in checkpoints(folder):
-        checkpoint(oldest)
-    base = max((number for number in checkpoints(folder) if number <= oldest), default=None)
-    needed = _referenced(folder, table, oldest, heads[0].number)
-    removed = [path for path in _candidates(folder) if path not in needed and _age_us(path) <= older_than_us]
-    if base is not None:
-        removed += [commit_path(folder, number) for number in commit_numbers(folder) if number < base]
-        removed += [path for number, paths in checkpoints(folder).items() if number < base for path in paths]
+        return []
+    removed = list(_referenced(folder, table, first, oldest) - _referenced(folder, table, oldest, heads[0].number))
+    removed += [commit_path(folder, number) for number in commit_numbers(folder) if number < oldest]
+    removed += [path for number, paths in checkpoints(folder).items() if number < oldest for path in paths]
     for path in removed:
         path.unlink(missing_ok=True)
     return [str(path.relative_to(folder)) for path in removed]
+
+
+def unreferenced(folder: Path, table: str, heads: Sequence[Head], older_than_us: int) -> list[Path]:
+    """Data files and deletion vectors that no version in the log names, and that are older."""
+    needed = _referenced(folder, table, heads[-1].number, heads[0].number)
+    return [path for path in _candidates(folder) if path not in needed and _age_us(path) <= older_than_us]
 
 
 def _referenced(folder: Path, table: str, oldest: int, newest: int) -> set[Path]:

@@ -77,9 +77,16 @@ class VersionLog(Protocol):
     def expire(self, keep: int, older_than_us: int) -> Sequence[str]:
         """Forgets versions beyond the newest `keep` that are older, and removes files that no version has left.
 
+        Args:
+            keep: versions kept at least.
+            older_than_us: younger ones are kept too, microseconds since 1970 UTC.
+
         Returns:
             What was removed, as paths in the table's folder.
         """
+
+    def orphans(self, older_than_us: int, *, remove: bool) -> Sequence[str]:
+        """Finds what crashes have left: files that no version has and that are older; removes them if told to."""
 
 
 @contextmanager

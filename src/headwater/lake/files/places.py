@@ -29,6 +29,23 @@ class Planned:
     slots: Longs
 
 
+@dataclass(frozen=True)
+class Moved:
+    """Where the rows of a file that was written anew lie.
+
+    Attributes:
+        name: the new file; None: no row was left.
+        left: ascending positions in the old file that did not go along.
+        rows: how many rows the old file had.
+        base: where in the new file its rows begin.
+    """
+
+    name: str | None
+    left: Longs
+    rows: int
+    base: int = 0
+
+
 @dataclass
 class Places:
     """Where a table's rows lie. One thread at a time.
@@ -124,26 +141,25 @@ class Places:
             self.names.append(name)
         return number
 
-    def relocate(self, moved: Mapping[str, tuple[str | None, Longs, int]]) -> None:
+    def relocate(self, moved: Mapping[str, Moved]) -> None:
         """Follows files that were written anew.
 
         Args:
-            moved: by the old file's name: the new file (None: no row was left), the positions of the old file that did
-                not go along, and how many rows it had.
+            moved: by the old file's name.
 
         Raises:
             InvariantBroken: a row has nowhere to go; the index is no longer of use.
         """
-        targets = {old: -1 if new is None else self._number(new) for old, (new, _, _) in moved.items()}
+        targets = {old: -1 if one.name is None else self._number(one.name) for old, one in moved.items()}
         bases, sizes = np.full(len(self.names), -1, np.int64), np.zeros(len(self.names), np.int64)
         files, rows, base = [NOTHING], [NOTHING], 0
-        for old, (_, left, count) in moved.items():
-            number = self._numbers.get(old)
+        for old, one in moved.items():
+            number, count = self._numbers.get(old), one.rows
             if number is None:
                 continue
             bases[number], sizes[number], base = base, count, base + count
             alive = np.ones(count, np.int64)
-            alive[left] = 0
+            alive[one.left] = 0
             files.append(np.where(alive == 1, targets[old], -1))
-            rows.append(np.cumsum(alive) - 1)
+            rows.append(np.cumsum(alive) - 1 + one.base)
         self._rows.relocate(Relocation(bases, sizes, np.concatenate(files), np.concatenate(rows)))

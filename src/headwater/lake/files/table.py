@@ -23,11 +23,14 @@ from headwater.lake.consolidate import NetChange, check_one_row_per_key, net_cha
 from headwater.lake.files.dataset import VersionDataset
 from headwater.lake.files.history import changes_after, read_version, resolve, snapshots_of, version_at
 from headwater.lake.files.log import ForeignVersion, VersionLog, disk_errors
-from headwater.lake.files.places import Places
+from headwater.lake.files.maintenance import FileMaintenance
+from headwater.lake.files.places import Moved, Places
+from headwater.lake.files.rewriting import Rewritten, rewritten
 from headwater.lake.files.rows import file_of, live_rows, read_rows, write_rows
 from headwater.lake.files.shape import Evolved, evolved, plain_names
-from headwater.lake.files.version import Change, Head, LiveFile, Shape
+from headwater.lake.files.version import Change, Head, LiveFile, Shape, Version
 from headwater.lake.layout import Layout
+from headwater.lake.maintenance import Outcome
 from headwater.lake.moment import Moment, TableSnapshot
 from headwater.lake.table_format import Committed, TableChange, TableSpec
 
@@ -278,7 +281,7 @@ class FileTable:
         if moved and self._index is not None:
             self._index.relocate(moved)
 
-    def _change(self, staged: _Staged, head: Head) -> tuple[Change, dict[str, tuple[str | None, Longs, int]]]:
+    def _change(self, staged: _Staged, head: Head) -> tuple[Change, dict[str, Moved]]:
         """What the staged files come to, and which files were written anew for it, as `Places.relocate` wants it.
 
         Raises:
@@ -297,7 +300,7 @@ class FileTable:
                 dropped.append(self._now.files[name])
             if name in anew:
                 again = self._rewritten(file, staged) if file.live else None
-                moved[name] = (again.name if again is not None else None, file.deleted, file.rows)
+                moved[name] = Moved(again.name if again is not None else None, file.deleted, file.rows)
                 added += [again] if again is not None else []
             elif file.live and name in staged.added:
                 added.append(file)
@@ -375,6 +378,61 @@ class FileTable:
             f"table {self.spec.name!r}: writing its files failed: {error}",
             hint="look at the disk of the lake folder (df -h, dmesg); nothing was committed",
         )
+
+    def maintenance(self) -> FileMaintenance:
+        """What keeps the table small."""
+        return FileMaintenance(self, self._clock)
+
+    def rewrite(self, names: Sequence[str]) -> Outcome:
+        """Writes some files anew as one, beside the commits; only the commit of it holds the table.
+
+        Raises:
+            StorageFailed, CommitUnknown: as `commit`.
+        """
+        self._refuse_read_only()
+        with self.lock:
+            self._catch_up()
+            version, path = self._now, self.log.new_path()
+        if not set(names) <= version.files.keys():
+            return Outcome(False, "the table has changed meanwhile")
+        landed = False
+        try:
+            new = rewritten(self.log, version, names, path)
+            with self.lock:
+                landed = self._swap(new, version)
+        except OSError as error:
+            raise self._write_failed(error) from error
+        finally:
+            if not landed:
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+        size = sum(file.size for file in new.sources)
+        if not landed:
+            return Outcome(False, "the table has changed meanwhile", bytes_read=size)
+        return Outcome(True, "", len(names), 1, size, new.file.size, new.file.rows)
+
+    def _catch_up(self) -> None:
+        """Takes other writers' commits in, unless an epoch is being written."""
+        if self._staged is None and self.log.load(self._now).head.number != self._now.head.number:
+            self._accept_foreign()
+
+    def _swap(self, new: Rewritten, version: Version) -> bool:
+        """Puts a rewritten file in the place of those that it holds; whether it could."""
+        now = self._now
+        file = new.fitted(now)
+        if self._staged is not None or file is None or now.shape != version.shape:
+            return False
+        head = Head(now.head.number + 1, self._clock.now_us(), None, self._writer, True)
+        dropped = tuple(now.files[source.name] for source in new.sources)
+        added = (file,) if file.live else ()
+        try:
+            change = Change(head, now.shape, now.key, added, (), dropped)
+            self._now = self.log.commit(now, change.counted(now))
+        except ForeignVersion:
+            return False
+        if self._index is not None:
+            self._index.relocate(new.moved())
+        return bool(added)
 
     def _refuse_read_only(self) -> None:
         if self._read_only:

@@ -187,6 +187,17 @@ class ParquetLog:
         if len(self._numbers()) >= keep + max(keep // 10, 1):
             self.expire(keep, after.head.at_us)
 
+    def orphans(self, older_than_us: int, *, remove: bool) -> Sequence[str]:
+        """Files that were being written, and folders of versions that were being made or removed."""
+        found = [*self._staged.glob("*.parquet"), *self._versions.glob(".*")]
+        old = [path for path in found if path.stat().st_mtime * 1e6 <= older_than_us]
+        for path in old if remove else ():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        return [str(path.relative_to(self._folder)) for path in old]
+
     def expire(self, keep: int, older_than_us: int) -> Sequence[str]:
         """Forgets versions beyond the newest `keep` that are older; their files go with the last link."""
         removed = []

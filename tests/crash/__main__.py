@@ -14,8 +14,9 @@ from tests.crash.case import NO_BUG
 from tests.crash.seeded_bug import BUGS
 
 RESULTS = Path("bench/results/crash.json")
-SCENARIOS = {"all": ("",), "snapshot": ("capture.snapshot.", "capture.reread.", "capture.confirm.")}
-"""The beginnings of the names of failpoints that a campaign kills at."""
+SCENARIOS = {"all": ("",), "snapshot": ("capture.snapshot.", "capture.reread.", "capture.confirm."), "mysql": ("",)}
+"""The beginnings of the names of failpoints that a campaign kills at. `mysql` has MariaDB for its source."""
+ONLY_POSTGRES = "capture.snapshot.after_slot"
 WORKERS = max(1, min(3, (os.cpu_count() or 2) - 1))
 
 
@@ -25,12 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     choice = Choice(
         runs=0 if options.failpoints_only else options.runs,
-        failpoints=_failpoints(options.failpoints, options.seed, SCENARIOS[options.scenario]),
+        failpoints=_failpoints(options.failpoints, options.seed, options.scenario),
         twice=options.failpoints is None,
         seed=options.seed,
         only=options.only,
         bug=options.seeded_bug,
         workers=options.workers,
+        scene="bank" if options.scenario == "mysql" else "shop",
     )
     campaign = Campaign(choice, _say)
     well = campaign.run()
@@ -41,8 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if well else 1
 
 
-def _failpoints(count: int | None, seed: int, prefixes: tuple[str, ...]) -> tuple[str, ...]:
-    names = tuple(name for name in REACHED if name.startswith(prefixes))
+def _failpoints(count: int | None, seed: int, scenario: str) -> tuple[str, ...]:
+    names = tuple(name for name in REACHED if name.startswith(SCENARIOS[scenario]))
+    if scenario == "mysql":
+        names = tuple(name for name in names if name != ONLY_POSTGRES)
     return names if count is None else tuple(random.Random(seed).sample(names, count))
 
 

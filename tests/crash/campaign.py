@@ -7,13 +7,26 @@ import queue
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.crash.case import EXEC, NO_BUG, REACH_AGAIN_S, RUNNING, STARTING, Kill, Outcome, Plan, run_case, settings_for
+from tests.crash.bank_server import BankServer
+from tests.crash.case import (
+    EXEC,
+    NO_BUG,
+    REACH_AGAIN_S,
+    RUNNING,
+    STARTING,
+    Kill,
+    Outcome,
+    Plan,
+    Scene,
+    run_case,
+    settings_for,
+)
 from tests.crash.evidence import BROKEN, DOUBLED, LOST, Fault
 from tests.crash.shop_server import ShopServer
 
@@ -25,6 +38,8 @@ INSTANTS = ((EXEC, 3.0, 8), (STARTING, 2.0, 37), (RUNNING, 2.5, 55))
 """Kills from outside: since which event, within how many seconds, how often in a hundred. Between `STARTING` and
 `RUNNING` a snapshot is read or a recovery made; after `RUNNING` come epochs and checkpoints."""
 LATER_MOST = 40
+SCENES: Mapping[str, Callable[[], Scene]] = {"shop": ShopServer, "bank": BankServer}
+"""A shop in PostgreSQL, a bank in MariaDB."""
 TRACED_S = 4.0
 REACHED = tuple(
     name
@@ -45,7 +60,8 @@ class Choice:
         seed: of everything.
         only: cases whose name begins so; or `NAME:N`, which need not be planned.
         bug: a bug of `seeded_bug.py` to put in.
-        workers: cases at a time, each with its own PostgreSQL.
+        workers: cases at a time, each with its own server.
+        scene: which source, of `SCENES`.
     """
 
     runs: int
@@ -55,11 +71,18 @@ class Choice:
     only: str = ""
     bug: str = NO_BUG
     workers: int = 2
+    scene: str = "shop"
 
     @property
     def whole(self) -> bool:
         """Whether every failpoint must be met."""
-        return not self.only and not self.bug and set(self.failpoints) == set(REACHED) and self.twice
+        return (
+            not self.only
+            and not self.bug
+            and self.scene == "shop"
+            and set(self.failpoints) == set(REACHED)
+            and self.twice
+        )
 
 
 @dataclass
@@ -81,9 +104,9 @@ class Campaign:
         began = clock.monotonic_s()
         top = Path(tempfile.mkdtemp(prefix="headwater-crash-"))
         with ExitStack() as stack:
-            servers: queue.SimpleQueue[ShopServer] = queue.SimpleQueue()
+            servers: queue.SimpleQueue[Scene] = queue.SimpleQueue()
             for _ in range(self.choice.workers):
-                server = ShopServer()
+                server = SCENES[self.choice.scene]()
                 stack.callback(server.stop)
                 servers.put(server)
             passings = self._trace(servers, top) if self.choice.twice and not self.choice.only else {}
@@ -126,7 +149,7 @@ class Campaign:
             "seed": self.choice.seed,
         }
 
-    def _trace(self, servers: queue.SimpleQueue[ShopServer], top: Path) -> dict[str, int]:
+    def _trace(self, servers: queue.SimpleQueue[Scene], top: Path) -> dict[str, int]:
         """One case that is not killed: how often does a run pass each failpoint?"""
         chance = random.Random(self.choice.seed)
         kills = (Kill(seconds=TRACED_S),)
@@ -135,7 +158,7 @@ class Campaign:
         self._tell(outcome, 1)
         return outcome.passings
 
-    def _run_all(self, plans: Sequence[Plan], servers: queue.SimpleQueue[ShopServer], top: Path) -> None:
+    def _run_all(self, plans: Sequence[Plan], servers: queue.SimpleQueue[Scene], top: Path) -> None:
         before = len(self.outcomes)
         with ThreadPoolExecutor(self.choice.workers) as pool:
             waiting: list[Future[Outcome]] = [pool.submit(self._one, plan, servers, top) for plan in plans]
@@ -146,7 +169,7 @@ class Campaign:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _one(self, plan: Plan, servers: queue.SimpleQueue[ShopServer], top: Path, *, trace: bool = False) -> Outcome:
+    def _one(self, plan: Plan, servers: queue.SimpleQueue[Scene], top: Path, *, trace: bool = False) -> Outcome:
         server = servers.get()
         try:
             return run_case(plan, server, top / plan.name.replace(":", "-"), bug=self.choice.bug, trace=trace)

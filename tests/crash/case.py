@@ -9,17 +9,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from tests.crash.evidence import BROKEN, LOST, SOURCE, Fault, judge, whole_log
-from tests.crash.shop_server import ShopServer, Traffic
+from tests.crash.evidence import BROKEN, LOST, SOURCE, Fault, whole_log
 
 from headwater.capture.request import Request
 from headwater.clock import SystemClock
-from headwater.demo.child import last_status
-from headwater.demo.example import URL_VARIABLE, copy_example
-from headwater.project import load
+from headwater.demo.child import Status, last_status
+from headwater.demo.example import URL_VARIABLE
 from headwater.runtime.requests import Requests
 
 READY_DEADLINE_S = 60.0
@@ -29,10 +29,45 @@ FINISH_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 60.0
 POLL_S = 0.01
 NO_BUG = ""
-SMALL_CHUNKS = "snapshot_chunk_rows: 25\n    snapshot_connections: 3"
-"""So that snapshots have many chunks: the initial one, and one asked for before the first start, which reads every
-table once more beside the stream."""
 EXEC, STARTING, RUNNING = "", "project.starting", "epochs.running"
+
+
+class Traffic(Protocol):
+    """Writes to a source until it is stopped."""
+
+    def stop(self) -> str:
+        """Ends it; returns what went wrong with it, "" if nothing did."""
+
+    def kill(self) -> None:
+        """Makes sure that it is gone."""
+
+
+class Scene(Protocol):
+    """A server with a source for each case; used by one worker at a time."""
+
+    everything: str
+    """Pattern of all captured tables."""
+
+    def open(self, name: str) -> str:
+        """Makes a fresh source and returns its URL."""
+
+    def prepare(self, folder: Path, settings: str) -> None:
+        """Makes a project in `folder` that reads it, with `settings` at the end of its file."""
+
+    def traffic(self, url: str, rate: float, seed: int) -> Traffic:
+        """Begins to write, about `rate` transactions a second."""
+
+    def written(self, name: str) -> dict[int, int]:
+        """Rows written since `open`, by commit, by the server's own account."""
+
+    def judge(self, folder: Path, url: str, status: Status, written: Mapping[int, int]) -> list[Fault]:
+        """All faults of a project that has caught up, its source at rest."""
+
+    def drop(self, name: str) -> None:
+        """Removes the source."""
+
+    def stop(self) -> None:
+        """Stops the server and removes its folder."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +137,15 @@ def settings_for(chance: random.Random, *, retire: bool) -> str:
     )
 
 
-def run_case(plan: Plan, server: ShopServer, folder: Path, *, bug: str = NO_BUG, trace: bool = False) -> Outcome:
+def run_case(plan: Plan, server: Scene, folder: Path, *, bug: str = NO_BUG, trace: bool = False) -> Outcome:
     """Runs one case in `folder`, which is removed if all was well."""
     clock = SystemClock()
     began = clock.monotonic_s()
     outcome = Outcome(plan)
     database = "case_" + "".join(letter if letter.isalnum() else "_" for letter in plan.name).lower()
     url = server.open(database)
-    traffic = Traffic(url, plan.rate, plan.seed)
-    case = _Case(plan, folder, url, bug, outcome)
+    traffic = server.traffic(url, plan.rate, plan.seed)
+    case = _Case(plan, folder, server, url, bug, outcome)
     try:
         case.begin(trace=trace)
         if complaint := traffic.stop():
@@ -119,7 +154,7 @@ def run_case(plan: Plan, server: ShopServer, folder: Path, *, bug: str = NO_BUG,
         outcome.changes = sum(written.values())
         if case.finish():
             status = last_status(case.project) or {}
-            outcome.faults += judge(load(case.project, environment={URL_VARIABLE: url}), url, status, written)
+            outcome.faults += server.judge(case.project, url, status, written)
     finally:
         traffic.kill()
         case.stop()
@@ -134,19 +169,14 @@ def run_case(plan: Plan, server: ShopServer, folder: Path, *, bug: str = NO_BUG,
 class _Case:
     """The processes of a case."""
 
-    def __init__(self, plan: Plan, folder: Path, url: str, bug: str, outcome: Outcome) -> None:
+    def __init__(self, plan: Plan, folder: Path, server: Scene, url: str, bug: str, outcome: Outcome) -> None:
         self.project = folder / "project"
         self._plan, self._folder, self._url, self._bug, self._outcome = plan, folder, url, bug, outcome
         self._clock = SystemClock()
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0
-        copy_example(self.project)
-        settings = self.project / "headwater.yml"
-        written = settings.read_text(encoding="utf-8").replace(
-            "type: postgres", f"type: postgres\n    {SMALL_CHUNKS}", 1
-        )
-        settings.write_text(written + plan.settings, encoding="utf-8")
-        asked = Request("0", "snapshot", ("public.*",))
+        server.prepare(self.project, plan.settings)
+        asked = Request("0", "snapshot", (server.everything,))
         Requests(self.project / ".headwater", SOURCE).submit(asked)
 
     @property

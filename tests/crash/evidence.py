@@ -75,7 +75,7 @@ def whole_log(state: Path) -> list[Fault]:
 
 
 @dataclass(frozen=True)
-class _Records:
+class Records:
     """Columns over all changes in the log, in its order."""
 
     ops: np.ndarray
@@ -87,7 +87,8 @@ class _Records:
     rejects: int
 
 
-def _read(state: Path) -> _Records:
+def read_log(state: Path) -> Records:
+    """All changes of the source's log."""
     log = open_for_reading(state / "log" / SOURCE)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("_op", "_commit", "_ordinal", "_weight")}
     streams: list[np.ndarray] = []
@@ -102,7 +103,7 @@ def _read(state: Path) -> _Records:
         number = names.setdefault(record.stream.name, len(names))
         streams.append(np.full(record.rows.num_rows, number))
     ops, commits, ordinals, weights = (np.concatenate([*columns, []]).astype(np.int64) for columns in parts.values())
-    return _Records(ops, commits, ordinals, weights, np.concatenate([*streams, []]), log.base == 0, rejects)
+    return Records(ops, commits, ordinals, weights, np.concatenate([*streams, []]), log.base == 0, rejects)
 
 
 def log_faults(state: Path, written: Mapping[int, int]) -> list[Fault]:
@@ -112,13 +113,8 @@ def log_faults(state: Path, written: Mapping[int, int]) -> list[Fault]:
     weight. The stream begins after the initial snapshot, or with the first segment that retention has left; what is
     read of tables beside it is in no transaction.
     """
-    log = _read(state)
-    faults = [Fault(BROKEN, f"log: {log.rejects} rejects")] if log.rejects else []
-    places = np.stack([log.commits, log.ordinals, log.weights])
-    doubled = places.shape[1] - np.unique(places, axis=1).shape[1]
-    if doubled:
-        faults.append(Fault(DOUBLED, f"log: {doubled} changes are there twice"))
-    faults += list(_disorder(log))
+    log = read_log(state)
+    faults = list(faults_in_itself(log))
     reads = log.ops == Op.READ
     if log.whole and not reads.any():
         return [*faults, Fault(LOST, "log: no snapshot")]
@@ -131,7 +127,18 @@ def log_faults(state: Path, written: Mapping[int, int]) -> list[Fault]:
     return [*faults, *_against(due, log.commits[streamed], log.ordinals[streamed])]
 
 
-def _disorder(log: _Records) -> Iterator[Fault]:
+def faults_in_itself(log: Records) -> Iterator[Fault]:
+    """Rejects, changes that are there twice, and disorder."""
+    if log.rejects:
+        yield Fault(BROKEN, f"log: {log.rejects} rejects")
+    places = np.stack([log.commits, log.ordinals, log.weights])
+    doubled = places.shape[1] - np.unique(places, axis=1).shape[1]
+    if doubled:
+        yield Fault(DOUBLED, f"log: {doubled} changes are there twice")
+    yield from _disorder(log)
+
+
+def _disorder(log: Records) -> Iterator[Fault]:
     for stream in np.unique(log.streams):
         mine = log.streams == stream
         commits, ordinals = np.diff(log.commits[mine]), np.diff(log.ordinals[mine])

@@ -7,14 +7,21 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from tests.crash.evidence import Fault, judge
 
 from headwater.clock import SystemClock
 from headwater.demo import shop
+from headwater.demo.child import Status
+from headwater.demo.example import URL_VARIABLE, copy_example
+from headwater.project import load
 from headwater.testing.postgres import PostgresServer
 
+SMALL_CHUNKS = "snapshot_chunk_rows: 25\n    snapshot_connections: 3"
 TEMPLATE = "shop_template"
 PUBLICATION = "everything"
 RELEASE_DEADLINE_S = 20.0
@@ -35,7 +42,9 @@ FROM pg_logical_slot_peek_binary_changes(%s, NULL, NULL, 'proto_version', '1', '
 
 
 class ShopServer:
-    """One cluster; used by one worker at a time."""
+    """One cluster. See `case.Scene`."""
+
+    everything = "public.*"
 
     def __init__(self) -> None:
         self._server = PostgresServer()
@@ -63,6 +72,22 @@ class ShopServer:
                 elif kind in _ROWS:
                     counts[commit] += 1
         return dict(counts)
+
+    def prepare(self, folder: Path, settings: str) -> None:
+        """The example project, with many chunks in its snapshots: the initial one, and one asked for before the first
+        start, which reads every table once more beside the stream."""
+        copy_example(folder)
+        file = folder / "headwater.yml"
+        text = file.read_text(encoding="utf-8").replace("type: postgres", f"type: postgres\n    {SMALL_CHUNKS}", 1)
+        file.write_text(text + settings, encoding="utf-8")
+
+    def traffic(self, url: str, rate: float, seed: int) -> Traffic:
+        """The shop's and the clerk's."""
+        return Traffic(url, rate, seed)
+
+    def judge(self, folder: Path, url: str, status: Status, written: Mapping[int, int]) -> list[Fault]:
+        """See `evidence.judge`."""
+        return judge(load(folder, environment={URL_VARIABLE: url}), url, status, written)
 
     def drop(self, name: str) -> None:
         """Removes the database with its slots."""

@@ -51,6 +51,7 @@ class TableDefinition:
         columns: in order.
         unique: its primary and unique keys over whole columns, in the server's order.
         charset: the default of new columns; None if not known.
+        gone: names of columns that it had: our rows may hold values under them still.
     """
 
     database: str
@@ -58,6 +59,7 @@ class TableDefinition:
     columns: tuple[ColumnDefinition, ...]
     unique: tuple[Index, ...] = ()
     charset: str | None = None
+    gone: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> TableName:
@@ -113,4 +115,5 @@ def _table(entry: dict[str, object]) -> TableDefinition:
     given = dict(entry)
     columns = tuple(ColumnDefinition(**column) for column in given.pop("columns"))  # type: ignore[attr-defined]
     unique = tuple(Index(one["name"], tuple(one["columns"])) for one in given.pop("unique"))  # type: ignore[attr-defined]
+    given["gone"] = tuple(given.get("gone", ()))  # type: ignore[arg-type]
     return TableDefinition(columns=columns, unique=unique, **given)  # type: ignore[arg-type]

@@ -214,7 +214,7 @@ class History:
         charset = None if words.intersection(_CHARSETS) else before.charset
         found = changes(one, other, made.origins, charset)
         ignore = "IGNORE" in [token.upper for token in tokens(query.sql)[:4]]  # rows that do not fit go
-        known = not ignore and is_known_after(one, other, made.origins, charset)
+        known = not ignore and is_known_after(one, other, made.origins, charset, before.gone)
         self._judge(before.qualified, found, known=known)
         if not known:
             self._unread.append((before.qualified, WHOLE))

@@ -7,7 +7,7 @@ null or a constant, a wider type, a longer text, labels added at the end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pyarrow as pa
 
@@ -57,15 +57,22 @@ def _of_column(before: Column, now: Column, charset: str | None) -> list[Change]
     return found
 
 
-def is_known_after(before: Table, now: Table, origins: Sequence[str | None], charset: str | None) -> bool:
+def is_known_after(
+    before: Table, now: Table, origins: Sequence[str | None], charset: str | None, gone: Collection[str] = ()
+) -> bool:
     """Whether the rows that are there hold what follows from what they held. With another key they are read anew too,
-    for a reading under way goes by the key. Arguments as of `changes`."""
+    for a reading under way goes by the key.
+
+    Args:
+        before, now, origins, charset: as of `changes`.
+        gone: columns that the table once had, of which our rows may hold values still.
+    """
     was = {column.name: column for column in before.columns}
     if before.key != now.key:
         return False
     for column, origin in zip(now.columns, origins, strict=True):
         if origin is None:
-            if column.name in was or not _came_with_a_constant(column):
+            if column.name in was or column.name in gone or not _came_with_a_constant(column):
                 return False
         elif origin != column.name or not _same_values(was[origin], column, charset):
             return False

@@ -175,7 +175,10 @@ class Shape:
         """The definition as it is now; columns of a primary key hold no nulls."""
         primary = {name.lower() for index in self._unique if index.name == PRIMARY for name in index.columns}
         columns = [replace(one, nullable=one.nullable and one.name.lower() not in primary) for one in self._columns]
-        return replace(self._before, columns=tuple(columns), unique=tuple(self._unique), charset=self.charset)
+        names = {column.name for column in columns}
+        gone = {*self._before.gone, *(column.name for column in self._before.columns)} - names
+        changed = replace(self._before, columns=tuple(columns), unique=tuple(self._unique), charset=self.charset)
+        return replace(changed, gone=tuple(sorted(gone)))
 
     def place(self, name: str) -> int:
         """Where a column is.

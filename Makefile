@@ -8,7 +8,7 @@ N ?= 100000
 SEED ?= 1
 MEGABYTES ?= 5000
 SIZE ?= night
-FAULT_RUNS_pr := 1
+FAULT_RUNS_pr := 3
 FAULT_RUNS_night := 40
 FAULT_RUNS_release := 200
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -59,7 +59,7 @@ bench-capture: setup  ## a backlog drained beside pg_recvlogical and Debezium, a
 docs: setup  ## regenerate docs/reference from the code
 	$(BIN)/python -m headwater.cli.reference docs/reference
 
-crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100 SCENARIO=snapshot
+crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100 SCENARIO=snapshot or mysql
 	$(BIN)/python -m tests.crash --runs $(RUNS) --scenario $(SCENARIO)
 
 lake-property: setup  ## random interleavings of all that is done to a lake table, at SIZE pr, night or release

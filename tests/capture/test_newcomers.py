@@ -1,6 +1,10 @@
-"""Tables that appear while a source is read (T-PG-10): captured without a restart, whole, however busy they are."""
+"""Tables that appear while a source is read (T-PG-10): captured without a restart, whole, however busy they are.
+
+`HEADWATER_FAULT_RUNS` repeats that (1 in the suite; `make faults` more).
+"""
 
 import itertools
+import os
 import threading
 
 import psycopg
@@ -13,6 +17,7 @@ from headwater.capture.postgres.chunk_reader import ChunkReader
 from headwater.testing.debian import POSTGRES_15, ensure
 from headwater.testing.postgres import PostgresServer
 
+RUNS = int(os.environ.get("HEADWATER_FAULT_RUNS", "1"))
 MARKER = "CREATE TABLE marker (id bigserial PRIMARY KEY)"
 
 
@@ -71,11 +76,12 @@ def test_more_keys_move_than_are_remembered(db, monkeypatch):
     reader.close()
 
 
+@pytest.mark.parametrize("run", range(RUNS))
 @pytest.mark.parametrize("keyed", [True, False])
-def test_a_new_table_under_writers_is_captured_without_a_restart(any_db, keyed):
+def test_a_new_table_under_writers_is_captured_without_a_restart(any_db, keyed, run):
     db = any_db
     db.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", MARKER)
-    source = db.source(heartbeat_s=0.1, identity=f"k{keyed}")
+    source = db.source(heartbeat_s=0.1, identity=f"k{keyed}{run}")
     reader = db.open(source)
     groups = read_snapshot(reader)
     key = ", PRIMARY KEY (w, n)" if keyed else ""

@@ -245,3 +245,34 @@ def test_row_filter_and_column_list_of_the_users_publication(db):
     groups += read_to_marker(reader, db.connection)
     assert brief(rows_of(groups, "t"), "id", "v") == [("READ", 1, 1, "a"), ("INSERT", 1, 2, "c")]
     assert "secret" not in rows_of(groups, "t")[0]
+
+
+def test_many_tables_whose_chunks_are_numbered_and_bounded_alike(db):
+    """T-SN-05: equal names, partitions, keys and chunk numbers in twenty tables, read in parallel, cut short, finished
+    beside the stream and read once more: each table has its own rows."""
+    names = [f"{schema}.t{number}" for schema in ("one", "two") for number in range(10)]
+    db.run("CREATE SCHEMA one", "CREATE SCHEMA two", MARKER)
+    for number, name in enumerate(names):
+        parted = number % 3 == 0
+        db.run(f"CREATE TABLE {name} (id int PRIMARY KEY, v text) {'PARTITION BY RANGE (id)' if parted else ''}")
+        for part in range(3) if parted else ():
+            limits = f"FROM ({part * 20 + 1}) TO ({part * 20 + 21})"
+            db.run(f"CREATE TABLE {name}_part{part} PARTITION OF {name} FOR VALUES {limits}")
+        db.run(f"INSERT INTO {name} SELECT g, '{name} ' || g FROM generate_series(1, 60) g", f"ANALYZE {name}")
+    tables = ["marker", "one.t?", "two.t?"]
+    source = db.source(tables=tables, snapshot_connections=3, snapshot_chunk_rows=7)
+    reader = db.open(source)
+    groups = read_until(reader, lambda groups: sum(map(len, groups)) >= 500)
+    reader.close()
+    for name in names:
+        db.run(f"UPDATE {name} SET v = v || '!' WHERE id % 7 = 0", f"DELETE FROM {name} WHERE id % 11 = 0")
+    reader = db.open(source, groups[-1].boundary.resume)
+    groups += read_until(reader, lambda groups: bool(groups) and not groups[-1].boundary.snapshot)
+    reader.ask(Request("1", "snapshot", ("one.*", "two.*")))
+    for name in names:
+        db.run(f"UPDATE {name} SET v = v || '?' WHERE id % 5 = 0")
+    groups += read_until(reader, lambda _: all(task.state == "done" for task in reader.progress()))
+    groups += read_to_marker(reader, db.connection)
+    for name in names:
+        there = sorted(db.connection.execute(f"SELECT id, v FROM {name}").fetchall())
+        assert normalised(groups, name.replace(".", "_")) == there and len(there) == 55, name

@@ -1,4 +1,7 @@
-"""A MariaDB with a bank for each case, whose every transaction says itself how many rows it has changed."""
+"""A MariaDB with a bank for each case, whose every transaction says itself how many rows of keyed tables it has changed.
+
+Of a table without a key, changes that a reading of all of it holds already are left out of the log.
+"""
 
 from __future__ import annotations
 
@@ -147,12 +150,15 @@ class Teller(threading.Thread):
         account, other = chance.randint(1, 200), chance.randint(201, 500)
         cursor.execute("START TRANSACTION")
         for statement in (
-            f"UPDATE accounts SET balance = balance - 1 WHERE id IN ({account}, {account % 200 + 1})",
-            f"INSERT INTO moves (account, amount, at) VALUES ({account}, 1, NOW(6))",
-            f"UPDATE IGNORE accounts SET id = id + 1000 WHERE id = {chance.randint(201, 900)}",
             f"UPDATE notes SET text = concat('at ', {at}) WHERE account = {account} LIMIT 1",
             f"INSERT INTO notes VALUES ({account}, 'twice')",
             f"DELETE FROM notes WHERE account = {chance.randint(1, 200)} LIMIT 1",
+        ):
+            cursor.execute(statement)
+        for statement in (
+            f"UPDATE accounts SET balance = balance - 1 WHERE id IN ({account}, {account % 200 + 1})",
+            f"INSERT INTO moves (account, amount, at) VALUES ({account}, 1, NOW(6))",
+            f"UPDATE IGNORE accounts SET id = id + 1000 WHERE id = {chance.randint(201, 900)}",
         ):
             changed += cursor.execute(statement)
         if cursor.execute(f"SELECT 1 FROM accounts WHERE id = {other}") == 0:
@@ -200,7 +206,7 @@ def _against_tally(state: Path, written: Mapping[int, int]) -> list[Fault]:
     told: dict[int, int] = {}
     seen: set[int] = set()
     for record in log.read(log.base, log.head):
-        if record.stream is None:
+        if record.stream is None or record.stream.name == "notes":
             continue
         rows = record.rows
         ops = rows.column("_op").to_numpy()

@@ -28,6 +28,17 @@ def test_killed_at_random_instants_and_at_failpoints_nothing_is_lost_or_doubled(
     assert found["lost"] == found["doubled"] == found["broken"] == 0
 
 
+def test_with_mariadb_as_the_source_nothing_is_lost_or_doubled_either(tmp_path: Path) -> None:
+    figures = tmp_path / "crash.json"
+    options = ("--scenario", "mysql", "--runs", "1", "--failpoints", "2", "--workers", "1")
+    done = campaign(*options, "--results", str(figures))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(figures.read_text(encoding="utf-8"))
+    assert found["cases"] == found["passed"] == 3
+    assert found["changes"] > 100
+    assert found["lost"] == found["doubled"] == found["broken"] == 0
+
+
 @pytest.mark.parametrize(
     ("bug", "failpoint", "kind"),
     [("confirm-before-fsync", "log.append.before:6", "lost"), ("double", "epoch.plan.before:12", "doubled")],

@@ -1,4 +1,4 @@
-"""A MariaDB with a bank for each case, whose every transaction says itself how many rows of keyed tables it has changed.
+"""A MariaDB with a bank for each case; every transaction says itself how many rows of keyed tables it has changed.
 
 Of a table without a key, changes that a reading of all of it holds already are left out of the log.
 """

@@ -18,6 +18,7 @@ from headwater.capture.postgres.table import Layout, Table
 from headwater.capture.postgres.visibility import Commits, Ids32, Lsns, View, among, may_be_late
 from headwater.capture.worklist import Task
 from headwater.change import ChangeBatch, Group, Op
+from headwater.schema import StreamSchema
 
 AGAIN_MOST = 10
 """So often rows that change faster than they are read are read once more, in a stream that has their values already; in
@@ -47,6 +48,7 @@ class KeyedReading:
         self._tries = 0
         self._asked: Keys = ()
         self._asked_rows = 0
+        self._rekeyed = False  # changes have come under another key: what they named cannot be compared
         self._restart()
 
     def _restart(self) -> None:
@@ -67,6 +69,7 @@ class KeyedReading:
             self._ids.update(self._before.whole(ids).tolist())
         for batch in group.batches:
             if batch.stream.name == self.table.stream_name:
+                self._rekeyed |= not _same_key(batch.stream, self.table.stream)
                 self._window.touch(batch)
 
     def begin(self, task: Task) -> Group | None:
@@ -131,7 +134,8 @@ class KeyedReading:
         if self._desk.relations.named(task.table) is not self._known:  # its definition has changed in the stream since
             return None
         adopted = self._desk.relations.adopt(read.table, reached=True)
-        if (adopted.key, adopted.changelog) != (self.table.key, self.table.changelog):
+        same = _same_key(adopted.stream, self.table.stream)
+        if self._rekeyed or not same or adopted.changelog != self.table.changelog:
             self._desk.work.put(replace(task, state="waiting", begun=False, after=(), again=()))  # from its beginning
             return None
         self.table = adopted
@@ -195,6 +199,12 @@ class KeyedReading:
             rejects += _kept(decoded, decoded.batch, survivors.batch)
         self._again = tuple(key for rows in again for key in key_texts(self.table, rows))
         return tuple(batches), rejects
+
+
+def _same_key(one: StreamSchema, other: StreamSchema) -> bool:
+    """Whether rows of two versions of a stream have the same key, of the same types."""
+    keys = ([(name, stream.columns.field(name).type) for name in stream.key] for stream in (one, other))
+    return next(keys) == next(keys)
 
 
 def with_moved(task: Task, table: Table, batch: ChangeBatch, *, read_through: bool) -> Task:

@@ -59,6 +59,21 @@ def capture_latency(*, seconds: float = 60.0, rate: int = 10_000, json: bool = F
 
 
 @app.command
+def freshness(*, seconds: float = 60.0, rate: int = 10_000, json: bool = False) -> int:
+    """Write to a PostgreSQL of its own at a steady rate while a project runs, and measure how long changes take from
+    their commit until a query sees them, and until a table snapshot holds them.
+
+    Args:
+        seconds: For how long.
+        rate: Changes per second, in transactions of 10.
+        json: Print one JSON object.
+    """
+    from headwater.bench.freshness import freshness as measure
+
+    return _print(measure(seconds=seconds, rate=rate), json)
+
+
+@app.command
 def nexmark(
     *,
     queries: str = "all",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,12 @@ from headwater.serve.progress import read_done
 from headwater.serve.relation import Relation
 from headwater.sql.functions import register
 from headwater.sql.parse import tables_of
-from headwater.sql.prelude import install
+from headwater.sql.prelude import connect, shared
 
 REJECTS = "_rejects"
 _NAMES = (duckdb.BinderException, duckdb.CatalogException)
+
+_THREADS = os.cpu_count() or 1
 
 ATTEMPTS = 3
 """How often a query is tried whose table snapshot was expired while it was read."""
@@ -105,9 +108,8 @@ def _answer(
         planned = plan(project, lake, [name for name in wanted if name not in tables], at, fresh)
         others = [Relation(name, rows) for name, rows in tables.items()]
         planned = Plan([*planned.relations, *others], planned.note)
-        with duckdb.connect() as connection:
-            connection.execute("SET python_enable_replacements = false")
-            install(connection)
+        computes = not {relation.name for relation in planned.relations}.issuperset(wanted)
+        with connect(_THREADS) if computes else shared("query", _THREADS) as connection:  # functions are for all to see
             _install_models(connection, project, planned, wanted)
             try:
                 return Answer(connection.sql(sql).to_arrow_table(), planned.note)

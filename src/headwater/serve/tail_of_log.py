@@ -81,6 +81,7 @@ class TailReader:
         changes = sum(map(len, batches))
         if not changes:
             return Tail(self.columns.empty_table())
+        batches = _merged(batches)
         for batch in batches:
             self._require_same(batch.stream)
         ops = np.concatenate([batch.rows.column("_op").to_numpy() for batch in batches])
@@ -165,6 +166,21 @@ class TailReader:
             return Tail(net.added, touched, None, emptied, changes)
         gone = net.removed.take(np.repeat(np.arange(net.removed.num_rows), net.counts))
         return Tail(net.added, None, gone, emptied, changes)
+
+
+def _merged(batches: Sequence[ChangeBatch]) -> list[ChangeBatch]:
+    """Neighbours of one schema as one: a log of small transactions has very many, and each costs as much as a large
+    one."""
+    runs: list[list[ChangeBatch]] = []
+    for batch in batches:
+        if runs and (runs[-1][0].stream is batch.stream or runs[-1][0].stream == batch.stream):
+            runs[-1].append(batch)
+        else:
+            runs.append([batch])
+    return [
+        run[0] if len(run) == 1 else ChangeBatch(run[0].stream, pa.concat_batches([batch.rows for batch in run]))
+        for run in runs
+    ]
 
 
 def _read_whole(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,11 @@ from headwater.lake.moment import Moment, TableSnapshot, time_text
 from headwater.lake.opening import make_lake
 from headwater.lake.table_format import Lake, Table, TableSpec
 from headwater.log.view import open_for_reading
-from headwater.project.definition import Project
+from headwater.project.definition import Project, TableDefinition, keeps_past
 from headwater.project.discovery import load_streams
 from headwater.runtime.mirror_at import mirror_at
 from headwater.runtime.status import is_running, take_lock
+from headwater.runtime.tables.shape import KIND_PROPERTY
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,21 @@ def iceberg(table: Table) -> IcebergTable:
 
 def is_fed(project: Project, name: str) -> bool:
     """Whether the project writes a table of this name."""
-    streams = {stream.name for stream in load_streams(project.state)}
-    return name in streams or name in {model.name for model in project.models}
+    return name in _own(project) or any(table.name == name for table in _further(project))
+
+
+def _own(project: Project) -> set[str]:
+    """Streams and models, whose tables bear their names."""
+    return {stream.name for stream in load_streams(project.state)} | {model.name for model in project.models}
+
+
+def _further(project: Project) -> Iterator[TableDefinition]:
+    """All tables of streams and models."""
+    for stream in load_streams(project.state):
+        for source in project.sources:
+            yield from source.tables(stream.name)
+    for model in project.models:
+        yield from model.tables
 
 
 def roll_back(project: Project, name: str, at: Moment, clock: Clock) -> RolledBack:
@@ -85,8 +100,6 @@ def roll_back(project: Project, name: str, at: Moment, clock: Clock) -> RolledBa
             )
         finally:
             lake.close()
-    except UserError:
-        raise
     finally:
         if lock is not None:
             os.close(lock)
@@ -94,6 +107,12 @@ def roll_back(project: Project, name: str, at: Moment, clock: Clock) -> RolledBa
 
 def _roll_back(table: IcebergTable, name: str, at: Moment, *, fed: bool, now_us: int) -> RolledBack:
     metadata = table.handle.load().metadata
+    kind = table.spec.properties.get(KIND_PROPERTY, "mirror")
+    if fed and keeps_past(kind):
+        raise UserError(
+            f"table {name!r} keeps the past ({kind}), which cannot be built anew after a rollback",
+            hint=f"headwater query --at reads it as it was; headwater tables tag make {name} keeps a moment",
+        )
     snapshot = resolve(metadata, at, name)
     if snapshot is None:
         raise UserError(f"table {name!r} had no rows as of {at}", hint=f"headwater tables history {name}")
@@ -148,7 +167,7 @@ def rewind(project: Project, name: str, position: int, into: str, clock: Clock) 
 def _rows_at(project: Project, lake: Lake, name: str, position: int) -> tuple[pa.Table, TableSpec]:
     table = lake.open_table(name)
     stream = next((stream for stream in load_streams(project.state) if stream.name == name), None)
-    if stream is None:
+    if stream is None or table.spec.properties.get(KIND_PROPERTY, "mirror") != "mirror":
         raise UserError(
             f"table {name!r} is no mirror of a source", hint="rewind one, or roll the table back --to a time"
         )

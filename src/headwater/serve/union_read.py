@@ -18,6 +18,7 @@ from headwater.lake.table_format import Committed, Lake, TableSpec
 from headwater.log.view import PartitionView, open_for_reading
 from headwater.project.definition import Project
 from headwater.project.discovery import state_identity
+from headwater.runtime.tables.shape import KIND_PROPERTY
 from headwater.serve.progress import Done, read_done
 from headwater.serve.relation import Relation
 from headwater.serve.tail_of_log import NotToBeJoined, Tail, TailReader
@@ -111,6 +112,9 @@ class UnionRead:
 
     def _pinned(self, name: str) -> _Pinned:
         table = self.lake.open_table(name)
+        kind = table.spec.properties.get(KIND_PROPERTY, "mirror")
+        if kind != "mirror":
+            raise NotToBeJoined(f"table {name!r} is made as {kind}")
         for _ in range(_LOOKS):  # until no commit comes between the two questions
             committed = table.committed()
             newest = next((one for one in table.snapshots() if one.current), None)

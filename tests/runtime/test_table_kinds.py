@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import duckdb
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from scripted_project import ORDERS, PROJECT, Shop, lose_newest_checkpoint, order
+from scripted_project import ORDERS, PROJECT, Shop, inserts, lose_newest_checkpoint, order, run_with
 
 from headwater.change import Op
+from headwater.errors import HeadwaterError
+from headwater.lake.opening import make_lake
 from headwater.testing.scripted_source import scripted_group
 
 KINDS = PROJECT.replace(
@@ -174,3 +177,62 @@ def test_a_table_of_every_kind_through_a_life(tmp_path):
     assert shop.events("epoch.again"), "no epoch was run again"
     current = [row for row in shop.rows("orders_history") if row["is_current"]]
     assert sorted(row["id"] for row in current) == [1, 4]
+
+
+def test_a_model_has_tables_too(tmp_path):
+    shop = Shop(tmp_path)
+    front = "/*\ntable: {kind: history}\ntables: {counts_log: {kind: changelog}, counts_ever: {kind: append}}\n*/\n"
+    shop.model("counts", front + "SELECT status, count(*) AS n FROM orders GROUP BY status")
+    run_with(shop, inserts(1_000_000, 1, 2))
+    run_with(shop, inserts(2_000_000, 3), inserts(3_000_000, 4, status="paid"))
+    found = [(r["status"], r["n"], us(r["valid_from"]), us(r["valid_to"])) for r in shop.rows("counts")]
+    assert sorted(found, key=str) == [
+        ("new", 2, 1_000_000, 3_000_000), ("new", 3, 3_000_000, None), ("paid", 1, 3_000_000, None)
+    ]  # fmt: skip
+    told = sorted((r["change_op"], r["change_weight"], r["status"], r["n"]) for r in shop.rows("counts_log"))
+    assert told == [("insert", 1, "paid", 1), ("read", 1, "new", 2), ("update", -1, "new", 2), ("update", 1, "new", 3)]
+    assert sorted((r["status"], r["n"]) for r in shop.rows("counts_ever")) == [("new", 2), ("new", 3), ("paid", 1)]
+
+
+def test_a_history_outlives_the_state_and_is_compared_with_the_next_snapshot(tmp_path):
+    script = [([([(1, "new"), (2, "new"), (3, "new")], 5)], "")]
+    shop, _ = play(tmp_path, script)
+    shop.state.rename(tmp_path / "lost")
+    shop.source._script.clear()
+    rows = [(ORDERS, Op.READ, order(1)), (ORDERS, Op.READ, order(2, "paid"))]
+    run_with(shop, scripted_group(7, rows[:1], snapshot=True), scripted_group(8, rows[1:], time_us=2_000))
+    found = [(r["id"], r["status"], us(r["valid_from"]), us(r["valid_to"])) for r in shop.rows("orders_history")]
+    assert sorted(found, key=str) == [
+        (1, "new", 1_005, None), (2, "new", 1_005, 2_000), (2, "paid", 2_000, None), (3, "new", 1_005, 2_000)
+    ]  # fmt: skip
+    told = [(r["change_op"], r["id"]) for r in shop.rows("orders_changelog") if r["change_commit"] == 8]
+    assert sorted(told, key=str) == [("read", 1), ("read", 2), ("restart", None)]
+    gone = [row["id"] for row in shop.rows("orders") if row["_deleted"]]
+    assert gone == [3]
+
+
+def test_a_table_stays_of_its_kind(tmp_path):
+    shop, _ = play(tmp_path, [([([(1, "new")], 5)], "")])
+    (tmp_path / "headwater.yml").write_text(KINDS.replace("kind: history", "kind: mirror"))
+    with pytest.raises(HeadwaterError, match="'orders_history' was made as history and is to be mirror"):
+        shop.run_once()
+
+
+def test_rows_that_are_read_again_as_they_are_make_no_version(tmp_path):
+    shop, _ = play(tmp_path, [([([(1, "new"), (2, "new")], 5)], "")])
+    again = scripted_group(50, [(ORDERS, Op.READ, order(1)), (ORDERS, Op.READ, order(2, "paid"))], time_us=5_000)
+    run_with(shop, again)
+    found = [(r["id"], r["status"], r["is_current"]) for r in shop.rows("orders_history")]
+    assert sorted(found) == [(1, "new", True), (2, "new", False), (2, "paid", True)]
+    assert [r["id"] for r in shop.rows("orders_changelog") if r["change_commit"] == 50] == [2, 2]
+
+
+@pytest.mark.parametrize("kind", ["delta", "parquet"])
+def test_every_format_has_the_kinds(tmp_path, kind):
+    shop, written = Shop(tmp_path), Written()
+    (tmp_path / "headwater.yml").write_text(KINDS + f"lake: {{type: {kind}}}\n")
+    script = [[(1, "new"), (2, "new")], [(1, "paid"), (2, None)], [(2, "new")]]
+    for tx, writes in enumerate(script, start=1):
+        run_with(shop, written.group(tx, writes, tx * 10))
+    shop.rows = lambda name: make_lake(shop.project.lake, tmp_path, project="shop").open_table(name).read().to_pylist()
+    check(shop, written)

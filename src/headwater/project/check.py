@@ -11,6 +11,7 @@ from headwater.errors import Place
 from headwater.project.definition import Model, Project, SourceDefinition
 from headwater.project.mistakes import Mistakes, did_you_mean
 from headwater.project.models import model_files, place_of_name, times_to_live
+from headwater.project.table_check import check_tables
 from headwater.schema import StreamSchema
 from headwater.sql import check as sql_check
 from headwater.sql.fast_paths import Options, TimeToLive
@@ -49,6 +50,7 @@ def check(
             ttl = _times_to_live(project, model, mistakes)
             _check_sql(model, {**known, **schemas}, schemas, mistakes, [] if notes is None else notes, ttl)
     _check_final(project, left_out, mistakes)
+    check_tables(project, streams, schemas, mistakes)
     mistakes.raise_any()
     return schemas
 

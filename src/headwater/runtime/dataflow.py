@@ -24,10 +24,10 @@ from headwater.errors import UserError
 from headwater.lake.table_format import TableSpec
 from headwater.project.definition import Model, SourceDefinition, TableDefinition, Watermark
 from headwater.project.models import times_to_live
+from headwater.project.table_shape import spec_of
 from headwater.runtime.intake import Intake
 from headwater.runtime.memory_plan import MemoryPlan
 from headwater.runtime.state_store import EpochPlan, Replay
-from headwater.runtime.tables.shape import spec_of
 from headwater.runtime.tables.shaping import model_trace, read_trace
 from headwater.schema import StreamSchema
 

@@ -18,6 +18,7 @@ from headwater.project.connectors import streams_of
 from headwater.project.definition import Project, SourceDefinition, TableDefinition, keeps_past
 from headwater.project.discovery import load_streams, save_streams
 from headwater.project.recorded import describe, load_recorded
+from headwater.project.table_shape import KIND_PROPERTY
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
 from headwater.runtime.dataflow import Dataflow, ModelNode, StreamNode
@@ -27,7 +28,6 @@ from headwater.runtime.memory_plan import MemoryPlan, plan_memory
 from headwater.runtime.pipeline import Pipeline
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, StateStore
-from headwater.runtime.tables.shape import KIND_PROPERTY
 from headwater.schema import StreamSchema
 
 NEWCOMERS = "their tables are published and read while their source is followed: headwater status"

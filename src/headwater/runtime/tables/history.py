@@ -20,8 +20,8 @@ from headwater.index.key_index import group
 from headwater.lake.columns import cast_rows
 from headwater.lake.consolidate import sample
 from headwater.lake.table_format import Table
+from headwater.project.table_shape import CURRENT, FROM, FROM_COMMIT, FROM_EPOCH, TO
 from headwater.runtime.tables.runs import NEVER, Runs, as_times, latest_us, runs_of
-from headwater.runtime.tables.shape import CURRENT, FROM, FROM_COMMIT, FROM_EPOCH, TO
 
 _OPENED = (FROM, FROM_COMMIT, FROM_EPOCH)
 

@@ -21,8 +21,8 @@ from headwater.index.key_index import group
 from headwater.lake.columns import cast_rows, lake_columns
 from headwater.lake.table_format import Table
 from headwater.project.definition import TableDefinition
+from headwater.project.table_shape import CHANGE, OP
 from headwater.runtime.tables.history import History
-from headwater.runtime.tables.shape import CHANGE, OP
 from headwater.runtime.tables.soft_deletes import SoftDeletes
 
 _OPS = {

@@ -10,8 +10,8 @@ from headwater.change import WEIGHT
 from headwater.engine.state.row_store import RowStore
 from headwater.lake.columns import cast_rows
 from headwater.lake.table_format import Table
+from headwater.project.table_shape import DELETED, DELETED_AT
 from headwater.runtime.tables.runs import NEVER, as_times, runs_of
-from headwater.runtime.tables.shape import DELETED, DELETED_AT
 
 
 class SoftDeletes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from headwater.engine.trace import TIME
 from headwater.lake.table_format import TableSpec
 from headwater.project.definition import TableDefinition
+
+TIME = pa.timestamp("us", tz="UTC")
 
 KIND_PROPERTY = "headwater.kind"
 """Table property: what kind of table it was made as."""

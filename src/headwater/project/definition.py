@@ -104,13 +104,19 @@ class SourceDefinition:
     place: Place = field(default_factory=lambda: Place(""))
 
     def mirrors(self, stream: str) -> bool:
-        """Whether this source's stream `stream` becomes a lake table."""
+        """Whether there is a lake table of the name of this source's stream `stream` that holds just what the stream
+        holds."""
+        own = self.streams[stream].table if stream in self.streams else None
+        return self._lands(stream) and TableDefinition.of(stream, own).kind_text == "mirror"
+
+    def _lands(self, stream: str) -> bool:
+        """Whether a stream becomes a lake table of its name."""
         own = self.streams[stream].mirror if stream in self.streams else None
         return self.mirror if own is None else own
 
     def tables(self, stream: str) -> tuple[TableDefinition, ...]:
         """The lake tables of a stream."""
-        return tables_of(stream, self.streams.get(stream), own=self.mirrors(stream))
+        return tables_of(stream, self.streams.get(stream), own=self._lands(stream))
 
 
 @dataclass(frozen=True)

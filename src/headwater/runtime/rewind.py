@@ -28,9 +28,9 @@ from headwater.lake.table_format import Lake, Table, TableSpec
 from headwater.log.view import open_for_reading
 from headwater.project.definition import Project, TableDefinition, keeps_past
 from headwater.project.discovery import load_streams
+from headwater.project.table_shape import KIND_PROPERTY
 from headwater.runtime.mirror_at import mirror_at
 from headwater.runtime.status import is_running, take_lock
-from headwater.runtime.tables.shape import KIND_PROPERTY
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from headwater.lake.table_format import Committed, Lake, TableSpec
 from headwater.log.view import PartitionView, open_for_reading
 from headwater.project.definition import Project
 from headwater.project.discovery import state_identity
-from headwater.runtime.tables.shape import KIND_PROPERTY
+from headwater.project.table_shape import KIND_PROPERTY
 from headwater.serve.progress import Done, read_done
 from headwater.serve.relation import Relation
 from headwater.serve.tail_of_log import NotToBeJoined, Tail, TailReader

@@ -14,9 +14,14 @@ from headwater.lake.delta.replay import APPLICATION, KEY_PROPERTY, State
 from headwater.lake.delta.statistics import wide
 from headwater.lake.delta.types import has_plain_timestamps, highest_number, needs_mapping, schema_fields
 from headwater.lake.files.version import Change, Head, LiveFile, Shape, Version
+from headwater.lake.table_format import Committed
 
 _READER_FEATURES = ("deletionVectors", "columnMapping", "timestampNtz")
 """Features that readers must know; the others concern writers alone."""
+
+
+_PLAIN = {"appendOnly", "invariants"}
+"""Features that every writer of version 2 of the protocol has."""
 
 
 def first_actions(
@@ -24,7 +29,7 @@ def first_actions(
 ) -> list[dict[str, Any]]:
     """The commit that makes a table."""
     mapped = needs_mapping(shape)
-    wanted = {"domainMetadata"} | ({"columnMapping"} if mapped else set()) | _timestamps(shape)
+    wanted = ({"columnMapping"} if mapped else set()) | _timestamps(shape)
     metadata = {
         "id": str(uuid4()),
         "format": {"provider": "parquet", "options": {}},
@@ -34,7 +39,7 @@ def first_actions(
         "createdTime": now_us // 1000,
     }
     return [
-        {"commitInfo": _info(Head(0, now_us), "CREATE TABLE", uuid4().hex)},
+        {"commitInfo": _info(Head(0, now_us), None, "CREATE TABLE", uuid4().hex)},
         {"protocol": _protocol({}, wanted)},
         {"metaData": _metadata(metadata, shape, key, mapped=mapped, vectors=False)},
     ]
@@ -52,16 +57,13 @@ def commit_actions(before: Version, state: State, change: Change, commit: str) -
     vectors = any(file.note.get("vector") for file in (*change.added, *change.changed))
     had = _features(state.protocol)
     mapped = "columnMapping" in had or needs_mapping(change.shape)
-    wanted = had | {"domainMetadata"} | _timestamps(change.shape)
+    wanted = had | _timestamps(change.shape)
     wanted |= ({"columnMapping"} if mapped else set()) | ({"deletionVectors"} if vectors else set())
-    actions: list[dict[str, Any]] = [{"commitInfo": _info(change.head, _operation(change), commit)}]
+    actions: list[dict[str, Any]] = [{"commitInfo": _info(change.head, before.committed, _operation(change), commit)}]
     epoch = change.head.committed
     if epoch is not None:
-        domain = {"epoch": epoch.epoch, "properties": dict(epoch.properties)}
         at_ms = change.head.at_us // 1000
         actions.append({"txn": {"appId": APPLICATION, "version": epoch.epoch, "lastUpdated": at_ms}})
-        told = {"domain": APPLICATION, "configuration": json.dumps(domain), "removed": False}
-        actions.append({"domainMetadata": told})
     if wanted - had:
         actions.append({"protocol": _protocol(state.protocol, wanted)})
     metadata = _metadata(state.metadata, change.shape, change.key, mapped=mapped, vectors="deletionVectors" in wanted)
@@ -85,8 +87,8 @@ def _operation(change: Change) -> str:
     return "MERGE" if change.added else "DELETE"
 
 
-def _info(head: Head, operation: str, commit: str) -> dict[str, Any]:
-    epoch = head.committed
+def _info(head: Head, last: Committed | None, operation: str, commit: str) -> dict[str, Any]:
+    epoch, last = head.committed, head.committed or last
     ours = {
         "commit": commit,
         "writer": head.writer,
@@ -95,6 +97,7 @@ def _info(head: Head, operation: str, commit: str) -> dict[str, Any]:
         "at_us": head.at_us,
         "epoch": epoch.epoch if epoch is not None else None,
         "properties": dict(epoch.properties) if epoch is not None else {},
+        "last": {"epoch": last.epoch, "properties": dict(last.properties)} if last is not None else {},
     }
     return {
         "timestamp": head.at_us // 1000,
@@ -127,6 +130,8 @@ def _features(protocol: Mapping[str, Any]) -> set[str]:
 def _protocol(before: Mapping[str, Any], features: set[str]) -> dict[str, Any]:
     readers = [name for name in _READER_FEATURES if name in features]
     former = int(before.get("minReaderVersion") or 1)
+    if not features - _PLAIN:
+        return {"minReaderVersion": former, "minWriterVersion": 2}
     also = [name for name in before.get("readerFeatures") or () if name not in readers]
     protocol: dict[str, Any] = {"minReaderVersion": former, "minWriterVersion": 7, "writerFeatures": sorted(features)}
     if readers or also:

@@ -1,8 +1,9 @@
 """The state of a Delta table from its log: the newest checkpoint, and the commits after it.
 
 Format: https://github.com/delta-io/delta/blob/master/PROTOCOL.md. Of ours are in a commit: `commitInfo.headwater`
-(epoch, properties, writer, id of the attempt), a `txn` with our application id and the epoch as its version, and a
-`domainMetadata` that repeats the epoch's properties, because checkpoints keep it.
+(epoch, properties, writer, id of the attempt, and the last epoch of ours) and a `txn` with our application id and the
+epoch as its version, which checkpoints keep. Properties would fit a `domainMetadata` better, but deltalake 1.6 does not
+write to tables that have that feature.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from headwater.lake.files.version import NOTHING, Head, LiveFile, Version
 from headwater.lake.table_format import Committed
 
 APPLICATION = "headwater"
-"""Application id of our `txn` actions and domain of our metadata."""
+"""Application id of our `txn` actions, and name of what is ours in `commitInfo`."""
 
 KEY_PROPERTY = "headwater.key"
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10}))?\.parquet")
 _READS = {"deletionVectors", "columnMapping", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
-_ACTIONS = ("add", "metaData", "protocol", "txn", "domainMetadata")
+_ACTIONS = ("add", "metaData", "protocol", "txn")
 
 
 @dataclass
@@ -41,7 +42,7 @@ class State:
         files: add actions by path.
         metadata, protocol: the actions that hold.
         epoch: our last epoch, by the `txn` action.
-        domain: our last commit, by our domain's metadata.
+        last: our last epoch and its properties, as commits of ours have them.
         head: of the version that it has come to.
     """
 
@@ -50,7 +51,7 @@ class State:
     metadata: dict[str, Any] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
     epoch: int | None = None
-    domain: dict[str, Any] = field(default_factory=dict)
+    last: dict[str, Any] = field(default_factory=dict)
     head: Head | None = None
 
     def apply(self, action: Mapping[str, Any]) -> None:
@@ -70,8 +71,8 @@ class State:
                 self.protocol = given
             elif kind == "txn" and given["appId"] == APPLICATION:
                 self.epoch = given["version"]
-            elif kind == "domainMetadata" and given["domain"] == APPLICATION:
-                self.domain = json.loads(given["configuration"])
+            elif kind == "commitInfo" and isinstance(given.get(APPLICATION), Mapping):
+                self.last = given[APPLICATION]["last"]
 
 
 def _vector_id(action: Mapping[str, Any]) -> object:
@@ -128,6 +129,7 @@ def replayed(folder: Path, number: int, table: str, known: State | None = None) 
     if state.number >= 0 and known is None:
         for action in _checkpoint_actions(newest):
             state.apply(action)
+        state.last = _last_before(folder, state.number)
     while state.number < number:
         path = commit_path(folder, state.number + 1)
         if not path.exists():
@@ -140,6 +142,16 @@ def replayed(folder: Path, number: int, table: str, known: State | None = None) 
         state.head = _head_at(folder, number)
     _refuse_unread(state, table)
     return state
+
+
+def _last_before(folder: Path, number: int) -> dict[str, Any]:
+    """Our last epoch and its properties at a version, from the newest commit of ours until then that is kept."""
+    for at in commit_numbers(folder):
+        if at <= number:
+            ours = _info_of(commit_path(folder, at)).get(APPLICATION)
+            if isinstance(ours, Mapping):
+                return dict(ours["last"])
+    return {}
 
 
 def _checkpoint_actions(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
@@ -168,11 +180,17 @@ def _head_at(folder: Path, number: int) -> Head:
 
 def read_head(path: Path) -> Head:
     """What a commit says about itself, from its file."""
+    info = _info_of(path)
+    return head_of(int(path.stem), info) if info else Head(int(path.stem), int(path.stat().st_mtime * 1e6))
+
+
+def _info_of(path: Path) -> dict[str, Any]:
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             if line.startswith('{"commitInfo"'):
-                return head_of(int(path.stem), json.loads(line)["commitInfo"])
-    return Head(int(path.stem), int(path.stat().st_mtime * 1e6))
+                info: dict[str, Any] = json.loads(line)["commitInfo"]
+                return info
+    return {}
 
 
 def head_of(number: int, info: Mapping[str, Any]) -> Head:
@@ -209,7 +227,7 @@ def version_of(folder: Path, state: State, table: str, known: Version | None = N
     properties |= {n: t for n, t in configuration.items() if n.startswith("headwater.") and n not in _OWN}
     committed = None
     if state.epoch is not None:
-        given = state.domain.get("properties", {}) if state.domain.get("epoch") == state.epoch else {}
+        given = state.last.get("properties", {}) if state.last.get("epoch") == state.epoch else {}
         committed = Committed(state.epoch, given)
     before = known.files if known is not None else {}
     return Version(

@@ -26,7 +26,7 @@ from headwater.lake.files.version import Column, Shape
 from headwater.schema import column_id, with_column_id
 
 MAPPING_ID, MAPPING_NAME = "delta.columnMapping.id", "delta.columnMapping.physicalName"
-_COLUMN, _TYPE = "headwater.column", "headwater.type"
+_COLUMN, _TYPE, _NUMBER = "headwater.column", "headwater.type", "headwater.number"
 _NESTED = 100_000
 _ODD_NAME = re.compile(r"[ ,;{}()\n\t=]")
 """Characters that Delta's columns cannot have in files (PROTOCOL.md, "Column Mapping")."""
@@ -87,6 +87,7 @@ def schema_fields(shape: Shape, *, mapped: bool) -> list[dict[str, Any]]:
 def _column(column: Column, *, mapped: bool) -> dict[str, Any]:
     kind = column.field.type
     metadata: dict[str, Any] = {MAPPING_ID: column.number, MAPPING_NAME: column.name} if mapped else {}
+    metadata[_NUMBER] = column.number
     identity = column_id(column.field)
     if identity is not None:
         metadata[_COLUMN] = identity
@@ -132,12 +133,15 @@ def shape_of(fields: list[dict[str, Any]], last: int, table: str) -> Shape:
         UserError: a type that Headwater has no counterpart for.
     """
     columns = []
-    for at, given in enumerate(fields, start=1):
+    for given in fields:
         metadata = given.get("metadata") or {}
+        number = metadata.get(_NUMBER, metadata.get(MAPPING_ID))
+        if number is None:  # another writer's column
+            number = last = 1 + max([last, *(f.get("metadata", {}).get(_NUMBER, 0) for f in fields)])
         field = pa.field(given["name"], _lake_type(given["type"], metadata, f"{table}.{given['name']}"))
         if _COLUMN in metadata:
             field = with_column_id(field, metadata[_COLUMN])
-        columns.append(Column(field, metadata.get(MAPPING_ID, at), metadata.get(MAPPING_NAME, given["name"])))
+        columns.append(Column(field, int(number), metadata.get(MAPPING_NAME, given["name"])))
     return Shape(tuple(columns), max([last, *(column.number for column in columns)]))
 
 

@@ -40,6 +40,8 @@ NAMES = (
     "lake.commit.after_catalog",
     "lake.rewrite.before_write",
     "lake.rewrite.after_write",
+    "lake.expire.before",
+    "lake.expire.after",
     "lake.orphans.before",
     "lake.orphans.between",
     "lake.index.before_save",

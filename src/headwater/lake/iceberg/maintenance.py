@@ -11,6 +11,7 @@ from typing import Protocol
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import TableRequirement, TableUpdate
 
+from headwater import failpoint
 from headwater.clock import Clock
 from headwater.errors import StorageFailed
 from headwater.lake.iceberg.compaction import data_groups, delete_groups, is_small
@@ -190,7 +191,9 @@ class IcebergMaintenance:
         with storage_errors(f"reading the files of table {self._handle.name!r}"):
             self._orphans.named(self._handle.load(), self.suspects)  # what they name was part of the table
         now_ms = self._clock.now_us() // 1000
+        failpoint.reach("lake.expire.before")
         done = self._writer.amend(lambda metadata: removal(metadata, policy, now_ms))
+        failpoint.reach("lake.expire.after")
         return Outcome(done, task.reason if done else "there is nothing to expire any more")
 
     def _orphan_task(self, policy: Policy) -> list[Task]:

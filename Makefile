@@ -79,8 +79,8 @@ fuzz-binlog: setup  ## N mutated binlogs of MySQL and MariaDB, from seed SEED, e
 fuzz-pgoutput: setup  ## N mutated inputs of all that PostgreSQL sends, from seed SEED, every index of the kernels checked
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/boundscheck PYTHONPATH=src $(BIN)/python -m tests.capture.pgoutput_fuzz --inputs $(N) --seed $(SEED)
 
-faults: setup  ## the fault catalogue of capture at SIZE pr, night or release; make faults SIZE=night
-	HEADWATER_SIZE=$(SIZE) HEADWATER_FAULT_RUNS=$(FAULT_RUNS_$(SIZE)) $(BIN)/pytest -n $(JOBS) --dist loadgroup tests/capture tests/faults
+faults: setup  ## the fault catalogue of capture and lake at SIZE pr, night or release; make faults SIZE=night
+	HEADWATER_SIZE=$(SIZE) HEADWATER_FAULT_RUNS=$(FAULT_RUNS_$(SIZE)) $(BIN)/pytest -n $(JOBS) --dist loadgroup tests/capture tests/faults tests/lake/test_commit_faults.py
 
 lock:  ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

@@ -129,7 +129,7 @@ def multiset_delta(state: Counter[Row], writes: list[tuple[int, str | None]]) ->
 
 def pyiceberg_rows(lake: IcebergLake, name: str) -> Counter[Row]:
     """PyIceberg's own scan, which shares no code with ours."""
-    return rows_of(lake.catalog.load_table((NAMESPACE, name)).scan().to_arrow())
+    return rows_of(lake.catalog.load_table((lake.namespace, name)).scan().to_arrow())
 
 
 def duckdb_rows(lake: IcebergLake, name: str) -> Counter[Row]:
@@ -153,7 +153,7 @@ def live_paths(lake: Lake, name: str) -> tuple[list[str], list[str]]:
     """Paths of data files, and of files that say which of their rows are deleted, of the current table snapshot."""
     if not isinstance(lake, IcebergLake):
         return other_formats.live_paths(format_of(lake), table_folder(lake, name))
-    table = lake.catalog.load_table((NAMESPACE, name))
+    table = lake.catalog.load_table((lake.namespace, name))
     snapshot = table.current_snapshot()
     files = [
         entry.data_file
@@ -169,7 +169,7 @@ def snapshot_epochs(lake: Lake, name: str) -> list[int]:
     if not isinstance(lake, IcebergLake):
         found = [snapshot.epoch for snapshot in lake.open_table(name).snapshots()]
         return [epoch for epoch in reversed(found) if epoch is not None]
-    table = lake.catalog.load_table((NAMESPACE, name))
+    table = lake.catalog.load_table((lake.namespace, name))
     return [int(snapshot.summary["headwater.epoch"]) for snapshot in table.metadata.snapshots]
 
 

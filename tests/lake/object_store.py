@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import uuid4
 
 from headwater.lake.connection import CatalogKind, Connection
@@ -10,9 +11,10 @@ from headwater.testing.lake_servers import ACCESS_KEY, REGION, SECRET_KEY, LakeS
 from headwater.testing.postgres import PostgresServer
 
 
-def storage(endpoint: str) -> dict[str, str]:
+def storage(endpoint: str, timeout_s: float = 30) -> dict[str, str]:
     """PyIceberg's properties of the S3 server."""
     return {
+        "s3.request-timeout": str(timeout_s),
         "s3.endpoint": endpoint,
         "s3.region": REGION,
         "s3.access-key-id": ACCESS_KEY,
@@ -28,6 +30,7 @@ class Place:
         postgres: for a `postgres` catalog.
         kind: of catalog.
         s3_url, rest_url: proxies in front of the servers, if any.
+        timeout_s: how long the S3 server may be silent.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Place:
         *,
         s3_url: str = "",
         rest_url: str = "",
+        timeout_s: float = 30,
     ) -> None:
         servers.make_bucket("lake")
         self.servers, self.kind = servers, kind
@@ -51,12 +55,18 @@ class Place:
             kind,
             servers.folder / f"{name}.db",
             url if kind != "sqlite" else "",
-            storage=storage(s3_url or servers.s3_url),
+            storage=storage(s3_url or servers.s3_url, timeout_s),
         )
 
     def open(self, *, read_only: bool = False) -> IcebergLake:
         """The lake."""
         return IcebergLake(self.warehouse, connection=self.connection, namespace=self.namespace, read_only=read_only)
+
+    def around(self) -> IcebergLake:
+        """The lake for reading, reached without the proxies."""
+        url = self.servers.rest_url if self.kind == "rest" else self.connection.url
+        connection = replace(self.connection, url=url, storage=storage(self.servers.s3_url))
+        return IcebergLake(self.warehouse, connection=connection, namespace=self.namespace, read_only=True)
 
     def objects(self) -> set[str]:
         """Locations of all objects of the lake, seen on the S3 server's disk."""

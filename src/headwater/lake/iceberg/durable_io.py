@@ -8,7 +8,7 @@ pointer after that. Reading, and storage that is not a local disk (where a finis
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -106,6 +106,10 @@ S3_ATTEMPTS = 5
 be sent twice: files are written once, whole, under names that no other file has."""
 
 
+CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 10.0, 30.0
+"""How long an object store may take to be reached, and to say nothing."""
+
+
 class _Storage(PyArrowFileIO):
     """PyArrow's file systems, with one connection pool for all tables of the same object store."""
 
@@ -122,21 +126,29 @@ _S3_OPTIONS = {
     "s3.session-token": "session_token",
     "s3.role-arn": "role_arn",
     "s3.force-virtual-addressing": "force_virtual_addressing",
+    "s3.request-timeout": "request_timeout",
+    "s3.connect-timeout": "connect_timeout",
 }
 """PyIceberg's names of properties, which a REST catalog may send too, and PyArrow's."""
+
+
+_READ: dict[str, Callable[[str], object]] = {
+    "force_virtual_addressing": lambda text: text.lower() == "true",
+    "request_timeout": float,
+    "connect_timeout": float,
+}
 
 
 @lru_cache(maxsize=32)
 def _object_store(properties: tuple[tuple[str, str], ...]) -> S3FileSystem:
     """An S3 client. Small files are one PUT, not three requests, and what makes a pool of connections is made once."""
-    options: dict[str, object] = {_S3_OPTIONS[name]: value for name, value in properties}
-    if "force_virtual_addressing" in options:
-        options["force_virtual_addressing"] = options["force_virtual_addressing"] == "true"
+    options: dict[str, object] = {"connect_timeout": CONNECT_TIMEOUT_S, "request_timeout": ANSWER_TIMEOUT_S}
+    for name, value in properties:
+        option = _S3_OPTIONS[name]
+        options[option] = _READ[option](value) if option in _READ else value
     return S3FileSystem(
         **options,
         allow_delayed_open=True,
-        connect_timeout=10,
-        request_timeout=30,
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
     )
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.table import Table as PyIcebergTable
 
 from headwater.clock import Clock, SystemClock
@@ -186,7 +186,10 @@ class IcebergLake:
             raise UserError(f"table {spec.name!r} has no column {missing[0]!r} for its key", hint="correct the key")
         folder = f"{self.location}/{quote(self.namespace, safe='')}/{quote(spec.name, safe='').replace('.', '%2E')}"
         properties = {**_PROPERTIES, KEY_PROPERTY: json.dumps(spec.key), **spec.properties}
-        return self.catalog.create_table(handle.identifier, spec.columns, folder, properties=properties)
+        try:
+            return self.catalog.create_table(handle.identifier, spec.columns, folder, properties=properties)
+        except TableAlreadyExistsError:  # by a request of ours whose answer was lost
+            return self.catalog.load_table(handle.identifier)
 
 
 def _spec_of(name: str, held: PyIcebergTable) -> TableSpec:

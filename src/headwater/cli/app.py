@@ -57,6 +57,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "maintain", "headwater.cli.maintain:maintain", "Keep the tables small and healthy, now; show what was done."
     ),
+    Command("catalog", "headwater.cli.catalog:app", "Let other engines attach to the lake."),
     Command("tail", "headwater.cli.tail:tail", "Follow the changes of a model or table."),
     Command(
         "source",

@@ -9,12 +9,12 @@ from table_machine import MultisetMachine, TableMachine
 
 EXAMPLES, STEPS = {"pr": (8, 16), "night": (600, 60), "release": (5000, 100)}[os.environ.get("HEADWATER_SIZE", "pr")]
 
-TestKeyedTable = TableMachine.TestCase
-TestMultiset = MultisetMachine.TestCase
-for case in (TestKeyedTable, TestMultiset):
-    case.settings = settings(
+TestKeyedTable, TestMultiset = TableMachine.TestCase, MultisetMachine.TestCase
+for each in (TestKeyedTable, TestMultiset):
+    each.settings = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
+del each

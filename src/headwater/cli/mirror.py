@@ -109,7 +109,7 @@ def _announce(project: Project) -> None:
     from headwater.clock import SystemClock
     from headwater.errors import UserError
     from headwater.project.connectors import make_source
-    from headwater.runtime.supervisor import state_identity
+    from headwater.runtime.identity import state_identity
 
     for definition in project.sources:
         source = make_source(definition, project.name, state_identity(project.state), SystemClock())

@@ -151,7 +151,7 @@ def _log_end(project: Project, source: str) -> Boundary:
 def _examine(project: Project, source: str, boundary: Boundary) -> PositionLost | None:
     from headwater.clock import SystemClock
     from headwater.project.connectors import make_source
-    from headwater.runtime.supervisor import state_identity
+    from headwater.runtime.identity import state_identity
 
     definition = next(one for one in project.sources if one.name == source)
     made = make_source(definition, project.name, state_identity(project.state), SystemClock())

@@ -30,6 +30,7 @@ from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
 from headwater.runtime.dataflow import Dataflow, Step, StreamNode
 from headwater.runtime.freshness import KEPT, Freshness
+from headwater.runtime.hand_over import OFFSET
 from headwater.runtime.intake import Intake, Slicing, boundaries_after, boundary_after, take_in
 from headwater.runtime.journal import Journal
 from headwater.runtime.replay import superseded
@@ -334,7 +335,7 @@ class Pipeline:
     def _properties(self, plan: EpochPlan) -> dict[str, str]:
         properties = {"project": self.project.name, "state": state_identity(self.project.state)}
         for source, boundary in boundaries_after(plan, self.partitions.as_mapping()).items():
-            properties[f"source.{source}.offset"] = str(plan.ranges[source][1])
+            properties[OFFSET.format(source=source)] = str(plan.ranges[source][1])
             properties[f"source.{source}.position"] = str(boundary.position.commit)
         return properties
 

@@ -23,6 +23,8 @@ from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
 from headwater.runtime.dataflow import Dataflow, ModelNode, StreamNode
 from headwater.runtime.freshness import Freshness
+from headwater.runtime.hand_over import hand_over
+from headwater.runtime.identity import state_identity
 from headwater.runtime.journal import Journal
 from headwater.runtime.memory_plan import MemoryPlan, plan_memory
 from headwater.runtime.pipeline import Pipeline
@@ -46,7 +48,7 @@ def open_pipeline(
     Raises:
         ProjectError: the models do not fit the streams.
         SourceUnavailable: the streams are not known yet and a source does not answer.
-        HeadwaterError: there are checkpoints and none can be read.
+        HeadwaterError: there are checkpoints, none can be read, and the lake cannot take their place.
     """
     store = StateStore(project.state)
     memory = plan_memory(project)
@@ -56,11 +58,15 @@ def open_pipeline(
     try:
         folder = CheckpointFolder(project.state / "checkpoints")
         streams = _find_streams(project, sources, partitions, journal)
-        flow, record = _restore(project, streams, store, folder, journal, memory)
+        opened = _Opened(project, streams, store, partitions, lake, journal, memory)
+        flow, record, from_lake = _restore(opened, folder)
         pipeline = Pipeline(project, store, partitions, flow, sinks, folder, clock, freshness)
         pipeline.left_out, pipeline.journal, pipeline.slicing = streams.left_out, journal, memory.slicing
         _resume(pipeline, record, lake, streams.new)
         settle()
+        if from_lake:
+            pipeline.checkpointed = None
+            pipeline.checkpoint()
     except BaseException:
         sinks.close()
         store.close()
@@ -87,32 +93,58 @@ class _Streams:
         return {name: StreamNode.of(stream, source, memory.state) for name, (stream, source) in self.fed.items()}
 
 
-def _restore(
-    project: Project,
-    streams: _Streams,
-    store: StateStore,
-    folder: CheckpointFolder,
-    journal: Journal,
-    memory: MemoryPlan,
-) -> tuple[Dataflow, CheckpointRecord | None]:
+@dataclass(frozen=True)
+class _Opened:
+    """What a dataflow is restored from, besides the checkpoints."""
+
+    project: Project
+    streams: _Streams
+    store: StateStore
+    partitions: Partitions
+    lake: Lake
+    journal: Journal
+    memory: MemoryPlan
+
+    def flow(self) -> Dataflow:
+        """A dataflow without rows."""
+        return Dataflow(self.streams.nodes(self.memory), self.project.models, self.project.run.threads, self.memory)
+
+
+def _restore(opened: _Opened, folder: CheckpointFolder) -> tuple[Dataflow, CheckpointRecord | None, bool]:
+    """The dataflow as of the newest checkpoint that can be read, else as the lake has its streams; that checkpoint, and
+    whether it came from the lake."""
     damage: HeadwaterError | None = None
-    for record in store.checkpoints():
-        flow = Dataflow(streams.nodes(memory), project.models, project.run.threads, memory)
+    for record in opened.store.checkpoints():
+        flow = opened.flow()
         try:
             folder.restore(record, flow)
-            store.forget_checkpoints_after(record.epoch)
-            return flow, record
+            opened.store.forget_checkpoints_after(record.epoch)
+            return flow, record, False
         except StorageFailed:
             raise
         except HeadwaterError as error:
             damage = error
-            journal.write("checkpoint.damaged", "warning", epoch=record.epoch, error=str(error))
-    if damage is not None:
-        raise HeadwaterError(
-            f"no checkpoint can be read: {damage}",
-            hint="move the state folder away and run again: the tables are then rebuilt from a new snapshot",
-        )
-    return Dataflow(streams.nodes(memory), project.models, project.run.threads, memory), None
+            opened.journal.write("checkpoint.damaged", "warning", epoch=record.epoch, error=str(error))
+    trimmed = any(partition.base for _, partition in opened.partitions.items())
+    if damage is None and (opened.store.plans_after(-1) or not trimmed):
+        return opened.flow(), None, False
+    return _from_lake(opened, damage)
+
+
+def _from_lake(opened: _Opened, damage: HeadwaterError | None) -> tuple[Dataflow, CheckpointRecord, bool]:
+    """Takes the streams over from their tables.
+
+    Raises:
+        HeadwaterError: that cannot be done, and the checkpoints cannot be read either.
+    """
+    flow = opened.flow()
+    try:
+        record = hand_over(flow, opened.partitions, opened.lake, opened.store, state_identity(opened.project.state))
+    except UserError as error:
+        why = f"no checkpoint can be read: {damage}; and the lake cannot take its place: " if damage else ""
+        raise HeadwaterError(f"{why}{error.message}", hint=error.hint) from error
+    opened.journal.write("state.from_lake", "warning", epoch=record.epoch)
+    return flow, record, True
 
 
 def _find_streams(
@@ -195,7 +227,7 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, new
     _hold_back(flow, sinks, record, plans[0].epoch if plans else None)
     fresh = record is None and not plans
     if not fresh:
-        last = plans[-1].epoch if plans else pipeline.store.checkpoints()[0].epoch
+        last = plans[-1].epoch if plans else record.epoch if record else 0
         for node in (flow.streams[name] for name in new):
             for table in node.tables:
                 sinks.begin(node.spec(table), last + 1, again=False)

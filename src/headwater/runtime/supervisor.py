@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import FrameType
 
 from pydantic import BaseModel, SecretStr
@@ -18,10 +16,10 @@ from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost
 from headwater.project.connectors import make_history, make_source
 from headwater.project.definition import Project
-from headwater.project.state_file import write_atomically
 from headwater.redaction import Secrets
 from headwater.runtime.capture_job import CaptureJob, Partitions
 from headwater.runtime.epoch_job import EpochJob
+from headwater.runtime.identity import state_identity
 from headwater.runtime.journal import Journal
 from headwater.runtime.maintenance_job import MaintenanceJob
 from headwater.runtime.requests import Requests
@@ -182,11 +180,3 @@ def secrets_of(project: Project) -> Secrets:
     settings: list[BaseModel] = [source.settings for source in project.sources]
     values = [value for one in (*settings, project.lake.s3, project.lake.catalog) for _, value in one]
     return Secrets(value.get_secret_value() for value in values if isinstance(value, SecretStr))
-
-
-def state_identity(state: Path) -> str:
-    """Eight hex digits that tell this state folder from others; made on first use, durable when this returns."""
-    path = state / "identity"
-    if not path.exists():
-        write_atomically(path, secrets.token_hex(4))
-    return path.read_text(encoding="ascii").strip()

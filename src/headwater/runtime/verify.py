@@ -25,9 +25,9 @@ from headwater.project.connectors import make_source
 from headwater.project.definition import Project, SourceDefinition
 from headwater.quality.certificates import Certificate
 from headwater.runtime.differences import Found, compare
+from headwater.runtime.identity import state_identity
 from headwater.runtime.mirror_at import MirrorAt, mirror_at
 from headwater.runtime.state_store import StateStore
-from headwater.runtime.supervisor import state_identity
 from headwater.schema import StreamSchema
 
 BUCKET_ROWS = 64

@@ -20,6 +20,9 @@ from headwater.lake.iceberg.history import EPOCH, PREFIX, epoch_of, is_maintenan
 from headwater.lake.iceberg.scan import LiveFile, entries_of, live_files, read_columns
 from headwater.lake.moment import Moment, TableSnapshot, time_text
 
+_TOLD = (PREFIX + "source.", PREFIX + "state")
+"""Fields of a summary that say where in which log a commit stood."""
+
 
 def snapshots_of(metadata: TableMetadata) -> list[TableSnapshot]:
     """All snapshots that are kept, newest first: also those that a rollback has left behind."""
@@ -46,7 +49,7 @@ def _described(snapshot: Snapshot, metadata: TableMetadata, refs: tuple[str, ...
         snapshot=snapshot.snapshot_id,
         committed_at_us=snapshot.timestamp_ms * 1000,
         epoch=int(summary[EPOCH]) if EPOCH in summary else None,
-        properties={n.removeprefix(PREFIX): v for n, v in summary.items() if n.startswith(PREFIX + "source.")},
+        properties={n.removeprefix(PREFIX): v for n, v in summary.items() if n.startswith(_TOLD)},
         operation=snapshot.summary.operation.value if snapshot.summary is not None else "",
         rows_added=0 if maintenance else int(summary.get("added-records", 0)),
         rows_deleted=0 if maintenance else deleted,

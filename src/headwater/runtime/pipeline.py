@@ -24,13 +24,14 @@ from headwater.capture.gap import gap_stream
 from headwater.clock import Clock
 from headwater.errors import InvariantBroken, UserError
 from headwater.project.definition import Project, SourceDefinition
-from headwater.project.discovery import load_streams, save_streams, state_identity
+from headwater.project.discovery import load_streams, save_streams
 from headwater.quality.accounting import Account
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
 from headwater.runtime.dataflow import Dataflow, Step, StreamNode
 from headwater.runtime.freshness import KEPT, Freshness
 from headwater.runtime.hand_over import OFFSET
+from headwater.runtime.identity import state_identity
 from headwater.runtime.intake import Intake, Slicing, boundaries_after, boundary_after, take_in
 from headwater.runtime.journal import Journal
 from headwater.runtime.replay import superseded

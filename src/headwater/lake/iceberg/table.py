@@ -228,6 +228,7 @@ class IcebergTable:
         Raises:
             StorageFailed: it was not committed, and is forgotten.
             CommitUnknown: nobody knows; the files stay.
+            InvariantBroken: another Headwater has taken this one's place.
         """
         staged = self._staged
         assert staged is not None
@@ -240,6 +241,7 @@ class IcebergTable:
             self._held.discard(store)
             if isinstance(error, StorageFailed):
                 raise
+            self._accept_foreign(error.fresh)
             raise StorageFailed(
                 f"table {self.spec.name!r}: another writer changed it while a large epoch was being written",
                 hint="it is tried again; stop the other writers of this table for a while if it goes on",
@@ -275,8 +277,9 @@ class IcebergTable:
         if replacement is None:
             return False
         index, before = self._index, held.table.metadata.current_snapshot_id
+        fields = {**maintenance_fields(held.table.metadata, kind), WRITER: self._writer}
         try:
-            held.send(replacement.change, maintenance_fields(held.table.metadata, kind), store)
+            held.send(replacement.change, fields, store)
         except (StorageFailed, ForeignCommit):
             held.discard(store)
             raise

@@ -34,11 +34,17 @@ class Known:
         tables: by id, the definition.
         reread: tables that are to be read anew, with the id of that request.
         accepted: tables of which the next change is accepted, whatever it is.
+        asked: how many requests to read a table anew there were; each has a number of its own, the same if its change
+            is met again after a crash.
+        ahead: by id, the definition under which a table's rows were read before the stream told of it. Until it does,
+            what it tells may be older or newer, and rows are read anew.
     """
 
     tables: dict[int, dict[str, Any]] = field(default_factory=dict)
     reread: dict[str, str] = field(default_factory=dict)
     accepted: list[str] = field(default_factory=list)
+    asked: int = 0
+    ahead: dict[int, str] = field(default_factory=dict)
     _written: tuple[str, str] = ("", "")
 
     @classmethod
@@ -53,15 +59,15 @@ class Known:
         try:
             body = json.loads(zlib.decompress(base64.b64decode(text)))
             tables = {int(oid): table for oid, table in body["tables"].items()}
-            return cls(tables, body["reread"], body["accepted"])
+            ahead = {int(oid): drawn for oid, drawn in body.get("ahead", {}).items()}
+            return cls(tables, body["reread"], body["accepted"], body.get("asked", 0), ahead)
         except (ValueError, KeyError, binascii.Error, zlib.error) as error:
             raise InvariantBroken(f"the tables' definitions in a resume point cannot be read: {error}") from error
 
     def text(self) -> str:
         """For a resume point."""
-        body = json.dumps(
-            {"tables": self.tables, "reread": self.reread, "accepted": self.accepted}, separators=(",", ":")
-        )
+        kept = {"tables": self.tables, "reread": self.reread, "accepted": self.accepted}
+        body = json.dumps({**kept, "asked": self.asked, "ahead": self.ahead}, separators=(",", ":"))
         if body != self._written[0]:
             self._written = body, base64.b64encode(zlib.compress(body.encode())).decode()
         return self._written[1]
@@ -70,6 +76,11 @@ class Known:
         """Takes down a table's definition."""
         columns = [[c.number, c.name, c.oid, c.typmod, c.missing] for c in table.columns]
         self.tables[table.oid] = {"file": file, "key": table.key, "identity": table.identity, "columns": columns}
+
+    def read_anew(self, table: Table) -> None:
+        """Puts a table down to be read anew."""
+        self.asked += 1
+        self.reread[table.qualified] = f"schema-{table.oid}-{self.asked}"
 
     def file(self, oid: int) -> int | None:
         """The number of a table's file when it was last looked at; None if it never was."""

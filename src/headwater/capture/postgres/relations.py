@@ -8,7 +8,6 @@ that has happened such values are null. How much of this goes on by itself is th
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -103,6 +102,8 @@ class Relations:
         if reached:
             self._tables[read.oid] = now
             self.known.note(now, self._file(now, definition))
+        else:
+            self.known.ahead[read.oid] = repr(_drawn(now))
         return now
 
     def stream_name(self, oid: int) -> str:
@@ -154,12 +155,14 @@ class Relations:
         """Holds changes against the policy, and puts down a table whose rows are not known any more."""
         name, file = table.qualified, self.known.file(table.oid)
         sure = numbers.sure and (definition is None or is_known_after(table, now, definition, file))
+        sure = sure and self.known.ahead.get(table.oid, repr(_drawn(now))) == repr(_drawn(now))
+        if sure:
+            self.known.ahead.pop(table.oid, None)
         if not found and sure:
             return
         self._guard.judge(name, found, known=sure)
         if not sure:
-            told = f"{file} {[change.text for change in found]}"
-            self.known.reread[name] = f"schema-{table.oid}-{zlib.crc32(told.encode()):08x}"
+            self.known.read_anew(table)
 
     def _file(self, table: Table, definition: Definition | None) -> int:
         """The file to remember of a table: the present one only if the catalog has not gone on meanwhile, for what was

@@ -436,6 +436,7 @@ class PostgresSource:
             tables = self._read_tables(connection, rows, publication.tables)
             captured = {table.qualified: table.oid for table in tables}
             stamps, known = read_stamps(connection, self.publication, captured), read_known(connection, tables)
+            known.asked = end.standing.known.asked  # the worklist goes on, and knows requests by their numbers
         place = (system.identifier, system.timeline, system.database, end.slot)
         now = Standing(*place, captured, stamps, decided=decision.id, known=known)
         group = gap_group(end, lost, now, at, max(at, system.wal_end), decision, self._clock.now_us())

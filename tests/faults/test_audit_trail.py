@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "audit-trail.md"
 PROJECT = """
 name: shop
 sources:
-  shop: {type: postgres, url: "${SHOP_URL}", tables: [orders], history: [orders]}
+  shop: {type: postgres, url: "${SHOP_URL}", tables: [orders], audit: [orders]}
 """
 
 

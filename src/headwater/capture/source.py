@@ -64,8 +64,8 @@ class Source(Protocol):
     name: str
 
     def tell_transactions(self) -> bool:
-        """Lets groups carry rows of `<source>_transactions` (`capture.history`), if the source knows more of them than
-        their commits' times. Returns whether it does. Called before `open`."""
+        """Lets groups carry rows of `<source>_transactions` (`capture.audit_trail`), if the source knows more of them
+        than their commits' times. Returns whether it does. Called before `open`."""
 
     def check(self) -> list[str]:
         """Looks whether the source can be read and returns what opening it will do, a sentence each.

@@ -19,7 +19,7 @@ from headwater.project.definition import SourceDefinition
 from headwater.schema import StreamSchema
 
 if TYPE_CHECKING:
-    from headwater.capture.history import History
+    from headwater.capture.audit_trail import AuditTrail
 
 
 @dataclass(frozen=True)
@@ -133,21 +133,21 @@ def make_source(
     return source
 
 
-def make_history(definition: SourceDefinition, source: Source) -> History | None:
+def make_audit(definition: SourceDefinition, source: Source) -> AuditTrail | None:
     """The audit trail that a definition asks for, whose transactions the source then tells of; None if it asks for
     none. To be called before the source is opened."""
-    if not definition.history:
+    if not definition.audit:
         return None
-    from headwater.capture.history import History
+    from headwater.capture.audit_trail import AuditTrail
 
-    return History(definition.name, definition.history, told=source.tell_transactions())
+    return AuditTrail(definition.name, definition.audit, told=source.tell_transactions())
 
 
 def streams_of(definition: SourceDefinition, source: Source, resume: Resume | None = None) -> list[StreamSchema]:
     """The streams that a source feeds (`Source.discover`), and those of its audit trail."""
     fed = source.discover(resume)
-    history = make_history(definition, source)
-    return [*fed, *(history.streams(fed) if history else ())]
+    audit = make_audit(definition, source)
+    return [*fed, *(audit.streams(fed) if audit else ())]
 
 
 def rows_of_record(record: bytes) -> list[dict[str, object]]:

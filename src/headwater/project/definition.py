@@ -91,7 +91,7 @@ class SourceDefinition:
         settings: the connector's own settings, of its settings class; secrets inside are `SecretStr`.
         mirror: land every stream as a lake table.
         streams: settings of single streams, by stream name.
-        history: patterns of the streams whose every change is kept.
+        audit: patterns of the streams whose every change is kept.
         place: where it is defined.
     """
 
@@ -100,7 +100,7 @@ class SourceDefinition:
     settings: BaseModel
     mirror: bool = True
     streams: Mapping[str, StreamSettings] = field(default_factory=dict)
-    history: tuple[str, ...] = ()
+    audit: tuple[str, ...] = ()
     place: Place = field(default_factory=lambda: Place(""))
 
     def mirrors(self, stream: str) -> bool:

@@ -155,7 +155,7 @@ class _Reader:
             return None
         place = self._document.place(path, key=True)
         return SourceDefinition(
-            name, known.type, settings, common.mirror, common.streams, history=common.history, place=place
+            name, known.type, settings, common.mirror, common.streams, audit=common.audit, place=place
         )
 
 

@@ -137,9 +137,9 @@ class SourceSection(Settings):
     streams: dict[str, StreamSettings] = Field(
         default_factory=dict, description="Settings of single streams, by stream name."
     )
-    history: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+    audit: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=(),
-        description="Streams whose every change is kept as a row of NAME_history, with * and ?; the source's "
+        description="Streams whose every change is kept as a row of NAME_audit, with * and ?; the source's "
         "transactions become rows of SOURCE_transactions.",
         examples=[["orders", "payment_*"]],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from headwater.capture.history import History
+from headwater.capture.audit_trail import AuditTrail
 from headwater.capture.progress_ledger import ProgressLedger
 from headwater.capture.request import Progress as TableProgress
 from headwater.capture.request import Request
@@ -90,7 +90,7 @@ class CaptureJob(Job):
         partitions: the log.
         once: end when what the source held when it was first idle is in the log.
         requests: what users ask of the source; None if nobody can.
-        history: the audit trail to keep of it; None for none.
+        audit: the audit trail to keep of it; None for none.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class CaptureJob(Job):
         *,
         once: bool = False,
         requests: Requests | None = None,
-        history: History | None = None,
+        audit: AuditTrail | None = None,
     ) -> None:
         super().__init__(f"source:{source.name}", journal, clock)
         self.source = source
@@ -112,7 +112,7 @@ class CaptureJob(Job):
         self._partitions = partitions
         self._once = once
         self._requests = requests
-        self._history = history
+        self._audit = audit
         self._requests_at = clock.monotonic_s()
         self._decision: Request | None = None
         self._halt: HeadwaterError | None = None
@@ -135,8 +135,8 @@ class CaptureJob(Job):
         boundary = partition.boundary
         self._decision = self._decided(boundary)
         reader = self._open(boundary)
-        if self._history is not None:
-            self._history.begin()
+        if self._audit is not None:
+            self._audit.begin()
         try:
             if boundary and self._decision is None:
                 reader.confirm(boundary)
@@ -254,7 +254,7 @@ class CaptureJob(Job):
                 break
             if group is None:
                 break
-            groups.append(self._history.added(group) if self._history else group)
+            groups.append(self._audit.added(group) if self._audit else group)
             records += len(group)
             size += sum(batch.rows.nbytes for batch in group.batches)
         return groups

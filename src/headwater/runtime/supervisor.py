@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr
 from headwater.capture.source import Source
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost
-from headwater.project.connectors import make_history, make_source
+from headwater.project.connectors import make_audit, make_source
 from headwater.project.definition import Project
 from headwater.redaction import Secrets
 from headwater.runtime.capture_job import CaptureJob, Partitions
@@ -118,7 +118,7 @@ class Supervisor:
         definition = next((known for known in self._project.sources if known.name == source.name), None)
         return CaptureJob(
             source, self._partitions, self._journal, self._clock, once=self._once, requests=requests,
-            history=make_history(definition, source) if definition else None,
+            audit=make_audit(definition, source) if definition else None,
         )  # fmt: skip
 
     def _revive(self) -> None:

@@ -50,7 +50,7 @@ def verify(project: Project, lake: Lake, name: str, clock: Clock, *, wait_s: flo
         SourceStopped, SourceUnavailable: the source cannot be read.
     """
     definition, table = _find(project, name)
-    source = make_source(replace(definition, history=()), project.name, state_identity(project.state), clock)
+    source = make_source(replace(definition, audit=()), project.name, state_identity(project.state), clock)
     if not hasattr(source, "table_at"):
         raise UserError(f"tables of source {definition.name!r} ({definition.type}) cannot be compared yet")
     store = StateStore(project.state)

@@ -1,4 +1,4 @@
-"""The rows of `<source>_transactions` (`headwater.capture.history`) from what the stream of changes tells."""
+"""The rows of `<source>_transactions` (`headwater.capture.audit_trail`) from what the stream of changes tells."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headwater.capture.history import CONTEXT_PREFIX, transactions_batch
+from headwater.capture.audit_trail import CONTEXT_PREFIX, transactions_batch
 from headwater.capture.postgres.staging import Transactions
 from headwater.capture.postgres.transactions import LogicalMessage
 from headwater.change import ChangeBatch

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from headwater.capture.history import History, history_batch, history_of, transactions_batch
+from headwater.capture.audit_trail import AuditTrail, audit_batch, audited, transactions_batch
 from headwater.change import ChangeBatch, Group, Op, log_schema
 from headwater.errors import SourceStopped
 from headwater.position import Boundary, Position
@@ -28,7 +28,7 @@ def batch(*changes: tuple[Op, int, int, int | None, str | None, bytes | None]) -
 
 
 def test_every_change_is_a_row_and_rows_of_a_snapshot_are_none() -> None:
-    kept = history_batch(
+    kept = audit_batch(
         batch(
             (Op.READ, 1, 0, 1, "read", None),
             (Op.INSERT, 1, 1, 2, "new", None),
@@ -38,8 +38,8 @@ def test_every_change_is_a_row_and_rows_of_a_snapshot_are_none() -> None:
         )
     )
     assert kept is not None
-    assert kept.stream == history_of(ORDERS)
-    assert kept.stream.name == "orders_history"
+    assert kept.stream == audited(ORDERS)
+    assert kept.stream.name == "orders_audit"
     assert kept.rows.schema == log_schema(kept.stream)
     assert set(kept.rows.column("_op").to_pylist()) == {Op.INSERT}
     shown = kept.rows.select(
@@ -54,15 +54,15 @@ def test_every_change_is_a_row_and_rows_of_a_snapshot_are_none() -> None:
     assert set(kept.rows.column("change_commit").to_pylist()) == {7}
 
 
-def test_a_batch_of_nothing_but_a_snapshot_leaves_no_history() -> None:
-    assert history_batch(batch((Op.READ, 1, 0, 1, "read", None))) is None
+def test_a_batch_of_nothing_but_a_snapshot_leaves_no_trail() -> None:
+    assert audit_batch(batch((Op.READ, 1, 0, 1, "read", None))) is None
 
 
 def test_a_column_with_a_name_of_ours_is_refused_with_the_way_out() -> None:
     stream = StreamSchema("orders", pa.schema([("change_op", pa.string())]))
     with pytest.raises(SourceStopped, match="'change_op'") as refused:
-        history_of(stream)
-    assert "history:" in refused.value.hint
+        audited(stream)
+    assert "audit:" in refused.value.hint
 
 
 def test_a_transaction_is_a_row_with_what_was_said_of_it() -> None:
@@ -87,32 +87,32 @@ def names(found: Group) -> list[str]:
 
 
 def test_a_source_that_does_not_tell_of_transactions_has_them_by_their_commits() -> None:
-    history = History("shop", ["ord*"], told=False)
-    found = history.added(group((Op.INSERT, 1, 0, 1, "a", None), (Op.INSERT, 1, 1, 2, "b", None)))
-    assert names(found) == ["orders", "orders_history", "shop_transactions"]
+    trail = AuditTrail("shop", ["ord*"], told=False)
+    found = trail.added(group((Op.INSERT, 1, 0, 1, "a", None), (Op.INSERT, 1, 1, 2, "b", None)))
+    assert names(found) == ["orders", "orders_audit", "shop_transactions"]
     assert found.batches[2].rows.select(["commit", "transaction_id"]).to_pylist() == [
         {"commit": 7, "transaction_id": None}
     ]
 
 
 def test_a_transaction_in_parts_is_told_once_with_its_last() -> None:
-    history = History("shop", ["orders"], told=False)
-    assert names(history.added(group((Op.INSERT, 1, 0, 1, "a", None), more=True))) == ["orders", "orders_history"]
-    assert names(history.added(group((Op.INSERT, 1, 1, 2, "b", None)))) == [
+    trail = AuditTrail("shop", ["orders"], told=False)
+    assert names(trail.added(group((Op.INSERT, 1, 0, 1, "a", None), more=True))) == ["orders", "orders_audit"]
+    assert names(trail.added(group((Op.INSERT, 1, 1, 2, "b", None)))) == [
         "orders",
-        "orders_history",
+        "orders_audit",
         "shop_transactions",
     ]
 
 
 def test_what_was_open_when_the_source_was_opened_anew_is_forgotten() -> None:
-    history = History("shop", ["orders"], told=False)
-    history.added(group((Op.INSERT, 1, 0, 1, "a", None), more=True))
-    history.begin()
-    assert names(history.added(group((Op.READ, 1, 0, 1, "a", None)))) == ["orders"]
+    trail = AuditTrail("shop", ["orders"], told=False)
+    trail.added(group((Op.INSERT, 1, 0, 1, "a", None), more=True))
+    trail.begin()
+    assert names(trail.added(group((Op.READ, 1, 0, 1, "a", None)))) == ["orders"]
 
 
-def test_only_the_streams_meant_have_a_history() -> None:
-    history = History("shop", ["other"], told=True)
-    assert names(history.added(group((Op.INSERT, 1, 0, 1, "a", None)))) == ["orders"]
-    assert [stream.name for stream in history.streams([ORDERS])] == ["shop_transactions"]
+def test_only_the_streams_meant_have_a_trail() -> None:
+    trail = AuditTrail("shop", ["other"], told=True)
+    assert names(trail.added(group((Op.INSERT, 1, 0, 1, "a", None)))) == ["orders"]
+    assert [stream.name for stream in trail.streams([ORDERS])] == ["shop_transactions"]

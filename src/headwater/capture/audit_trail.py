@@ -1,7 +1,7 @@
 """The audit trail: every change of a stream kept as a row, and every transaction, so that "who changed this, when and
 why" is a SELECT. Source-neutral: it adds batches to the groups of a source before they go into the log.
 
-`<stream>_history` has the stream's columns behind these:
+`<stream>_audit` has the stream's columns behind these:
 
 | column          | type                  | meaning |
 |---|---|---|
@@ -58,7 +58,7 @@ _CHANGES = pa.array([int(op) for op in _KEPT], pa.uint8())
 _NAMES = pa.array([_KEPT.get(Op(op)) if op in set(Op) else None for op in range(max(Op) + 1)], pa.string())
 
 
-def history_of(stream: StreamSchema) -> StreamSchema:
+def audited(stream: StreamSchema) -> StreamSchema:
     """The stream that keeps every change of `stream`.
 
     Raises:
@@ -67,11 +67,11 @@ def history_of(stream: StreamSchema) -> StreamSchema:
     taken = sorted(set(_CHANGE.names).intersection(stream.columns.names))
     if taken:
         raise SourceStopped(
-            f"stream {stream.name!r} has a column {taken[0]!r}, a name that its history needs for itself",
-            hint=f"rename the column, or leave {stream.name!r} out of the source's history:",
+            f"stream {stream.name!r} has a column {taken[0]!r}, a name that its audit trail needs for itself",
+            hint=f"rename the column, or leave {stream.name!r} out of the source's audit:",
         )
     columns = [field.with_nullable(True).remove_metadata() for field in stream.columns]
-    return StreamSchema(f"{stream.name}_history", pa.schema([*_CHANGE, *columns]))
+    return StreamSchema(f"{stream.name}_audit", pa.schema([*_CHANGE, *columns]))
 
 
 def transactions_of(source: str) -> StreamSchema:
@@ -112,14 +112,14 @@ def transactions_batch(
     )  # fmt: skip
 
 
-def history_batch(batch: ChangeBatch) -> ChangeBatch | None:
-    """The changes of a batch as rows of its stream's history; None if it has none (rows of a snapshot are no
+def audit_batch(batch: ChangeBatch) -> ChangeBatch | None:
+    """The changes of a batch as rows of its audit stream; None if it has none (rows of a snapshot are no
     changes)."""
     rows = batch.rows
     kept = rows.filter(pc.is_in(rows.column("_op"), _CHANGES))
     if not kept.num_rows:
         return None
-    stream = history_of(batch.stream)
+    stream = audited(batch.stream)
     own = [
         _NAMES.take(kept.column("_op")),
         kept.column("_weight"),
@@ -149,7 +149,7 @@ def _named(mark: bytes, names: Sequence[str]) -> list[str] | None:
     return [names[at] for at in sorted({int(bit) % len(names) for bit in bits if bit < 2 * len(names)})] or None
 
 
-class History:
+class AuditTrail:
     """The audit trail of one source.
 
     Args:
@@ -170,19 +170,19 @@ class History:
         Raises:
             SourceStopped: a column has the name of one of ours.
         """
-        return [*(history_of(stream) for stream in fed if self._keeps(stream.name)), transactions_of(self._source)]
+        return [*(audited(stream) for stream in fed if self._keeps(stream.name)), transactions_of(self._source)]
 
     def begin(self) -> None:
         """The source is opened anew: what is open comes again."""
         self._parted.clear()
 
     def added(self, group: Group) -> Group:
-        """A group with the history of its changes, and its transactions if the source does not tell of them.
+        """A group with the trail of its changes, and its transactions if the source does not tell of them.
 
         Groups come in order.
         """
-        histories = [history_batch(batch) for batch in group.batches if self._keeps(batch.stream.name)]
-        more = [batch for batch in histories if batch is not None]
+        audits = [audit_batch(batch) for batch in group.batches if self._keeps(batch.stream.name)]
+        more = [batch for batch in audits if batch is not None]
         if not self._told:
             more += self._transactions(group)
         return replace(group, batches=(*group.batches, *more)) if more else group

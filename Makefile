@@ -13,7 +13,7 @@ FAULT_RUNS_night := 40
 FAULT_RUNS_release := 200
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput faults large lock clean
+.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput faults large readers lock clean
 
 setup: .venv/.stamp  ## create .venv with the locked dependencies
 
@@ -81,6 +81,9 @@ fuzz-pgoutput: setup  ## N mutated inputs of all that PostgreSQL sends, from see
 
 faults: setup  ## the fault catalogue of capture and lake at SIZE pr, night or release; make faults SIZE=night
 	HEADWATER_SIZE=$(SIZE) HEADWATER_FAULT_RUNS=$(FAULT_RUNS_$(SIZE)) $(BIN)/pytest -n $(JOBS) --dist loadgroup tests/capture tests/faults tests/lake/test_commit_faults.py
+
+readers: setup  ## Iceberg tables of every shape read by PyIceberg, Polars, DuckDB and Spark; needs a JDK and Maven
+	$(BIN)/python -m tests.readers
 
 lock:  ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

@@ -1,0 +1,35 @@
+"""Reads Iceberg tables with Spark and writes their rows as Parquet; run by the Python that has pyspark.
+
+Arguments: one JSON object: `jars`, and `tables`, from the location of a table's metadata to the folder for its rows.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from pyspark.sql import SparkSession
+
+_OPTIONS = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
+
+
+def main(asked: dict[str, object]) -> None:
+    """Reads as asked."""
+    builder = SparkSession.builder.master("local[1]").config("spark.jars", str(asked["jars"]))
+    for name, value in _OPTIONS.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    for metadata, folder in dict(asked["tables"]).items():  # type: ignore[call-overload]
+        session.read.format("iceberg").load(metadata).coalesce(1).write.parquet(folder)
+    sys.stdout.write(json.dumps({"spark": session.version}) + "\n")
+    session.stop()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -259,6 +259,6 @@ def _refuse_unpinned(table: str, metadata: TableMetadata, there: set[int]) -> No
                 name = metadata.schema().find_column_name(source)
                 raise UserError(
                     f"table {table!r} is {how} by column {name!r}, which is to go or to become another one",
-                    hint=f"decide how the table is to be {how} without it (`table:` of the stream or model), or keep "
-                    "the column (`on_schema_change: {drop: keep}`); until then nothing is lost: the log keeps it",
+                    hint=f"decide how the table is to be {how} without it (`table:` of the stream or model), and "
+                    "start again; until then nothing is lost: the log keeps it",
                 )

@@ -162,6 +162,7 @@ def test_a_snapshot_of_maintenance_says_so_and_repeats_the_last_commit(lake: Ice
     assert fields["headwater.maintenance"] in ("compact", "deletes")
     assert fields["total-records"] == "24"
     assert table.committed().properties == {"n": "3"}
+    assert [change.epoch for change in table.changes(0)] == [1, 2, 3]
 
 
 def test_a_rewrite_waits_for_an_epoch_in_parts(lake: IcebergLake) -> None:

@@ -305,7 +305,7 @@ def test_a_table_that_was_read_ahead_of_the_stream_is_read_again_when_that_was_p
     db.run("INSERT INTO t VALUES (100, 7), (2000, 8)")
     reader = db.open(db.source())
     groups = read_snapshot(reader)
-    change = "ALTER TABLE t DROP c", "ALTER TABLE t ADD c int", "INSERT INTO t VALUES (3, 1)"
+    change = "ALTER TABLE t DROP c", "ALTER TABLE t ADD c bigint", "INSERT INTO t VALUES (3, 1)"
     follow(db, reader, groups, *change, "ALTER TABLE t ALTER id TYPE text")
     follow(db, reader, groups, "ALTER TABLE t ALTER id TYPE int USING length(id)", "UPDATE t SET c = 2 WHERE id = 1")
     assert normalised(groups, "t") == content(db, "id, c") and content(db, "id") == [(1,), (3,), (4,)]

@@ -313,11 +313,11 @@ def test_what_commits_dropped_is_kept_for_their_changes(lake: IcebergLake) -> No
 
 def test_an_expiry_by_another_writer_does_not_stop_ours(lake: IcebergLake) -> None:
     """The commit's own expiry asks for the removal of snapshots that are gone already."""
-    table, state = filled(lake, 10, replace(KEYED, properties={"headwater.snapshots.keep": "10"}))
+    table, state = filled(lake, 11, replace(KEYED, properties={"headwater.snapshots.keep": "10"}))
     held = lake.catalog.load_table((NAMESPACE, KEYED.name))
     held.maintenance.expire_snapshots().by_ids([s.snapshot_id for s in held.metadata.snapshots[:5]]).commit()
     new = [((1000, "n", 1.0), 1)]
-    table.commit(11, delta(new), {})
+    table.commit(12, delta(new), {})
     agree(lake, table, changed(state, new))
 
 

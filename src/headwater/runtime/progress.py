@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from headwater.capture.gap import gap_stream
 from headwater.quality.accounting import Account
 from headwater.runtime.freshness import Freshness
-from headwater.runtime.intake import boundary_after
 
 if TYPE_CHECKING:  # the picture is read by those who run no pipeline
     from headwater.runtime.pipeline import Pipeline
@@ -73,6 +72,8 @@ def read_progress(pipeline: Pipeline, freshness: Freshness) -> Progress:
 
 
 def _positions(pipeline: Pipeline) -> dict[str, int]:
+    from headwater.runtime.intake import boundary_after  # with the engine, which a look at a run does without
+
     reached = {
         source: boundary_after(partition, pipeline.offsets_of(source))
         for source, partition in pipeline.partitions.items()

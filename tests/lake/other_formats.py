@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import polars
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 
@@ -42,13 +43,14 @@ def _parquet(folder: Path) -> Iterator[pa.Table]:
 
 
 def _delta(folder: Path) -> Iterator[pa.Table]:
-    """deltalake's own scan and its SQL; and DuckDB over the planned files, less the rows of deltalake's vectors."""
+    """deltalake's own scan and its SQL; Polars; DuckDB over the planned files, less the rows of deltalake's vectors."""
     table = DeltaTable(str(folder))
     yield pa.table(table.scan().read_all())
     yield pa.table(QueryBuilder().register("t", table).execute("SELECT * FROM t").read_all())
     names = {f.metadata.get("delta.columnMapping.physicalName", f.name): f.name for f in table.schema().fields}
     if list(names) != list(names.values()) or not table.file_uris():
         return
+    yield polars.scan_delta(str(folder)).collect().to_arrow()
     gone = []
     for row in pa.table(table.deletion_vectors().read_all()).to_pylist():
         path = row["filepath"].removeprefix("file://")

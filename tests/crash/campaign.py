@@ -47,7 +47,7 @@ REACHED = tuple(
     if not name.startswith(("log.forget_parts.", "log.append.after_part", "epoch.sinks.staged", "lake.index."))
 )
 """Failpoints that a shop's run passes; transactions larger than memory have their own, which `tests/log` and
-`tests/runtime/test_slices.py` kill at, and large key indexes, which `tests/lake/test_iceberg_crash.py` does."""
+`tests/runtime/test_slices.py` kill at, and large key indexes, which `tests/lake/test_contract_crash.py` does."""
 
 
 @dataclass(frozen=True)

@@ -60,13 +60,18 @@ def test_the_others_go_on_meanwhile(shop):
     assert (ids(shop), total(shop)) == ([1, 2, 3], [1])
 
 
-def test_a_release_without_anything_having_come_leaves_nothing_to_do(shop):
+@pytest.mark.parametrize("table", ["orders", "total"])
+@pytest.mark.parametrize("missed", [False, True])
+def test_what_was_held_at_the_last_epoch_lacks_only_what_came_since(shop, table, missed):
+    shop.model("total", TOTAL)
     run_with(shop, inserts(1, 1))
     run_with(shop, inserts(2, 2))
-    roll_back(shop.project, "orders", Moment(epoch=2), CLOCK)
-    resume(shop.project, "orders", CLOCK)
-    run_with(shop, inserts(3, 3))
-    assert ids(shop) == [1, 2, 3]
+    roll_back(shop.project, table, Moment(epoch=2), CLOCK)
+    if missed:
+        run_with(shop, inserts(3, 3))
+    resume(shop.project, table, CLOCK)
+    run_with(shop, inserts(4, 4))
+    assert (ids(shop), total(shop)) == (([1, 2, 3, 4], [4]) if missed else ([1, 2, 4], [3]))
 
 
 def test_a_query_says_that_a_table_is_held(shop):

@@ -50,7 +50,7 @@ class SoftDeletes:
         keys = rows.take(pa.array(runs.first)).select(list(self.key))
         deleted = self._gone.contains(keys)
         plain = runs.effective()
-        touched = np.isin(runs.keys, plain.keys) | deleted | ~(runs.was | runs.is_there)
+        touched = np.isin(runs.keys, plain.keys) | ~(runs.was | runs.is_there)
         runs, keys, deleted = runs.take(touched), keys.filter(pa.array(touched)), deleted[touched]
         held = deleted | runs.was
         before = _marked(rows.take(pa.array(runs.first[held])), None, np.full(int(held.sum()), NEVER))

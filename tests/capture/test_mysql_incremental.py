@@ -284,3 +284,22 @@ def test_a_boundary_says_nothing_of_what_was_not_handed_over(my, monkeypatch):
     again = my.open(my.source(snapshot="schema_only"), groups[-1].boundary.resume)
     groups += read_to_end(again, my)
     assert 77777 in [row["n"] for row in rows_of(groups, "t")]
+
+
+def test_a_table_that_changes_just_as_it_is_read_stops_nothing(my, monkeypatch):
+    my.run(T, "INSERT INTO t (n, s) VALUES (1, 'one'), (2, 'two')")
+    reader = my.open(my.source())
+    groups = read_snapshot(reader) + read_to_end(reader, my)
+    read, altered = Chunks.read, []
+
+    def alter_first(chunks, *given):
+        if not altered:
+            altered.append(my.run("ALTER TABLE t DROP COLUMN s"))
+        return read(chunks, *given)
+
+    monkeypatch.setattr(Chunks, "read", alter_first)
+    reader.ask(Request("one", "snapshot", ("t",)))
+    groups += read_until(reader, lambda found: done(reader, found))
+    assert altered and [one.state for one in reader.progress()] == ["done"]
+    held_ids = {row["id"] for row in rows_of(groups, "t") if row["_op"] == Op.READ}
+    assert held_ids == {1, 2}

@@ -31,6 +31,9 @@ from headwater.change import ChangeBatch, Group, Op
 from headwater.errors import SourceStopped, UserError
 from headwater.position import Boundary, Resume
 
+REFUSED_MOST = 40
+"""So often is a table asked for again that is not as the stream has told so far: it may have changed a moment ago."""
+
 ORDINAL = "ordinal"
 """Where a resume point says how many rows snapshots have handed over."""
 
@@ -63,6 +66,7 @@ class Snapshots:
         self._whole: _Whole | None = None
         self._parts: Generator[Group] | None = None
         self._place, self._ordinal = 0, ordinal
+        self._refused = 0
 
     @property
     def text(self) -> str:
@@ -226,8 +230,10 @@ class Snapshots:
                 self._chunk = self._chunks.read(definition, table, task.where, task.after)
             else:
                 self._whole = _Whole(definition, self._chunks.pin(definition), task.where)
+            self._refused = 0
         except SourceStopped:
-            if self._stream.caught_up:  # else the stream will say how the table has changed
+            self._refused += 1  # the stream will say how the table has changed, if it is not there already
+            if self._stream.caught_up and self._refused > REFUSED_MOST:
                 raise
         return marks
 

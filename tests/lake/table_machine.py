@@ -18,6 +18,7 @@ from lake_model import NAMESPACE, open_lake
 from headwater import failpoint
 from headwater.change import WEIGHT
 from headwater.errors import StorageFailed
+from headwater.lake.maintenance import Policy
 from headwater.lake.moment import Moment
 from headwater.lake.table_format import TableSpec
 from headwater.schema import with_column_id
@@ -200,12 +201,23 @@ class TableMachine(RuleBasedStateMachine):
             )
             self.rows = [*self.rows, cells]
 
+    @precondition(lambda self: self.epoch)
+    @rule(keep=st.sampled_from([3, 100]))
+    def maintain(self, keep: int) -> None:
+        """Files are merged, deletes applied, old table snapshots go."""
+        policy = Policy(fanout=2, most_deleted=0.2, keep_snapshots=keep)
+        for task in self.table.maintenance().plan(policy):
+            self.table.maintenance().carry_out(task, policy)
+
     @precondition(lambda self: self.past)
     @rule(number=st.integers(0, 99))
     def look_back(self, number: int) -> None:
         """An epoch's rows, with the columns of then."""
         epoch = sorted(self.past)[number % len(self.past)]
         columns, rows = self.past[epoch]
+        kept = [one.epoch for one in self.lake.open_table("t").snapshots() if one.epoch is not None]
+        if epoch not in kept:
+            return
         found = self.lake.open_table("t").dataset(Moment(epoch=epoch)).to_table()
         assert self._counted(found.to_pylist(), columns) == self._expected(columns, rows)
 

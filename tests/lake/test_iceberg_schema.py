@@ -8,11 +8,11 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 from lake_model import COLUMNS, KEYED, MULTISET, delta, pyiceberg_rows, rows_of
-from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, StringType
 
 from headwater.errors import StorageFailed, UserError
 from headwater.lake.iceberg import IcebergLake
+from headwater.lake.layout import Layout, partition_by, sort_by
 from headwater.lake.table_format import TableSpec
 from headwater.schema import with_column_id
 
@@ -191,14 +191,8 @@ def test_a_column_that_is_to_go_leaves_the_table_and_not_its_past(lake: IcebergL
 
 @pytest.mark.parametrize("why", ["partitioned", "sorted"])
 def test_a_column_by_which_files_are_laid_out_cannot_go(lake: IcebergLake, why: str) -> None:
-    table = lake.table(TableSpec("orders", BEFORE, ("id",)))
-    if why == "partitioned":
-        with iceberg(lake).update_spec() as update:
-            update.add_field("b", IdentityTransform(), "b")
-    else:
-        with iceberg(lake).update_sort_order() as update:
-            update.asc("b", IdentityTransform())
-    table = lake.table(TableSpec("orders", BEFORE, ("id",)))
+    layout = Layout(partition=(partition_by("b"),)) if why == "partitioned" else Layout(sort=(sort_by("b"),))
+    table = lake.table(TableSpec("orders", BEFORE, ("id",), layout=layout))
     with pytest.raises(UserError, match=f"'orders' is {why} by column 'b'") as caught:
         table.evolve(named(id=pa.int64(), a=pa.string()), remove=True)
     assert "decide" in caught.value.hint

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import psycopg
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headwater.clock import Clock, SystemClock
@@ -152,13 +153,13 @@ def _last_by_union(project: Project, known: int) -> int:
 
 
 def _watch_table(project: Project, clock: Clock, seen: Seen, stop: threading.Event) -> None:
-    """Looks for new table snapshots; rows only come and their ids are dense, so their number says how far."""
+    """Looks for new table snapshots, and for the last row in each."""
     lake = open_lake(project)
     table = lake.open_table("events")
     while not clock.wait(stop, 0.01):
-        newest = next((one for one in table.snapshots() if one.current), None)
-        if newest is not None and newest.rows is not None:
-            seen.add(newest.rows, clock.now_us())
+        known = seen.ids[-1] if seen.ids else 0
+        last = pc.max(table.dataset().to_table(columns=["id"], filter=pc.field("id") > known).column("id")).as_py()
+        seen.add(last or known, clock.now_us())
     lake.close()
 
 

@@ -42,6 +42,7 @@ def _described(snapshot: Snapshot, metadata: TableMetadata, refs: tuple[str, ...
     deleted = sum(
         int(summary.get(name, 0)) for name in ("added-position-deletes", "added-equality-deletes", "deleted-records")
     )
+    rewritten = any(map(is_maintenance, metadata.snapshots))  # deletes of files that are gone are counted too
     maintenance = is_maintenance(snapshot) or (
         snapshot.summary is not None and snapshot.summary.operation == Operation.REPLACE
     )
@@ -53,7 +54,7 @@ def _described(snapshot: Snapshot, metadata: TableMetadata, refs: tuple[str, ...
         operation=snapshot.summary.operation.value if snapshot.summary is not None else "",
         rows_added=0 if maintenance else int(summary.get("added-records", 0)),
         rows_deleted=0 if maintenance else deleted,
-        rows=None if equality else rows - positions,
+        rows=None if equality or (positions and rewritten) else rows - positions,
         files=int(summary["total-data-files"]) if "total-data-files" in summary else None,
         maintenance=maintenance,
         current=snapshot.snapshot_id == metadata.current_snapshot_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ def verify(
     folder: Path = Path(),
     list: bool = False,
     every: bool = False,
+    index: bool = False,
     wait_s: float = 60.0,
     json: bool = False,
 ) -> int:
@@ -26,14 +28,21 @@ def verify(
     The project must be running. Exit code 0: equal to the last bit. 1: equal but for rows that `headwater rejects`
     lists. 5: different. A certificate of each comparison is kept.
 
+    With --index, running or not: hold the key indexes that are kept for the next start against the tables' files.
+
     Args:
-        tables: SOURCE.TABLE each, for instance shop.orders or shop.sales.orders.
+        tables: SOURCE.TABLE each, for instance shop.orders or shop.sales.orders; with --index tables of the lake, or
+            none for all.
         folder: The project's folder.
         list: Compare nothing; list the newest certificate of each table.
         every: With --list, list all certificates that are kept.
+        index: Compare no rows; check that the key index of each table says of every row where it lies. Exit code 5 if
+            not.
         wait_s: Seconds that the log may take to reach the source's position.
         json: Print one JSON object.
     """
+    if index:
+        return _check_indexes(tables, folder, json)
     certificates = _kept(folder, every) if list or every else _made(tables, folder, wait_s)
     if json:
         output.print_json({"certificates": [certificate.as_dict() for certificate in certificates]})
@@ -43,6 +52,33 @@ def verify(
         return output.OK
     verdicts = {certificate.verdict for certificate in certificates}
     return output.WRONG_DATA if "different" in verdicts else output.FAILED if "rejected" in verdicts else output.OK
+
+
+def _check_indexes(tables: tuple[str, ...], folder: Path, json: bool) -> int:
+    from headwater.cli.opening import read_project
+    from headwater.runtime.identity import index_folder
+    from headwater.runtime.verify import check_indexes
+    from headwater.serve.query import open_lake
+
+    project = read_project(folder)
+    lake = open_lake(project)
+    try:
+        checks = check_indexes(project, lake, tables)
+    finally:
+        lake.close()
+    if json:
+        output.print_json({"indexes": [{**asdict(check), "holds": check.holds} for check in checks]})
+    else:
+        lines = [[c.table, *map(str, (c.rows, c.missing, c.superfluous, c.wrong)), c.origin] for c in checks]
+        output.print_table(["table", "rows", "missing", "superfluous", "wrong", "index from"], lines)
+        for check in checks:
+            for line in check.listed:
+                output.print_data(f"{check.table}: {line}")
+        if not all(check.holds for check in checks):
+            output.note(
+                f"stop the project, remove {index_folder(project.state)}: the next run builds it from the tables"
+            )
+    return output.OK if all(check.holds for check in checks) else output.WRONG_DATA
 
 
 def _made(tables: tuple[str, ...], folder: Path, wait_s: float) -> builtins.list[Certificate]:

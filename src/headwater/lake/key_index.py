@@ -55,6 +55,10 @@ class RowIndex:
         self.keys.restore(parts)
         self.places.restore(parts)
 
+    def all_places(self) -> tuple[Longs, Longs, Longs]:
+        """Every place: its key's slot, its file number and its row."""
+        return self.places.every(self.keys.capacity)
+
     def reserve(self, rows: int) -> None:
         """Makes room for so many rows in all, so that what is filled in one go does not grow step by step."""
         self.keys.reserve(rows)

@@ -129,6 +129,19 @@ def _walk(heads: Links, following: Links, slots: Longs, counts: Longs, places: L
     return -1
 
 
+@compiled(types.int64(_links, _links, _longs, _longs))
+def _list(heads: Links, following: Links, slots: Longs, places: Longs) -> int:
+    """Writes every place and its slot, as far as there is room: lists that were damaged may have no end."""
+    at = 0
+    for slot in range(len(heads)):
+        place = heads[slot]
+        while place != _END and at < len(places):
+            slots[at], places[at] = slot, place
+            place = following[place]
+            at += 1
+    return at
+
+
 @compiled(types.void(_links, _links, _longs, _longs))
 def _pop(heads: Links, following: Links, slots: Longs, counts: Longs) -> None:
     """Takes the first `counts[i]` places off each slot's list."""
@@ -195,6 +208,11 @@ class OnePlace:
         """Becomes what consisted of these parts."""
         self.count = parts.numbers["count"]
         self.files, self.rows = as_array(parts, "files", np.int32), as_array(parts, "rows", np.uint32)
+
+    def every(self, slots: int) -> tuple[Longs, Longs, Longs]:
+        """Each place of the first `slots` slots: its slot, its file number and its row."""
+        found = np.flatnonzero(self.files[:slots] >= 0)
+        return found, self.files[found].astype(np.int64), self.rows[found].astype(np.int64)
 
     def reserve(self, slots: int) -> None:
         """Makes room for so many slots."""
@@ -283,6 +301,13 @@ class PlaceLists:
         self.used, self.free = parts.numbers["places"], [as_array(parts, "free", np.int64)]
         self.heads, self.following = as_array(parts, "heads", np.uint32), as_array(parts, "following", np.uint32)
         self.files, self.rows = as_array(parts, "files", np.int32), as_array(parts, "rows", np.uint32)
+
+    def every(self, slots: int) -> tuple[Longs, Longs, Longs]:
+        """Each place of the first `slots` slots: its slot, its file number and its row."""
+        found, places = np.empty(self.used, np.int64), np.empty(self.used, np.int64)
+        count = _list(self.heads[:slots], self.following, found, places)
+        places = places[:count]
+        return found[:count], self.files[places].astype(np.int64), self.rows[places].astype(np.int64)
 
     def reserve(self, slots: int) -> None:
         """Makes room for so many slots, of one place each."""

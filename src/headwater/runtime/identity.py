@@ -14,3 +14,8 @@ def state_identity(state: Path) -> str:
     if not path.exists():
         write_atomically(path, secrets.token_hex(4))
     return path.read_text(encoding="ascii").strip()
+
+
+def index_folder(state: Path) -> Path:
+    """Where the key indexes of the lake's tables are kept."""
+    return state / "index"

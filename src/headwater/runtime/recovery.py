@@ -24,7 +24,7 @@ from headwater.runtime.checkpoint import CheckpointFolder
 from headwater.runtime.dataflow import Dataflow, ModelNode, StreamNode
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.hand_over import hand_over
-from headwater.runtime.identity import state_identity
+from headwater.runtime.identity import index_folder, state_identity
 from headwater.runtime.journal import Journal
 from headwater.runtime.memory_plan import MemoryPlan, plan_memory
 from headwater.runtime.pipeline import Pipeline
@@ -52,7 +52,7 @@ def open_pipeline(
     """
     store = StateStore(project.state)
     memory = plan_memory(project)
-    indexes = project.state / "index"
+    indexes = index_folder(project.state)
     lake = make_lake(project.lake, project.folder, project=project.name, memory=memory.state, index_folder=indexes)
     sinks = Sinks(lake)
     try:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -18,6 +19,7 @@ from headwater.capture.verification import TableAt, Verifiable
 from headwater.clock import Clock
 from headwater.digest import MOST_BUCKETS, Digest, total
 from headwater.errors import UserError
+from headwater.lake.index_check import IndexCheck, Indexed
 from headwater.lake.table_format import Lake
 from headwater.log.partition import PartitionView, open_for_reading
 from headwater.position import Boundary, Resume
@@ -25,7 +27,7 @@ from headwater.project.connectors import make_source
 from headwater.project.definition import Project, SourceDefinition
 from headwater.quality.certificates import Certificate
 from headwater.runtime.differences import Found, compare
-from headwater.runtime.identity import state_identity
+from headwater.runtime.identity import index_folder, state_identity
 from headwater.runtime.mirror_at import MirrorAt, mirror_at
 from headwater.runtime.state_store import StateStore
 from headwater.schema import StreamSchema
@@ -61,6 +63,29 @@ def verify(project: Project, lake: Lake, name: str, clock: Clock, *, wait_s: flo
         return certificate
     finally:
         store.close()
+
+
+def check_indexes(project: Project, lake: Lake, names: Sequence[str]) -> list[IndexCheck]:
+    """Holds the key indexes that are kept in files against the tables; changes nothing.
+
+    Args:
+        project: running or not; of a running one the file is what its last run left.
+        lake: the project's, for reading.
+        names: of tables; all if none is named.
+
+    Raises:
+        UserError: there is no such table, or the lake's format keeps no index.
+        StorageFailed: a table cannot be read.
+    """
+    checks = []
+    for name in names or lake.names():
+        table = lake.open_table(name)
+        if not isinstance(table, Indexed):
+            raise UserError(
+                f"a lake of type {project.lake.type!r} keeps no key index in a file: it is built at the start"
+            )
+        checks.append(table.check_index(index_folder(project.state)))
+    return checks
 
 
 class _Run:

@@ -51,16 +51,28 @@ class IndexKeeper:
         """
         if known is not None and self._brought_up(known, table):
             return known
-        index, self.origin = self.empty(key, unique=unique), "file"
-        if self._restored(index, table):
-            stood_at = index.snapshot
-            if self._brought_up(index, table):
-                self.origin += "" if index.snapshot == stood_at else ", brought up"
-                return index
-            self.origin = "table: the file's index could not be brought up"
+        kept = self.kept(table, key, unique=unique)
+        if kept is not None:
+            return kept
         index = self.empty(key, unique=unique)
         index.load(table)
         index.changed = len(index.rows)
+        return index
+
+    def kept(self, table: Table, key: pa.Schema, *, unique: bool) -> TableIndex | None:
+        """The index that the file holds, at the table's current snapshot; None if it holds none that will do.
+
+        Raises:
+            OSError: a file of the table cannot be read.
+        """
+        index = self.empty(key, unique=unique)
+        if not self._restored(index, table):
+            return None
+        stood_at = index.snapshot
+        if not self._brought_up(index, table):
+            self.origin = "table: the file's index could not be brought up"
+            return None
+        self.origin += "" if index.snapshot == stood_at else ", brought up"
         return index
 
     def _brought_up(self, index: TableIndex, table: Table) -> bool:

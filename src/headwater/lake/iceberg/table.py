@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from threading import RLock
 
 import pyarrow as pa
@@ -35,6 +36,7 @@ from headwater.lake.iceberg.history import (
     summary_fields,
     summary_of,
 )
+from headwater.lake.iceberg.index_check import check
 from headwater.lake.iceberg.index_keeper import IndexKeeper
 from headwater.lake.iceberg.index_store import IndexStore
 from headwater.lake.iceberg.maintenance import Amendment, IcebergMaintenance, Swap
@@ -47,6 +49,7 @@ from headwater.lake.iceberg.rewriting import Rewrite
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
 from headwater.lake.iceberg.schema import columns_of
 from headwater.lake.iceberg.snapshot import FileChange
+from headwater.lake.index_check import IndexCheck
 from headwater.lake.layout import Layout, misfits
 from headwater.lake.moment import Moment, TableSnapshot
 from headwater.lake.table_format import Committed, TableChange, TableSpec
@@ -400,6 +403,19 @@ class IcebergTable:
             if self._index is not None and self._staged is None:
                 with storage_errors(f"keeping the key index of table {self.spec.name!r}"):
                     self.indexes.save(self._index, self._held.table)
+
+    def check_index(self, folder: Path) -> IndexCheck:
+        """Holds the key index kept in `folder` against the table's files; writes nothing, and keeps no index.
+
+        Raises:
+            StorageFailed: a file of the table cannot be read.
+        """
+        keeper, table = IndexKeeper(self.spec.name, None, IndexStore(folder)), self._handle.load()
+        with storage_errors(f"checking the key index of table {self.spec.name!r}"):
+            index = keeper.kept(table, self._key, unique=bool(self.spec.key))
+            if index is None:
+                return IndexCheck(self.spec.name, keeper.origin)
+            return check(index, table, keeper.origin)
 
     def _replacement(self, net: NetChange) -> CommitPlan:
         index = self._empty_index() if self.spec.key else None

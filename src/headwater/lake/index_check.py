@@ -117,8 +117,7 @@ def difference(table: Places, index: Places) -> Difference:
 
 def _in_pairs(left: Longs, right: Longs) -> tuple[Longs, Longs]:
     """Numbers of entries of both that have the same slot, paired one to one; those without a slot have no pair."""
-    keys = [np.rec.fromarrays([slots, _ranks(slots)]) for slots in (left, right)]
-    _, first, second = np.intersect1d(*keys, return_indices=True)
+    _, first, second = np.intersect1d((left << 32) | _ranks(left), (right << 32) | _ranks(right), return_indices=True)
     with_slot = left[first] >= 0
     return first[with_slot], second[with_slot]
 

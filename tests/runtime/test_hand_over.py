@@ -3,8 +3,10 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -16,7 +18,7 @@ from headwater.change import Op
 from headwater.errors import HeadwaterError
 from headwater.lake.iceberg.lake import IcebergLake
 from headwater.log.partition import open_for_reading
-from headwater.testing.scripted_source import scripted_group
+from headwater.testing.scripted_source import ScriptedSource, scripted_group
 
 SHORT = PROJECT.replace("log_segment: 4 KiB", "log_segment: 4 KiB, log_retention: {max_bytes: 1, max_age: 1 ms}")
 BOTH = (
@@ -157,6 +159,26 @@ def test_epochs_that_were_cut_short_are_run_again_after_the_hand_over(trimmed):
     lose_checkpoints(trimmed, "missing")
     trimmed.model("both", BOTH)
     trimmed.run_once()
+    assert in_order(trimmed.rows("both")) == in_order(expected(script(), BOTH.partition("*/")[2]))
+
+
+def test_tables_that_a_crash_left_an_epoch_apart_are_begun_from_the_epoch_that_both_hold(trimmed):
+    """One table's last commit never came to be, as its catalog says, and checkpoints and state.db are lost."""
+    (trimmed.folder / "headwater.yml").write_text(PROJECT)
+    for at in range(45, COMMITS, 5):
+        trimmed.source = ScriptedSource("shop", [ORDERS, EVENTS], script()[: at + 5])
+        trimmed.run_once()
+    with closing(sqlite3.connect(trimmed.folder / "lake" / "catalog.db")) as catalog, catalog:
+        back = "UPDATE iceberg_tables SET metadata_location = previous_metadata_location WHERE table_name = 'events'"
+        assert catalog.execute(back).rowcount == 1
+    ahead, behind = trimmed.epochs("orders"), trimmed.epochs("events")
+    assert ahead[:-1][-1:] == behind[-1:] and len(trimmed.rows("events")) < COMMITS
+    lose_checkpoints(trimmed, "missing")
+    (trimmed.state / "state.db").unlink()
+    trimmed.model("both", BOTH)
+    trimmed.run_once()
+    assert sorted(row["n"] for row in trimmed.rows("events")) == list(range(1, COMMITS + 1))
+    assert in_order_ids(trimmed) == [row["id"] for row in expected(script(), "SELECT id FROM orders ORDER BY id")]
     assert in_order(trimmed.rows("both")) == in_order(expected(script(), BOTH.partition("*/")[2]))
 
 

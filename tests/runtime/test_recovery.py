@@ -7,7 +7,7 @@ import pytest
 from scripted_project import EVENTS, ORDERS, PROJECT, Shop, ids, inserts, lose_newest_checkpoint, order, run_with
 
 from headwater.change import Op
-from headwater.errors import ProjectError, SourceStopped
+from headwater.errors import ProjectError, SourceStopped, UserError
 from headwater.lake.iceberg.lake import IcebergLake
 from headwater.runtime.journal import Journal
 from headwater.runtime.state_store import StateStore
@@ -89,6 +89,39 @@ def test_an_older_lake_put_back_under_a_newer_state_is_brought_up_to_date(shop, 
     (tmp_path / "backup").rename(shop.folder / "lake")
     run_with(shop, inserts(4, 4))
     assert (ids(shop), ids(shop, "copy")) == ([1, 2, 3, 4], [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize(("lost", "refused"), [("nothing", True), ("checkpoints", True), ("store", False)])
+def test_an_older_state_put_back_under_a_newer_lake_loses_and_doubles_nothing(shop, tmp_path, lost, refused, more):
+    """T-IC-05: it is refused, and the tables stay as they are; or all is built anew, if it knows of no epoch."""
+    shop.model("copy", LIST)
+    shop.model("by_status", COUNT)
+    run_with(shop, inserts(1, 1))
+    run_with(shop, inserts(2, 2))
+    shutil.copytree(shop.state, tmp_path / "yesterday")
+    run_with(shop, inserts(3, 3), scripted_group(4, [(ORDERS, Op.DELETE, {"id": 1})]))
+    run_with(shop, inserts(5, 5))
+    shop.state.rename(tmp_path / "today")
+    (tmp_path / "yesterday").rename(shop.state)
+    if lost == "checkpoints":
+        for folder in (shop.state / "checkpoints").iterdir():
+            shutil.rmtree(folder)
+    elif lost == "store":
+        (shop.state / "state.db").unlink()
+    if more:
+        shop.source.add(inserts(6, 6), inserts(7, 7))
+    if refused:
+        before = [shop.epochs(name) for name in ("orders", "copy", "by_status")]
+        with pytest.raises(UserError, match="this state is older"):
+            shop.run_once()
+        assert [shop.epochs(name) for name in ("orders", "copy", "by_status")] == before
+        shutil.rmtree(shop.state)
+        (tmp_path / "today").rename(shop.state)
+    shop.run_once()
+    whole = [2, 3, 5, 6, 7] if more else [2, 3, 5]
+    assert (ids(shop), ids(shop, "copy")) == (whole, whole)
+    assert shop.rows("by_status") == [{"status": "new", "orders": len(whole)}]
 
 
 def test_a_source_renamed_begins_its_streams_anew(shop):

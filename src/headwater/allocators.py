@@ -21,10 +21,14 @@ _OF_C = {-3: 32 << 20, -1: 512 << 20, -2: 64 << 20}
 """Parameters of glibc's mallopt(3): from which size blocks are the kernel's own (M_MMAP_THRESHOLD, the most that it
 takes), how much free memory at the top is kept (M_TRIM_THRESHOLD), and how much is asked for at a time (M_TOP_PAD)."""
 
+_ours = False
+
 
 def keep_freed() -> None:
     """Has the allocators keep what is freed for a while. For processes that are Headwater's own, before Arrow and
     NumPy are imported, which read their options then; a variable that is set already stays as it is."""
+    global _ours
+    _ours = True
     for name, setting in _VARIABLES.items():
         os.environ.setdefault(name, setting)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
@@ -34,9 +38,11 @@ def keep_freed() -> None:
 
 
 def settle() -> None:
-    """Has Python's cyclic collector look no more at what is there now. For a process that has opened all it needs: a
-    collection that walks over every module, class and cached statement stops all threads for a tenth of a second, in
-    the middle of a commit as likely as not."""
+    """Has Python's cyclic collector look no more at what is there now, in a process that `keep_freed` was told is ours
+    and that has opened all it needs: a collection that walks over every module, class and cached statement stops all
+    threads for a tenth of a second, in the middle of a commit as likely as not."""
+    if not _ours:
+        return
     gc.unfreeze()
     gc.collect()
     gc.freeze()

@@ -164,7 +164,7 @@ def test_epochs_that_were_cut_short_are_run_again_after_the_hand_over(trimmed):
 
 def test_tables_that_a_crash_left_an_epoch_apart_are_begun_from_the_epoch_that_both_hold(trimmed):
     """One table's last commit never came to be, as its catalog says, and checkpoints and state.db are lost."""
-    (trimmed.folder / "headwater.yml").write_text(PROJECT)
+    (trimmed.folder / "headwater.yml").write_text(PROJECT + "maintenance: {enabled: false}\n")
     for at in range(45, COMMITS, 5):
         trimmed.source = ScriptedSource("shop", [ORDERS, EVENTS], script()[: at + 5])
         trimmed.run_once()

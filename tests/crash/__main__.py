@@ -9,13 +9,18 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.crash.campaign import REACHED, Campaign, Choice, save
+from tests.crash.campaign import KEPT, REACHED, Campaign, Choice, save
 from tests.crash.case import NO_BUG
 from tests.crash.seeded_bug import BUGS
 
 RESULTS = Path("bench/results/crash.json")
-SCENARIOS = {"all": ("",), "snapshot": ("capture.snapshot.", "capture.reread.", "capture.confirm."), "mysql": ("",)}
-"""The beginnings of the names of failpoints that a campaign kills at. `mysql` has MariaDB for its source."""
+SCENARIOS = {
+    "all": ("",), "snapshot": ("capture.snapshot.", "capture.reread.", "capture.confirm."), "mysql": ("",),
+    "lake": ("lake.", "epoch.sinks."),
+}  # fmt: skip
+"""The beginnings of the names of failpoints that a campaign kills at. `mysql` has MariaDB for its source, `lake`
+a table of every kind and maintenance all the time."""
+SCENE = {"mysql": "bank", "lake": "ledger"}
 ONLY_POSTGRES = "capture.snapshot.after_slot"
 WORKERS = max(1, min(3, (os.cpu_count() or 2) - 1))
 
@@ -32,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         only=options.only,
         bug=options.seeded_bug,
         workers=options.workers,
-        scene="bank" if options.scenario == "mysql" else "shop",
+        scene=SCENE.get(options.scenario, "shop"),
     )
     campaign = Campaign(choice, _say)
     well = campaign.run()
@@ -44,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _failpoints(count: int | None, seed: int, scenario: str) -> tuple[str, ...]:
-    names = tuple(name for name in REACHED if name.startswith(SCENARIOS[scenario]))
+    reached = KEPT if scenario == "lake" else REACHED
+    names = tuple(name for name in reached if name.startswith(SCENARIOS[scenario]))
     if scenario == "mysql":
         names = tuple(name for name in names if name != ONLY_POSTGRES)
     return names if count is None else tuple(random.Random(seed).sample(names, count))

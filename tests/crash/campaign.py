@@ -28,6 +28,7 @@ from tests.crash.case import (
     settings_for,
 )
 from tests.crash.evidence import BROKEN, DOUBLED, LOST, Fault
+from tests.crash.lake_server import LakeServer
 from tests.crash.shop_server import ShopServer
 
 from headwater import failpoint
@@ -38,16 +39,18 @@ INSTANTS = ((EXEC, 3.0, 8), (STARTING, 2.0, 37), (RUNNING, 2.5, 55))
 """Kills from outside: since which event, within how many seconds, how often in a hundred. Between `STARTING` and
 `RUNNING` a snapshot is read or a recovery made; after `RUNNING` come epochs and checkpoints."""
 LATER_MOST = 40
-SCENES: Mapping[str, Callable[[], Scene]] = {"shop": ShopServer, "bank": BankServer}
-"""A shop in PostgreSQL, a bank in MariaDB."""
+SCENES: Mapping[str, Callable[[], Scene]] = {"shop": ShopServer, "bank": BankServer, "ledger": LakeServer}
+"""A shop in PostgreSQL, a bank in MariaDB, a ledger in PostgreSQL whose tables are kept without a pause."""
 TRACED_S = 4.0
-REACHED = tuple(
-    name
-    for name in failpoint.NAMES
-    if not name.startswith(("log.forget_parts.", "log.append.after_part", "epoch.sinks.staged", "lake.index."))
-)
-"""Failpoints that a shop's run passes; transactions larger than memory have their own, which `tests/log` and
-`tests/runtime/test_slices.py` kill at, and large key indexes, which `tests/lake/test_contract_crash.py` does."""
+LARGE = ("log.forget_parts.", "log.append.after_part", "epoch.sinks.staged", "lake.index.")
+"""Only transactions larger than memory and large key indexes pass these; `tests/log`, `tests/runtime/test_slices.py`
+and `tests/lake/test_contract_crash.py` kill there."""
+UPKEEP = ("lake.rewrite.", "lake.expire.", "lake.orphans.")
+"""Only a lake whose maintenance is set to work all the time is sure to pass these."""
+KEPT = tuple(name for name in failpoint.NAMES if not name.startswith(LARGE))
+"""Failpoints that a ledger's run passes."""
+REACHED = tuple(name for name in KEPT if not name.startswith(UPKEEP))
+"""Failpoints that a shop's run passes."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class Campaign:
             "cases": len(self.outcomes),
             "passed": len(self.outcomes) - len(self.failed),
             "kills": sum(len(outcome.epochs) for outcome in self.outcomes),
-            "failpoints": len(REACHED),
+            "failpoints": len(_of(self.choice)),
             "failpoints_met": len(self.met),
             "failpoints_missed": self.missed,
             "changes": sum(outcome.changes for outcome in self.outcomes),
@@ -190,6 +193,11 @@ class Campaign:
             self.say(f"       journal: {line[:300]}")
 
 
+def _of(choice: Choice) -> tuple[str, ...]:
+    """Failpoints that a case of the choice's scene may pass."""
+    return KEPT if choice.scene == "ledger" else REACHED
+
+
 def planned(choice: Choice, passings: dict[str, int]) -> Iterator[Plan]:
     """The cases of a choice, in an order that mixes them.
 
@@ -221,7 +229,7 @@ def _at_random(choice: Choice, number: int) -> Plan:
     kills = [_instant(chance)]
     for _ in range(chance.choice([0, 1, 1, 2])):
         if chance.random() < 0.3:
-            kills.append(replace(_instant(chance), failpoint=chance.choice(REACHED), passing=chance.randint(1, 3)))
+            kills.append(replace(_instant(chance), failpoint=chance.choice(_of(choice)), passing=chance.randint(1, 3)))
         else:
             kills.append(_instant(chance))
     return _plan(choice, name, tuple(kills), chance)

@@ -171,7 +171,8 @@ def snapshot_faults(project: Project) -> Iterator[Fault]:
         for identifier in catalog.list_tables(project.lake.namespace or project.name):
             table = catalog.load_table(identifier)
             summaries = [s.summary.additional_properties if s.summary else {} for s in table.snapshots()]
-            epochs = [int(summary.get("headwater.epoch", -1)) for summary in summaries]
+            commits = [summary for summary in summaries if "headwater.maintenance" not in summary]
+            epochs = [int(summary.get("headwater.epoch", -1)) for summary in commits]
             if any(after <= before for before, after in pairwise(epochs)) or -1 in epochs:
                 yield Fault(DOUBLED, f"{identifier[-1]}: its snapshots hold epochs {epochs}")
     finally:

@@ -50,9 +50,13 @@ class ShopServer:
         self._server = PostgresServer()
         self._server.start()
         self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-        shop.create(self._server.url(TEMPLATE), customers=40, products=20, orders=120)
+        self.fill(self._server.url(TEMPLATE))
         with psycopg.connect(self._server.url(TEMPLATE), autocommit=True) as connection:
             connection.execute(f"CREATE PUBLICATION {PUBLICATION} FOR ALL TABLES".encode())
+
+    def fill(self, url: str) -> None:
+        """Makes what every case begins with."""
+        shop.create(url, customers=40, products=20, orders=120)
 
     def open(self, name: str) -> str:
         """Makes a fresh shop in a database `name`, with a slot that remembers all that is written; returns its URL."""

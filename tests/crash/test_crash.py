@@ -39,6 +39,12 @@ def test_with_mariadb_as_the_source_nothing_is_lost_or_doubled_either(tmp_path: 
     assert found["lost"] == found["doubled"] == found["broken"] == 0
 
 
+def test_killed_beside_maintenance_every_reader_sees_the_source_and_no_file_is_left_over() -> None:
+    done = campaign("--scenario", "lake", "--only", "lake.rewrite.after_write:1", "--workers", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok     1/1 lake.rewrite.after_write:1" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("bug", "failpoint", "kind"),
     [("confirm-before-fsync", "log.append.before:6", "lost"), ("double", "epoch.plan.before:12", "doubled")],

@@ -19,7 +19,12 @@ from headwater.testing.postgres import PostgresServer
 
 MARKER = "CREATE TABLE marker (id bigserial PRIMARY KEY)"
 TABLE = "CREATE TABLE t (id bigint PRIMARY KEY, v text)"
-IN_PROGRESS = {"logical_decoding_work_mem": "64kB", "max_prepared_transactions": "64", "max_connections": "100"}
+IN_PROGRESS = {
+    "logical_decoding_work_mem": "64kB",
+    "max_prepared_transactions": "64",
+    "max_connections": "100",
+    "wal_sender_timeout": "60s",  # the server's default: the thread that reads also writes, and reads nothing meanwhile
+}
 
 
 @pytest.fixture(scope="module", params=["18", "15"])

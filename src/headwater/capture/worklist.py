@@ -33,6 +33,7 @@ class Task:
         rows: read so far.
         expected: how many there may be; None if unknown.
         initial: part of the initial snapshot, which is not complete before.
+        unknown: what the rows hold that are there is not known, since the table's definition changed.
         note: what the connector must remember besides; JSON.
         message: what people should know of it, for instance why it was stopped.
     """
@@ -47,6 +48,7 @@ class Task:
     rows: int = 0
     expected: int | None = None
     initial: bool = False
+    unknown: bool = False
     note: str = ""
     message: str = ""
 
@@ -124,6 +126,8 @@ class Worklist:
         former = self._tasks.pop(task.table, None)
         if former is not None and former.state not in ENDED and former.aim == FIRST:
             task = replace(task, aim=FIRST, where="", initial=former.initial)
+        if former is not None and former.state not in ENDED and former.unknown:
+            task = replace(task, unknown=True)
         if former is not None and former.begun:
             task = replace(task, begun=former.aim == task.aim == FIRST)
         self._tasks[task.table] = replace(task, note=former.note) if former is not None else task
@@ -170,6 +174,12 @@ class Worklist:
     def unfinished(self) -> list[Task]:
         """Tasks that wait, run or are paused."""
         return [task for task in self._tasks.values() if task.state not in ENDED]
+
+    def distrust(self, tables: Sequence[str]) -> None:
+        """Takes down of tables that wait to be read that what their rows hold is not known."""
+        for task in self.unfinished():
+            if task.table in tables:
+                self.put(replace(task, unknown=True))
 
     def to_close(self) -> list[Task]:
         """Tasks that were stopped and whose SNAPSHOT_END is not in the log."""

@@ -19,11 +19,13 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s""
 
 _ATTRIBUTES = """
 SELECT attnum, CASE WHEN attisdropped THEN NULL ELSE attname END, atttypid::int8, atttypmod,
-       CASE WHEN atthasmissing THEN (attmissingval::text::text[])[1] END
+       CASE WHEN atthasmissing THEN (attmissingval::text::text[])[1] END,
+       xmin::text::int8
 FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND attgenerated = '' ORDER BY attnum"""
 
 
-_FILES = "SELECT oid::int8, COALESCE(pg_relation_filenode(oid), 0)::int8 FROM pg_class WHERE oid = ANY(%s)"
+_FILES = """
+SELECT oid::int8, COALESCE(pg_relation_filenode(oid), 0)::int8, relnatts::int8 FROM pg_class WHERE oid = ANY(%s)"""
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,14 @@ def read_definition(connection: Connection, oid: int) -> Definition | None:
             return None
         found = connection.execute(_ATTRIBUTES, (oid,)).fetchall()
     attributes = tuple(
-        Attribute(number, name, (int(kind), modifier), text) for number, name, kind, modifier, text in found
+        Attribute(number, name, (int(kind), modifier), text, xid) for number, name, kind, modifier, text, xid in found
     )
     return Definition(f"{row[0]}.{row[1]}", int(row[2] or 0), row[3], attributes, tuple(row[4]))
 
 
-def read_files(connection: Connection, oids: Sequence[int]) -> dict[int, int]:
-    """`Definition.file` of tables."""
-    return dict(connection.execute(_FILES, (list(oids),)).fetchall())
+def read_files(connection: Connection, oids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """`Definition.file` of tables, and the highest number that a column of theirs was ever given."""
+    return {oid: (file, given) for oid, file, given in connection.execute(_FILES, (list(oids),)).fetchall()}
 
 
 class Lookup:

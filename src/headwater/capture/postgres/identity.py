@@ -28,12 +28,14 @@ class Attribute:
         name: None if it was dropped.
         kind: its type.
         missing: the value that rows have which were there when it came with a constant default, as text; None if none.
+        changed: the transaction that last changed it: that dropped it, if it was dropped; 0 if that is not known.
     """
 
     number: int
     name: str | None
     kind: Kind
     missing: str | None = None
+    changed: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,24 +54,30 @@ class Identified:
     sure: bool
 
 
-def identify(known: Mapping[int, Sent], sent: Sequence[Sent], now: Sequence[Attribute]) -> Identified | None:
+def identify(
+    known: Mapping[int, Sent], sent: Sequence[Sent], now: Sequence[Attribute], given: int = 0, xid: int = 0
+) -> Identified | None:
     """Finds the numbers of the columns that a message sends.
 
     Args:
         known: the columns sent before, by number.
         sent: the columns sent now.
         now: all columns that the table ever had, as the catalog has them by now.
+        given: the highest number that was given when `known` was: what is not known up to there was dropped before.
+        xid: the transaction that the message came in; 0 if that is not known. It was begun before a column was dropped
+            if its id is below that of the transaction that dropped it. (One that had its id before, and first touched
+            the table after, is taken for older than it is.)
 
     Returns:
         None if no assignment fits: the table is not the one that it was taken for.
     """
     agreed = _agreed(sent, now, known)
-    before = tuple(known)
+    before, given = tuple(known), max(given, *known, 0)
     if agreed is not None:
         reused = any(known[number].name in _names(sent, agreed, other=number) for number in known)
-        return Identified(agreed, not reused)
+        return Identified(agreed, not (reused or _passed(agreed, now, given, xid)))
     if [*known.values()] == list(sent):
-        return Identified(before, True)
+        return Identified(before, not _replaced(known, now, given, xid))
     return _likeliest(known, sent, now) or _guess(sent, now)
 
 
@@ -90,6 +98,27 @@ def _agreed(sent: Sequence[Sent], now: Sequence[Attribute], known: Mapping[int, 
         return None
     living = {attribute.number for attribute in now if attribute.name is not None}
     return numbers if living.intersection(known) <= set(numbers) else None
+
+
+def _passed(agreed: Sequence[int], now: Sequence[Attribute], given: int, xid: int) -> bool:
+    """Whether a new column sent may be one that came and went before the column that has its name by now."""
+    last = max(agreed, default=0)
+    gone = [attribute for attribute in now if given < attribute.number < last and attribute.name is None]
+    return any(not (xid and attribute.changed) or not _below(attribute.changed, xid) for attribute in gone)
+
+
+def _replaced(known: Mapping[int, Sent], now: Sequence[Attribute], given: int, xid: int) -> bool:
+    """Whether a message that repeats what is known may speak of a column that was dropped and made again with its name
+    and type: the catalog has lost it, and has a later one, of its type under another name, or gone as well."""
+    fresh = [attribute for attribute in now if attribute.number > given]
+    lost = [attribute for attribute in now if attribute.name is None and attribute.number in known]
+    lost = [each for each in lost if not (xid and each.changed) or not _below(xid, each.changed)]
+    return any(later.name is None or later.kind == known[each.number].kind for each in lost for later in fresh)
+
+
+def _below(one: int, other: int) -> bool:
+    """Whether a transaction id was given before another; ids are counted in 32 bits, round and round."""
+    return (one - other) % (1 << 32) >= 1 << 31
 
 
 def _names(sent: Sequence[Sent], numbers: Sequence[int], *, other: int) -> set[str]:

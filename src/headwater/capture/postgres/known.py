@@ -1,7 +1,7 @@
 """What is known of the captured tables' definitions at a resume point, as a text in it.
 
 The catalog tells them as they are now; the stream goes on from then. Format: JSON, compressed, in base64:
-`{"tables": {id: {"file", "key", "identity", "columns": [[number, name, type id, modifier, missing], ...]}},
+`{"tables": {id: {"file", "key", "identity", "given", "columns": [[number, name, type id, modifier, missing], ...]}},
 "reread": {schema.table: request id}, "accepted": [schema.table]}`.
 """
 
@@ -72,10 +72,18 @@ class Known:
             self._written = body, base64.b64encode(zlib.compress(body.encode())).decode()
         return self._written[1]
 
-    def note(self, table: Table, file: int) -> None:
-        """Takes down a table's definition."""
+    def note(self, table: Table, file: int, given: int = 0) -> None:
+        """Takes down a table's definition.
+
+        Args:
+            table: the table.
+            file: the number of its file.
+            given: the highest number that a column of it ever had, as far as that is not known from its columns.
+        """
+        given = max(given, self.given(table.oid), *(column.number for column in table.columns), 0)
         columns = [[c.number, c.name, c.oid, c.typmod, c.missing] for c in table.columns]
-        self.tables[table.oid] = {"file": file, "key": table.key, "identity": table.identity, "columns": columns}
+        kept = {"file": file, "key": table.key, "identity": table.identity, "given": given}
+        self.tables[table.oid] = {**kept, "columns": columns}
 
     def read_anew(self, table: Table) -> None:
         """Puts a table down to be read anew."""
@@ -86,6 +94,10 @@ class Known:
         """The number of a table's file when it was last looked at; None if it never was."""
         found = self.tables.get(oid)
         return None if found is None else int(found["file"])
+
+    def given(self, oid: int) -> int:
+        """The highest number that a column of a table is known to have had; 0 if none is."""
+        return int(self.tables.get(oid, {}).get("given", 0))
 
     def then(self, now: Table, describe: Describe, text_columns: Sequence[str]) -> Table:
         """A table as it was at the resume point, from what it is now.
@@ -106,7 +118,7 @@ def read_known(connection: Connection, tables: Sequence[Table]) -> Known:
     """The definitions of tables as they are now."""
     known, files = Known(), read_files(connection, [table.oid for table in tables])
     for table in tables:
-        known.note(table, files.get(table.oid, 0))
+        known.note(table, *files.get(table.oid, (0, 0)))
     return known
 
 

@@ -112,10 +112,12 @@ class PostgresReader:
                     f"the definition of table {table} has changed so that its rows are not known any more: {error}",
                     hint="headwater source resnapshot reads all tables of the source anew",
                 ) from error
+            self._work.distrust([table])
             del unknown[table]
 
     def _observed(self, stream: Stream, group: Group) -> Group:
         self._torn = group.more
+        self._reread()  # before the group is judged: what it does to such a table may not fit the rows that are there
         return self._course.stamp(self._rereading.observe(group, *stream.transactions()))
 
     def _step(self, stream: Stream) -> Group | None:

@@ -111,8 +111,12 @@ class Relations:
         message = self._messages[oid]
         return Table(oid, message.schema, message.name, ()).stream_name
 
-    def declare(self, message: RelationMessage) -> bool:
+    def declare(self, message: RelationMessage, xid: int = 0) -> bool:
         """Takes note of a Relation message; whether the table's layout is another one now.
+
+        Args:
+            message: what the stream says of a table.
+            xid: the transaction that it came in; 0 if that is not known.
 
         Raises:
             SchemaChanged: the change is one that the user is to decide on.
@@ -128,7 +132,7 @@ class Relations:
         if table.qualified != name:
             raise self._guard.stopped(table.qualified, f"was renamed to {name}", another=True)
         before = self._layouts.get(message.oid)
-        layout = self._followed(table, message)
+        layout = self._followed(table, message, xid)
         self._messages[message.oid] = message
         if before is not None and _alike(before, layout):
             return False
@@ -136,9 +140,9 @@ class Relations:
         self._tables[message.oid] = layout.table
         return True
 
-    def _followed(self, table: Table, message: RelationMessage) -> Layout:
+    def _followed(self, table: Table, message: RelationMessage, xid: int) -> Layout:
         definition = self._look(message.oid) if self._look is not None else None
-        found = _identified(table, message, definition)
+        found = _identified(table, message, definition, self.known.given(message.oid), xid)
         if found is None:
             raise self._guard.stopped(table.qualified, "has columns that are not those of the table that was captured")
         columns = self._columns(table, message, found.numbers, definition)
@@ -202,11 +206,13 @@ def _alike(one: Layout, other: Layout) -> bool:
     return same and (one.table.key, one.table.changelog) == (other.table.key, other.table.changelog)
 
 
-def _identified(table: Table, message: RelationMessage, definition: Definition | None) -> Identified | None:
+def _identified(
+    table: Table, message: RelationMessage, definition: Definition | None, given: int, xid: int
+) -> Identified | None:
     sent = [Sent(column.name, (column.oid, column.typmod)) for column in message.columns]
     if definition is not None and all(column.number for column in table.columns):
         known = {column.number: Sent(column.name, (column.oid, column.typmod)) for column in table.columns}
-        return identify(known, sent, definition.attributes)
+        return identify(known, sent, definition.attributes, given, xid)
     numbers = {column.name: column.number for column in table.columns}
     fresh = iter(range(max(numbers.values(), default=0) + 1, 1 << 16))
     return Identified(tuple(numbers[c.name] if c.name in numbers else next(fresh) for c in message.columns), True)

@@ -58,12 +58,14 @@ class Rereading:
         return self._without_unread(group)
 
     def _without_unread(self, group: Group) -> Group:
-        """The group without the changes of tables that lack rows and will be emptied and filled: what they change may
-        not be there, and what they bring is read."""
+        """The group without the changes of tables that lack rows, or whose rows are not known, and that will be emptied
+        and filled: what they change may not be there, and what they bring is read."""
         unread = set()
         for task in self._desk.work.unfinished():
             table = self._desk.relations.named(task.table)
-            if task.aim == FIRST and not task.note and table is not None and table.changelog != "upsert":
+            to_be_read = task.state == "waiting" or not task.note
+            lacks = task.aim == FIRST or task.unknown
+            if lacks and to_be_read and table is not None and table.changelog != "upsert":
                 unread.add(table.stream_name)
         if not any(batch.stream.name in unread for batch in group.batches):
             return group

@@ -202,7 +202,7 @@ class Assembler:
 
     def _declare(self, message: bytes) -> None:
         relation = pgoutput.read_relation(message)
-        if self._relations.declare(relation):
+        if self._relations.declare(relation, int(self._staging.state[walk.XID])):
             self._staging.forget(relation.oid)
 
     def _truncate(self, message: bytes) -> None:

@@ -51,7 +51,7 @@ def test_tables_that_began_empty_are_filled_by_a_running_project(bank):
 
 
 def test_pause_resume_and_stop(bank):
-    bank.open_accounts(101, 6000)
+    bank.open_accounts(101, 20_000)
     settle(bank, "snapshot_chunk_rows: 10")
     bank.start()
     bank.wait_caught_up()
@@ -62,11 +62,13 @@ def test_pause_resume_and_stop(bank):
     rows = snapshots(bank)["public.accounts"]["rows"]
     bank.transfer(5)
     bank.wait_caught_up()
-    assert (state(bank), snapshots(bank)["public.accounts"]["rows"]) == ("paused", rows) and 0 < rows < 6000
+    assert (state(bank), snapshots(bank)["public.accounts"]["rows"]) == ("paused", rows) and 0 < rows < 20_000
     again = ask(bank, "--pause")
     assert again.returncode == 1 and "no snapshot" in again.stderr
     assert ask(bank, "--resume").returncode == 0
     wait_until(lambda: snapshots(bank)["public.accounts"]["rows"] > rows, "it goes on where it was")
+    assert ask(bank, "--pause").returncode == 0
+    wait_until(lambda: state(bank) == "paused", "it is paused again")
     assert ask(bank, "--stop").returncode == 0
     wait_until(lambda: state(bank) == "stopped", "it is given up")
     bank.transfer(5)

@@ -22,6 +22,7 @@ from headwater import failpoint
 from headwater.allocators import give_back
 from headwater.capture.gap import gap_stream
 from headwater.clock import Clock
+from headwater.engine.evolution import is_promised
 from headwater.errors import InvariantBroken, UserError
 from headwater.project.definition import Project, SourceDefinition
 from headwater.project.discovery import load_streams, save_streams
@@ -363,6 +364,7 @@ class Pipeline:
 
 
 def _shape(stream: StreamSchema) -> object:
-    """What people mean by a stream's columns: names, types, whose they are, and the key."""
-    columns = [(field.name, field.type, column_id(field)) for field in stream.columns]
+    """What people mean by a stream's columns: names, types, whose they are, and the key. One that the source has and
+    that no change has brought is not among them yet."""
+    columns = [(field.name, field.type, column_id(field)) for field in stream.columns if not is_promised(field)]
     return columns, stream.key, stream.changelog

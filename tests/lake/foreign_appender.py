@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 from lake_model import COLUMNS, NAMESPACE
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, ValidationException
 from sqlalchemy.exc import OperationalError
 
 from headwater.lake.iceberg.catalog import CATALOG_NAME
@@ -26,17 +26,14 @@ def append(folder: str, name: str, first: int, commits: int) -> None:
             try:
                 catalog.load_table((NAMESPACE, name)).append(row)
                 break
-            except (CommitFailedException, OperationalError):
+            except (CommitFailedException, ValidationException, OperationalError):  # its base may have been expired
                 continue
     catalog.close()
 
 
 if __name__ == "__main__":
     folder, name, first, commits = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    threads = [
-        threading.Thread(target=append, args=(str(folder), name, first + n * commits, commits)) for n in range(THREADS)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(THREADS) as pool:
+        each = [pool.submit(append, str(folder), name, first + n * commits, commits) for n in range(THREADS)]
+    for one in each:
+        one.result()

@@ -179,7 +179,9 @@ def _watched(folder: Path, figures: Figures) -> Iterator[None]:
     stop = threading.Event()
 
     def look() -> None:
-        while not stop.wait(0.2):
+        ended = False
+        while not ended:
+            ended = stop.wait(0.2)  # a last look comes after the end
             with suppress(Exception):
                 rows = _rows(folder)
                 if figures.seen[-1:] != (rows,):

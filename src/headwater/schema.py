@@ -75,3 +75,17 @@ def default_of(field: pa.Field) -> pa.Scalar | None:
     """The value of a column in the rows that were there when it came; None for null."""
     found = (field.metadata or {}).get(DEFAULT)
     return None if found is None else pa.ipc.open_stream(found).read_all().column(0)[0]
+
+
+def successors(held: pa.Schema, wanted: pa.Schema) -> dict[str, pa.Field]:
+    """Which wanted column continues which held one, by the held one's name: that of the same id, or that of the same
+    name if one of the two has no id."""
+    by_id = {column_id(field): field for field in wanted if column_id(field) is not None}
+    found = {}
+    for field in held:
+        identity = column_id(field)
+        if identity is not None and identity in by_id:
+            found[field.name] = by_id[identity]
+        elif field.name in wanted.names and (identity is None or column_id(wanted.field(field.name)) is None):
+            found[field.name] = wanted.field(field.name)
+    return found

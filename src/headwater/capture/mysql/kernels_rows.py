@@ -30,7 +30,6 @@ _WRITE_V1, _UPDATE_V1, _DELETE_V1 = 23, 24, 25
 _WRITE_V2, _UPDATE_V2, _DELETE_V2, _PARTIAL = 30, 31, 32, 39
 
 BROKEN = -1
-TOO_LONG = -2
 
 
 @njit(cache=True, nogil=True)

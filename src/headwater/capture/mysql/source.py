@@ -49,10 +49,6 @@ from headwater.errors import HeadwaterError, PositionLost, SourceStopped, UserEr
 from headwater.position import Boundary, Position, Resume
 from headwater.schema import StreamSchema
 
-KILLS_WITHIN_S = 60.0
-KILLS_MOST = 3
-"""So often may the server cut us off within that time before we take it that a rival has our id."""
-
 
 @dataclass(frozen=True)
 class Survey:

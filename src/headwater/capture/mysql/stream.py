@@ -285,10 +285,6 @@ class Stream:
         here = self._handed if waiting else max(self._handed, assembler.reached, key=lambda place: place.number)
         return behind(here, max(self._head, assembler.reached, key=lambda place: place.number))
 
-    def saw(self, head: Place) -> None:
-        """Notes how far the server's log goes."""
-        self._head = max(self._head, head, key=lambda place: place.number)
-
     def close(self) -> None:
         """Gives up the connection."""
         self._packets.close()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 
 from headwater.errors import FilesExpired, StorageFailed
 from headwater.lake.files.log import VersionLog, disk_errors
 from headwater.lake.files.rows import live_rows, read_rows
 from headwater.lake.files.version import Shape, Version
+from headwater.lake.scanned import ScannedDataset
 
 
-class VersionDataset(pads.Dataset):  # type: ignore[misc] # PyArrow has no types
+class VersionDataset(ScannedDataset):
     """The rows of a version, read file after file and only in the columns that a scan wants.
 
     Args:
@@ -27,37 +26,15 @@ class VersionDataset(pads.Dataset):  # type: ignore[misc] # PyArrow has no types
     """
 
     def __init__(self, log: VersionLog, version: Version | None, shape: Shape, columns: pa.Schema, table: str) -> None:
-        self._log, self._version, self._shape, self._columns, self._table = log, version, shape, columns, table
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns."""
-        return self._columns
-
-    def scanner(
-        self, columns: Sequence[str] | Mapping[str, pc.Expression] | None = None, filter: pc.Expression | None = None,
-        batch_size: int | None = None, **_: Any,
-    ) -> pads.Scanner:  # fmt: skip
-        """See `pyarrow.dataset.Dataset.scanner`; may be scanned once.
-
-        Raises:
-            FilesExpired: a file is gone; while the rows are read.
-        """
-        wanted = self._wanted(columns, filter)
-        reader = pa.RecordBatchReader.from_batches(wanted, self._batches(wanted))
-        return pads.Scanner.from_batches(reader, columns=columns, filter=filter)
+        super().__init__(columns)
+        self._log, self._version, self._shape, self._table = log, version, shape, table
 
     def _wanted(self, columns: Iterable[str] | Mapping[str, pc.Expression] | None, filter: object) -> pa.Schema:
-        """The columns that a scan needs: also those of its filter. A column too many is no harm."""
-        if columns is None:
-            return self._columns
-        given = columns.values() if isinstance(columns, Mapping) else ()
-        text = " ".join(map(str, [*given, filter]))
-        names = set(columns) if not isinstance(columns, Mapping) else set()
-        found = [field for field in self._columns if field.name in names or field.name in text]
-        return pa.schema(found or list(self._columns)[:1])
+        """See `ScannedDataset`; one column at least, by which the rows are counted."""
+        wanted = super()._wanted(columns, filter)
+        return wanted if len(wanted) else pa.schema(list(self._columns)[:1])
 
-    def _batches(self, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _batches(self, wanted: pa.Schema, filter: pc.Expression | None) -> Iterator[pa.RecordBatch]:
         if self._version is None:
             return
         for file in self._version.files.values():

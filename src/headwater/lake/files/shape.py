@@ -11,7 +11,7 @@ import pyarrow as pa
 from headwater.errors import UserError
 from headwater.lake.columns import widens
 from headwater.lake.files.version import Column, Shape
-from headwater.schema import column_id
+from headwater.schema import column_id, successors
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def evolved(
     Raises:
         UserError: a column has changed its type in a way that is not a widening, and not `anew`.
     """
-    successor = _successors(shape.schema, wanted)
+    successor = successors(shape.schema, wanted)
     taken = {name.casefold() for name in wanted.names}
     stay: list[Column] = []
     rewrite = False
@@ -82,19 +82,6 @@ def evolved(
     kept = {column.number: column.field.name for column in columns}
     renamed = any(kept.get(number) != field.name for number, field in former.items())
     return Evolved(Shape(columns, last), key, rewrite and not anew, renamed, frozenset(touched))
-
-
-def _successors(held: pa.Schema, wanted: pa.Schema) -> dict[str, pa.Field]:
-    """Which wanted column continues which held one, by its name."""
-    by_id = {column_id(field): field for field in wanted if column_id(field) is not None}
-    found = {}
-    for field in held:
-        identity = column_id(field)
-        if identity is not None and identity in by_id:
-            found[field.name] = by_id[identity]
-        elif field.name in wanted.names and (identity is None or column_id(wanted.field(field.name)) is None):
-            found[field.name] = wanted.field(field.name)
-    return found
 
 
 def _continued(table: str, held: pa.Field, after: pa.Field, *, anew: bool, remove: bool) -> pa.DataType | None:

@@ -31,6 +31,7 @@ from headwater.errors import FilesExpired, UserError
 from headwater.index.kernels import Longs
 from headwater.lake.iceberg.scan import names_by_id, positions_by_path
 from headwater.lake.iceberg.schema import project
+from headwater.lake.scanned import ScannedDataset
 
 READERS = 4
 """Row groups read at a time; PyArrow decodes the columns of each on threads of its own."""
@@ -51,7 +52,7 @@ class ScanCounts:
     row_groups_read: int = 0
 
 
-class SnapshotDataset(pads.Dataset):  # type: ignore[misc] # PyArrow has no types
+class SnapshotDataset(ScannedDataset):
     """The rows of one table snapshot.
 
     Args:
@@ -69,7 +70,8 @@ class SnapshotDataset(pads.Dataset):  # type: ignore[misc] # PyArrow has no type
     def __init__(
         self, io: FileIO, entries: Iterable[ManifestEntry], schema: Schema, columns: pa.Schema, table: str
     ) -> None:
-        self._io, self._schema, self._columns, self._table = io, schema, columns, table
+        super().__init__(columns)
+        self._io, self._schema, self._table = io, schema, table
         files = [entry.data_file for entry in entries]
         self._data = [file for file in files if file.content == DataFileContent.DATA]
         self._deletes = [file for file in files if file.content != DataFileContent.DATA]
@@ -81,33 +83,6 @@ class SnapshotDataset(pads.Dataset):  # type: ignore[misc] # PyArrow has no type
                     f"table {table!r} has data files in {file.file_format}, which Headwater does not read",
                     hint="rewrite them as Parquet in the engine that wrote them",
                 )
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns."""
-        return self._columns
-
-    def scanner(
-        self, columns: Sequence[str] | Mapping[str, pc.Expression] | None = None, filter: pc.Expression | None = None,
-        batch_size: int | None = None, **_: Any,
-    ) -> pads.Scanner:  # fmt: skip
-        """See `pyarrow.dataset.Dataset.scanner`; may be scanned once.
-
-        Raises:
-            FilesExpired: a file is gone; while the rows are read.
-        """
-        wanted = self._wanted(columns, filter)
-        reader = pa.RecordBatchReader.from_batches(wanted, self._batches(wanted, filter))
-        return pads.Scanner.from_batches(reader, columns=columns, filter=filter)
-
-    def _wanted(self, columns: Iterable[str] | Mapping[str, pc.Expression] | None, filter: object) -> pa.Schema:
-        """The columns that a scan needs: also those of its filter. A column too many is no harm."""
-        if columns is None:
-            return self._columns
-        given = columns.values() if isinstance(columns, Mapping) else ()
-        text = " ".join(map(str, [*given, filter]))
-        names = set(columns) if not isinstance(columns, Mapping) else set()
-        return pa.schema([field for field in self._columns if field.name in names or field.name in text])
 
     def _batches(self, wanted: pa.Schema, filter: pc.Expression | None) -> Iterator[pa.RecordBatch]:
         files = self._kept(filter)

@@ -28,7 +28,7 @@ from pyiceberg.types import IcebergType, ListType, MapType, NestedField, StructT
 from headwater.errors import UserError
 from headwater.lake.columns import widens
 from headwater.lake.iceberg.schema import NOTE, columns_of, iceberg_type
-from headwater.schema import column_id
+from headwater.schema import column_id, successors
 
 KEY_PROPERTY = "headwater.key"
 """Table property: the names of the key columns, as JSON."""
@@ -128,7 +128,7 @@ def evolved_schema(
             by which the table is partitioned or sorted.
     """
     held, ids = metadata.schema(), count(metadata.last_column_id + 1)
-    successor = _successors(columns_of(held), wanted)
+    successor = successors(columns_of(held), wanted)
     taken = {name.casefold() for name in wanted.names}
     stay: list[NestedField] = []
     for field in held.fields:
@@ -146,19 +146,6 @@ def evolved_schema(
         return None
     number = max(known.schema_id for known in metadata.schemas) + 1
     return Schema(*fields, schema_id=number, identifier_field_ids=held.identifier_field_ids)
-
-
-def _successors(held: pa.Schema, wanted: pa.Schema) -> dict[str, pa.Field]:
-    """Which wanted column continues which held one, by its name."""
-    by_id = {column_id(field): field for field in wanted if column_id(field) is not None}
-    found = {}
-    for field in held:
-        identity = column_id(field)
-        if identity is not None and identity in by_id:
-            found[field.name] = by_id[identity]
-        elif field.name in wanted.names and (identity is None or column_id(wanted.field(field.name)) is None):
-            found[field.name] = wanted.field(field.name)
-    return found
 
 
 def _continued(

@@ -121,6 +121,19 @@ class SchemaChanged(SourceStopped):
     before the change is in the log, and nothing after it."""
 
 
+class DestinationUnavailable(HeadwaterError):
+    """A destination does not answer now, or does not say whether it took a call; trying again may help."""
+
+    domain = "external"
+    retryable = True
+
+
+class DestinationStopped(HeadwaterError):
+    """A destination cannot be delivered to without a decision (password wrong, table gone, taken over by another)."""
+
+    domain = "external"
+
+
 class CorruptLog(HeadwaterError):
     """The log holds bytes that fail their checksum where no torn write can explain them."""
 

@@ -47,6 +47,8 @@ NAMES = (
     "lake.index.before_save",
     "lake.index.before_rename",
     "lake.index.after_save",
+    "outbox.commit.before",
+    "outbox.commit.after",
     "epoch.sinks.staged",
     "epoch.sinks.between",
     "epoch.done.before",

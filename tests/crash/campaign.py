@@ -47,7 +47,9 @@ LARGE = ("log.forget_parts.", "log.append.after_part", "epoch.sinks.staged", "la
 and `tests/lake/test_contract_crash.py` kill there."""
 UPKEEP = ("lake.rewrite.", "lake.expire.", "lake.orphans.")
 """Only a lake whose maintenance is set to work all the time is sure to pass these."""
-KEPT = tuple(name for name in failpoint.NAMES if not name.startswith(LARGE))
+DELIVERY = ("outbox.", "deliver.")
+"""Only projects with syncs pass these."""
+KEPT = tuple(name for name in failpoint.NAMES if not name.startswith((*LARGE, *DELIVERY)))
 """Failpoints that a ledger's run passes."""
 REACHED = tuple(name for name in KEPT if not name.startswith(UPKEEP))
 """Failpoints that a shop's run passes."""

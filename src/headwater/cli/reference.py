@@ -74,8 +74,10 @@ def cli_page() -> str:
 def settings_page() -> str:
     """Every key of `headwater.yml` and of a model's front matter."""
     from headwater.project.connectors import CONNECTORS, settings_class
+    from headwater.project.destinations import DESTINATIONS
+    from headwater.project.destinations import settings_class as sync_settings_class
     from headwater.project.schema import schema_of
-    from headwater.project.settings import ModelSettings, ProjectFile, SourceSection
+    from headwater.project.settings import ModelSettings, ProjectFile, SourceSection, SyncSection
 
     parts = [f"# Settings\n\n{GENERATED}\n"]
     parts.append(_section("headwater.yml", schema_of(ProjectFile)))
@@ -83,6 +85,10 @@ def settings_page() -> str:
     for known in CONNECTORS:
         title = f"Source of type `{known.type}`: `sources.NAME`"
         parts.append(_section(title, schema_of(settings_class(known))))
+    parts.append(_section("Every sync: `syncs.NAME`", schema_of(SyncSection)))
+    for destination in DESTINATIONS:
+        title = f"Sync of type `{destination.type}`: `syncs.NAME`"
+        parts.append(_section(title, schema_of(sync_settings_class(destination))))
     title = "A model: the block comment that leads `models/NAME.sql`"
     parts.append(_section(title, schema_of(ModelSettings)))
     return "\n".join(parts)

@@ -18,12 +18,13 @@ from headwater.project.settings import (
     ModelSettings,
     RunSettings,
     StreamSettings,
+    SyncSection,
     TableSettings,
     Watermark,
 )
 from headwater.sql.functions import Function
 
-__all__ = ["Model", "Project", "SourceDefinition", "Watermark"]
+__all__ = ["Model", "Project", "SourceDefinition", "SyncDefinition", "Watermark"]
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,33 @@ class Model:
 
 
 @dataclass(frozen=True)
+class SyncDefinition:
+    """One sync of `headwater.yml`.
+
+    Attributes:
+        name: its name in the project.
+        settings: what every sync has.
+        own: the destination's settings, of its settings class; secrets inside are `SecretStr`.
+        place: where it is defined.
+    """
+
+    name: str
+    settings: SyncSection
+    own: BaseModel
+    place: Place = field(default_factory=lambda: Place(""))
+
+    @property
+    def type(self) -> str:
+        """The destination, one of `destinations.DESTINATIONS`."""
+        return self.settings.type
+
+    @property
+    def model(self) -> str:
+        """The model whose changes it sends."""
+        return self.settings.model
+
+
+@dataclass(frozen=True)
 class Project:
     """A project's folder, read whole.
 
@@ -166,6 +194,7 @@ class Project:
         models: in the order of their dependencies: a model stands after those that it reads.
         places: where each node of `headwater.yml` stands, by path, for later mistakes about it.
         maintenance: how its tables are kept.
+        syncs: in the order of the file.
     """
 
     name: str
@@ -177,6 +206,7 @@ class Project:
     models: tuple[Model, ...]
     places: Mapping[NodePath, Place] = field(default_factory=dict)
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
+    syncs: tuple[SyncDefinition, ...] = ()
 
     def place(self, *path: str | int) -> Place:
         """Where the node at `path` of `headwater.yml` stands, or else the nearest one above it."""

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from headwater.errors import InvariantBroken, Place
 from headwater.lake.connection import is_remote
-from headwater.project.connectors import CONNECTORS, connector, settings_class
-from headwater.project.definition import Model, Project, SourceDefinition
+from headwater.project.connectors import CONNECTORS, settings_class
+from headwater.project.definition import Model, Project, SourceDefinition, SyncDefinition
+from headwater.project.destinations import DESTINATIONS
+from headwater.project.destinations import settings_class as sync_settings_class
 from headwater.project.document import Document, NodePath, YamlValue, read_yaml
 from headwater.project.functions import read_functions
 from headwater.project.interpolation import Interpolator
 from headwater.project.mistakes import Mistakes, did_you_mean
 from headwater.project.models import in_order, model_files, place_of_name, read_models, with_functions, with_watermarks
-from headwater.project.settings import LakeSettings, ProjectFile, SourceSection
+from headwater.project.settings import LakeSettings, ProjectFile, SourceSection, SyncSection
 from headwater.project.validation import validate
 
 FILE = "headwater.yml"
-_GENERIC_KEYS = tuple(SourceSection.model_fields)
+M = TypeVar("M", bound=BaseModel)
+K = TypeVar("K")
 
 
 def load(folder: Path, *, environment: Mapping[str, str]) -> Project:
@@ -50,7 +56,7 @@ def read(folder: Path, *, environment: Mapping[str, str], mistakes: Mistakes) ->
     """
     document, substituted = _read_file(folder, environment, mistakes)
     reader = None if document is None else _Reader(document, substituted, mistakes)
-    file, sources = (None, ()) if reader is None else (reader.file(), reader.sources())
+    file, sources, syncs = (None, (), ()) if reader is None else (reader.file(), reader.sources(), reader.syncs())
     sound = not mistakes.found
     models = with_functions(read_models(folder, mistakes), read_functions(folder, mistakes))
     ordered = in_order(models, mistakes)
@@ -59,6 +65,7 @@ def read(folder: Path, *, environment: Mapping[str, str], mistakes: Mistakes) ->
     _check_names(sources, models, document, mistakes)
     if not document.data.get("sources"):
         _check_without_sources(models, {path.stem for path in model_files(folder)}, mistakes)
+    _check_syncs(syncs, {path.stem for path in model_files(folder)}, document, mistakes)
     if file is None or not sound:
         return None
     return Project(
@@ -69,6 +76,7 @@ def read(folder: Path, *, environment: Mapping[str, str], mistakes: Mistakes) ->
         run=file.run,
         maintenance=file.maintenance,
         sources=sources,
+        syncs=syncs,
         models=with_watermarks(ordered, sources),
         places={path: document.place(path) for path in document.places},
     )
@@ -130,33 +138,59 @@ class _Reader:
 
     def _source(self, name: str, section: dict[str, YamlValue]) -> SourceDefinition | None:
         path: NodePath = ("sources", name)
-        generic = {key: value for key, value in section.items() if key in _GENERIC_KEYS}
-        common = validate(
-            SourceSection, generic, document=self._document, path=path, mistakes=self._mistakes,
-            substituted=self._substituted,
-        )  # fmt: skip
-        kind = section.get("type")
-        known = connector(kind) if isinstance(kind, str) else None
-        if isinstance(kind, str) and known is None and (*path, "type") not in self._document.broken:
-            hint = did_you_mean(kind, [one.type for one in CONNECTORS])
-            written = self._document.written[(*path, "type")]
-            self._mistakes.add(
-                f"unknown type of source {written!r}", place=self._document.place((*path, "type")), hint=hint
-            )
-        if known is None:
-            return None
-        wanted = settings_class(known)
-        own = {key: value for key, value in section.items() if key not in _GENERIC_KEYS or key in wanted.model_fields}
-        settings = validate(
-            wanted, own, document=self._document, path=path, mistakes=self._mistakes,
-            substituted=self._substituted, also_known=_GENERIC_KEYS,
-        )  # fmt: skip
-        if common is None or settings is None:
+        known = self._kind_of(path, section, "source", {one.type: one for one in CONNECTORS})
+        wanted = settings_class(known) if known is not None else None
+        common, settings = self._two(path, section, SourceSection, wanted)
+        if known is None or common is None or settings is None:
             return None
         place = self._document.place(path, key=True)
         return SourceDefinition(
             name, known.type, settings, common.mirror, common.streams, audit=common.audit, place=place
         )
+
+    def syncs(self) -> tuple[SyncDefinition, ...]:
+        """The syncs without mistakes."""
+        sections = self._document.data.get("syncs")
+        if not isinstance(sections, dict):
+            return ()
+        made = [self._sync(name, section) for name, section in sections.items() if isinstance(section, dict)]
+        return tuple(sync for sync in made if sync is not None)
+
+    def _sync(self, name: str, section: dict[str, YamlValue]) -> SyncDefinition | None:
+        path: NodePath = ("syncs", name)
+        known = self._kind_of(path, section, "sync", {one.type: one for one in DESTINATIONS})
+        wanted = sync_settings_class(known) if known is not None else None
+        common, own = self._two(path, section, SyncSection, wanted)
+        if common is None or own is None:
+            return None
+        return SyncDefinition(name, common, own, self._document.place(path, key=True))
+
+    def _kind_of(self, path: NodePath, section: dict[str, YamlValue], what: str, kinds: Mapping[str, K]) -> K | None:
+        """What the `type` of a section means; None if it means nothing, which is a mistake."""
+        kind, place = section.get("type"), (*path, "type")
+        known = kinds.get(kind) if isinstance(kind, str) else None
+        if isinstance(kind, str) and known is None and place not in self._document.broken:
+            hint = did_you_mean(kind, kinds)
+            written = self._document.written[place]
+            self._mistakes.add(f"unknown type of {what} {written!r}", place=self._document.place(place), hint=hint)
+        return known
+
+    def _two(
+        self, path: NodePath, section: dict[str, YamlValue], common: type[M], own: type[BaseModel] | None
+    ) -> tuple[M | None, BaseModel | None]:
+        """The two parts of a section: what all of them have, and what those of its type have, if that is known."""
+        generic = {key: value for key, value in section.items() if key in common.model_fields}
+        shared = validate(
+            common, generic, document=self._document, path=path, mistakes=self._mistakes,
+            substituted=self._substituted,
+        )  # fmt: skip
+        if own is None:
+            return shared, None
+        more = {key: value for key, value in section.items() if key not in generic or key in own.model_fields}
+        return shared, validate(
+            own, more, document=self._document, path=path, mistakes=self._mistakes,
+            substituted=self._substituted, also_known=tuple(common.model_fields),
+        )  # fmt: skip
 
 
 def _resolved(lake: LakeSettings, folder: Path, project: str) -> LakeSettings:
@@ -182,6 +216,17 @@ def _check_names(
                 place=Place(model.file),
                 hint="rename the model's file",
             )
+
+
+def _check_syncs(syncs: tuple[SyncDefinition, ...], models: set[str], document: Document, mistakes: Mistakes) -> None:
+    """A sync is of a model that there is."""
+    for sync in syncs:
+        if sync.model not in models:
+            hint = did_you_mean(sync.model, models)
+            if not hint.startswith("did"):
+                hint = f"write models/{sync.model}.sql; for a stream as it is, all of its columns"
+            place = document.place(("syncs", sync.name, "model"))
+            mistakes.add(f"there is no model {sync.model!r}", place=place, hint=hint)
 
 
 def _check_without_sources(models: list[Model], names: set[str], mistakes: Mistakes) -> None:

@@ -8,9 +8,11 @@ from typing import cast
 from pydantic import BaseModel, ByteSize
 from pydantic.json_schema import GenerateJsonSchema
 
-from headwater.project.connectors import CONNECTORS, Connector, settings_class
+from headwater.project.connectors import CONNECTORS, settings_class
+from headwater.project.destinations import DESTINATIONS
+from headwater.project.destinations import settings_class as sync_settings_class
 from headwater.project.quantity import format_duration
-from headwater.project.settings import ProjectFile, SourceSection
+from headwater.project.settings import ProjectFile, SourceSection, SyncSection
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, object]
@@ -33,35 +35,38 @@ def schema_of(settings: type[BaseModel]) -> Schema:
 
 
 def json_schema() -> Schema:
-    """The schema of the whole file (draft 2020-12); a source is one of the connectors, told apart by `type`."""
+    """The schema of the whole file (draft 2020-12); a source is one of the connectors and a sync one of
+    the destinations, told apart by `type`."""
     top = schema_of(ProjectFile)
     definitions = cast(Schema, top.pop("$defs", {}))
-    branches = [_source(known, definitions) for known in CONNECTORS]
     properties = cast(dict[str, Schema], top["properties"])
-    named = cast(dict[str, Schema], properties["sources"]["patternProperties"])
-    properties["sources"]["patternProperties"] = {pattern: {"anyOf": branches} for pattern in named}
-    properties["sources"]["additionalProperties"] = False
+    sources = [_one_of("source", one.type, SourceSection, settings_class(one), definitions) for one in CONNECTORS]
+    syncs = [_one_of("sync", one.type, SyncSection, sync_settings_class(one), definitions) for one in DESTINATIONS]
+    for name, branches in (("sources", sources), ("syncs", syncs)):
+        named = cast(dict[str, Schema], properties[name]["patternProperties"])
+        properties[name]["patternProperties"] = {pattern: {"anyOf": branches} for pattern in named}
+        properties[name]["additionalProperties"] = False
     whole = {"$schema": DIALECT, **top, "title": "headwater.yml", "$defs": definitions}
     return cast(Schema, _open_to_references(whole))
 
 
-def _source(known: Connector, definitions: Schema) -> Schema:
-    """A source of one type: its generic keys and the connector's own, as a reference into `definitions`."""
-    generic = schema_of(SourceSection)
-    own = schema_of(settings_class(known))
-    for schema in (generic, own):
+def _one_of(what: str, kind: str, common: type[BaseModel], own: type[BaseModel], definitions: Schema) -> Schema:
+    """A source or sync of one type: the keys that all have and its own, as a reference into `definitions`."""
+    generic, special = schema_of(common), schema_of(own)
+    for schema in (generic, special):
         definitions.update(cast(Schema, schema.pop("$defs", {})))
-    properties = {**cast(Schema, generic["properties"]), **cast(Schema, own["properties"])}
-    properties["type"] = {"const": known.type, "description": "The connector."}
-    required = {*cast(list[str], generic.get("required", [])), *cast(list[str], own.get("required", []))}
-    definitions[f"source_{known.type}"] = {
+    properties = {**cast(Schema, generic["properties"]), **cast(Schema, special["properties"])}
+    told = "The connector." if what == "source" else "The destination."
+    properties["type"] = {"const": kind, "description": told}
+    required = {*cast(list[str], generic.get("required", [])), *cast(list[str], special.get("required", []))}
+    definitions[f"{what}_{kind}"] = {
         "type": "object",
-        "description": own.get("description", ""),
+        "description": special.get("description", ""),
         "properties": properties,
         "required": sorted(required | {"type"}),
         "additionalProperties": False,
     }
-    return {"$ref": f"#/$defs/source_{known.type}"}
+    return {"$ref": f"#/$defs/{what}_{kind}"}
 
 
 def _open_to_references(schema: object) -> object:

@@ -356,6 +356,62 @@ class MaintenanceSettings(Settings):
     )
 
 
+class OutboxRetention(Settings):
+    """How long a sync's outbox keeps what was delivered, to be looked at. What was not delivered stays."""
+
+    max_age: Duration = Field(default=timedelta(hours=1), description="Older records may go.", examples=["1 h"])
+    max_bytes: Size = Field(
+        default=ByteSize(256 * 2**20), description="The oldest may go when there are more; default 256 MiB."
+    )
+
+
+class SyncSection(Settings):
+    """Keys that every sync has, whatever its type. A sync sends the changes of a model to a destination."""
+
+    type: str = Field(description="The destination.", examples=["postgres"])
+    model: str = Field(min_length=1, description="The model whose changes are sent.", examples=["revenue_by_minute"])
+    key: Columns = Field(
+        default=(),
+        description="Columns that identify a record at the destination: those of the model's key, and more if you "
+        "like. The default is the model's key. Without any, rows are only ever inserted.",
+        examples=[["customer_id"]],
+    )
+    start: Literal["all", "changes"] = Field(
+        default="all",
+        description="What a new sync sends first. all: every row that the model has. changes: only what changes from "
+        "then on; what the first snapshot of its sources brings is left out.",
+    )
+    send: Literal["newest", "every"] | None = Field(
+        default=None,
+        description="newest: of several changes of a key that wait, only the newest is sent, and it takes the place of "
+        "one that was refused. every: each is sent, in order, and waits behind one that was refused. The default is "
+        "what is best for the destination.",
+    )
+    retractions: Literal["refuse", "ignore"] = Field(
+        default="refuse",
+        description="What happens when a row goes from a model without a key, which cannot be sent. refuse: such a "
+        "model is not allowed, unless its rows only ever appear. ignore: it is counted, and not sent.",
+    )
+    batch_records: int = Field(default=1000, gt=0, description="Most records that are handed over at once.")
+    records_per_second: float | None = Field(
+        default=None, gt=0, description="Most records a second; no limit if not given."
+    )
+    attempts: int = Field(
+        default=8,
+        gt=0,
+        description="How often a record is tried before it is parked, while others get through. While none does, the "
+        "destination is taken to be down, and nothing is parked.",
+    )
+    first_wait: PositiveDuration = Field(
+        default=timedelta(milliseconds=200),
+        description="Wait before a second try; it doubles each time, and a random part of it is taken off.",
+    )
+    longest_wait: PositiveDuration = Field(default=timedelta(minutes=5), description="The longest such wait.")
+    keep: OutboxRetention = Field(
+        default_factory=OutboxRetention, description="How long delivered records can be looked at."
+    )
+
+
 class ProjectFile(Settings):
     """The top of `headwater.yml`."""
 
@@ -369,6 +425,9 @@ class ProjectFile(Settings):
         description="Folder of the log and the state, counted from the project's folder.",
     )
     lake: LakeSettings = Field(default_factory=LakeSettings, description="Where the tables are.")
+    syncs: dict[Name, dict[str, object]] = Field(
+        default_factory=dict, description="Which models' changes are sent where, by a name of your choice."
+    )
     run: RunSettings = Field(default_factory=RunSettings, description="How `headwater run` works.")
     maintenance: MaintenanceSettings = Field(
         default_factory=MaintenanceSettings, description="How tables are kept small and healthy."

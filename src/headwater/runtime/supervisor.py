@@ -178,5 +178,6 @@ class Supervisor:
 def secrets_of(project: Project) -> Secrets:
     """The secrets in a project's settings."""
     settings: list[BaseModel] = [source.settings for source in project.sources]
+    settings += [sync.own for sync in project.syncs]
     values = [value for one in (*settings, project.lake.s3, project.lake.catalog) for _, value in one]
     return Secrets(value.get_secret_value() for value in values if isinstance(value, SecretStr))

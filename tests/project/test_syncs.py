@@ -27,7 +27,9 @@ def mistakes(folder: Path, syncs: str) -> list[str]:
 
 
 def test_a_sync_is_read(tmp_path: Path) -> None:
-    text = "syncs:\n  crm:\n    {type: postgres, model: scores, key: id, start: changes, url: 'postgresql://u@h/d', table: t}\n"
+    text = (
+        "syncs:\n  crm: {type: postgres, model: scores, key: id, start: changes, url: 'postgresql://u@h/d', table: t}\n"
+    )
     (sync,) = load(project(tmp_path, text), environment={}).syncs
     assert (sync.name, sync.type, sync.model, sync.settings.key, sync.settings.start) == (
         "crm", "postgres", "scores", ("id",), "changes",

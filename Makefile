@@ -30,6 +30,7 @@ demo: setup  ## a shop's PostgreSQL becomes live models and Iceberg tables, is k
 test: setup  ## the whole test suite, with real servers it starts and stops itself
 	$(BIN)/python -m headwater.testing.debian
 	$(BIN)/python -m headwater.testing.lake_servers
+	$(BIN)/python -m headwater.testing.kafka
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 check: setup  ## style, types and import layers

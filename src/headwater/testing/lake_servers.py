@@ -8,27 +8,21 @@ so that a fresh machine sets all up by itself: about 110 MB, once.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from headwater.errors import SourceUnavailable, UserError
-from headwater.testing import debian
+from headwater.testing import maven
 
 ACCESS_KEY, SECRET_KEY = "headwater-test", "headwater-test-secret"
 REGION = "us-east-1"
 
-_JAVA = Path(__file__).with_name("java")
-_JDK = debian.Programs("openjdk-17-jdk-headless", Path("/usr/bin"), ("java", "javac"))
-_MAVEN = debian.Programs("maven", Path("/usr/bin"), ("mvn",))
 _OPTIONS = (
     *("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
     *("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.cacheOutputStream=true"),
@@ -125,37 +119,7 @@ def installed() -> Path:
     Raises:
         UserError: it cannot be made.
     """
-    files = [_JAVA / "pom.xml", _JAVA / "LakeServers.java"]
-    content = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    target = Path.home() / ".cache" / "headwater" / f"lake-servers-{content}"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(target.with_suffix(".lock"), "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not target.exists():
-                _install(target)
-    return target
-
-
-def _install(target: Path) -> None:
-    for programs in (_JDK, _MAVEN):
-        if any(shutil.which(name) is None for name in programs.needed):
-            debian.ensure(programs)
-    partial = target.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={partial}"]
-    _run(["mvn", "-B", "-q", "-f", str(_JAVA / "pom.xml"), *copy])
-    _run(["javac", "-nowarn", "-cp", f"{partial}/*", "-d", str(partial), str(_JAVA / "LakeServers.java")])
-    partial.rename(target)
-
-
-def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise UserError(
-            f"{command[0]} failed: {(done.stderr + done.stdout).strip()[-800:]}",
-            hint="the S3 server and the REST catalog of the tests come from Maven: see mvn's settings",
-        )
+    return maven.installed("lake-servers", maven.JAVA / "pom.xml", maven.JAVA / "LakeServers.java")
 
 
 def _free_port() -> int:

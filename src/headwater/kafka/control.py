@@ -1,0 +1,147 @@
+"""Asks a cluster: which topics there are, where their partitions begin and end, and what a group has committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, cast
+
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicCollection
+from confluent_kafka import TopicPartition as Wanted
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from headwater.kafka.failures import failure
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+"""What a broker that knows no topic ids (older than 2.8) says."""
+UNKNOWN = 3
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as it is now.
+
+    Attributes:
+        name: its name.
+        id: identifies it among all topics that ever had its name; empty if the brokers are too old to say.
+        partitions: how many it has.
+    """
+
+    name: str
+    id: str
+    partitions: int
+
+    @property
+    def places(self) -> list[Place]:
+        """Its partitions."""
+        return [(self.name, partition) for partition in range(self.partitions)]
+
+
+class Control:
+    """A client for questions.
+
+    Args:
+        configuration: librdkafka's.
+        doing: what it is for, for messages, as in "asking the brokers about source 'orders'".
+        timeout_s: for each question.
+    """
+
+    def __init__(self, configuration: Mapping[str, str], doing: str, timeout_s: float = 15.0) -> None:
+        self._errors: list[tuple[int, str]] = []
+        told: dict[str, Any] = {**configuration, "error_cb": self._note}
+        self._client = AdminClient(told)
+        self._doing, self._timeout_s = doing, timeout_s
+
+    def _note(self, error: Any) -> None:
+        self._errors.append((error.code(), error.str()))
+
+    def names(self) -> list[str]:
+        """All topics but Kafka's own.
+
+        Raises:
+            SourceUnavailable, SourceStopped: as of every question.
+        """
+        try:
+            found = self._client.list_topics(timeout=self._timeout_s)
+        except KafkaException as error:
+            raise self._failed(error) from error
+        return sorted(name for name in found.topics if not name.startswith("__"))
+
+    def topics(self, names: Iterable[str]) -> dict[str, Topic]:
+        """Those of some topics that there are."""
+        wanted = list(names)
+        if not wanted:
+            return {}
+        asked = self._client.describe_topics(TopicCollection(wanted), request_timeout=self._timeout_s)
+        found = {}
+        for name, future in asked.items():
+            described = self._answer(future, missing=UNKNOWN)
+            if described is not None:
+                identity = str(described.topic_id)
+                found[name] = Topic(name, "" if identity == NO_ID else identity, len(described.partitions))
+        return found
+
+    def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The first offset of each partition."""
+        return self._offsets(_each(places, OffsetSpec.earliest))
+
+    def ends(self, places: Iterable[Place], *, committed: bool = True) -> dict[Place, int]:
+        """The offset after the last message of each partition; with `committed` the one that the first open
+        transaction begins at, if there is one."""
+        return self._offsets(_each(places, OffsetSpec.latest), committed=committed)
+
+    def at_time(self, places: Iterable[Place], time_ms: int) -> dict[Place, int]:
+        """The offset of each partition's first message of a time or later; its end if there is none."""
+        wanted = list(places)
+        found = self._offsets(_each(wanted, lambda: OffsetSpec.for_timestamp(time_ms)))
+        late = [place for place, offset in found.items() if offset < 0]
+        return {**found, **(self.ends(late) if late else {})}
+
+    def _offsets(self, wanted: Mapping[Place, OffsetSpec], *, committed: bool = True) -> dict[Place, int]:
+        if not wanted:
+            return {}
+        isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        asked = self._client.list_offsets(
+            {Wanted(*place): spec for place, spec in wanted.items()},
+            isolation_level=isolation,
+            request_timeout=self._timeout_s,
+        )
+        return {(one.topic, one.partition): self._answer(future).offset for one, future in asked.items()}
+
+    def committed(self, group: str, places: Iterable[Place]) -> dict[Place, int]:
+        """The offsets that a group has committed, of the partitions that it has any of."""
+        wanted = [Wanted(*place) for place in places]
+        if not wanted:
+            return {}
+        request = [ConsumerGroupTopicPartitions(group, wanted)]
+        asked = self._client.list_consumer_group_offsets(request, require_stable=True, request_timeout=self._timeout_s)
+        found = self._answer(asked[group]).topic_partitions
+        return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
+
+    def _answer(self, future: Future[Any], missing: int | None = None) -> Any:
+        """What was answered; None for the error `missing`."""
+        try:
+            return future.result(self._timeout_s + 5)
+        except KafkaException as error:
+            if cast(Any, error.args[0]).code() == missing:
+                return None
+            raise self._failed(error) from error
+
+    def _failed(self, error: KafkaException) -> Exception:
+        """The error in our tree; a refusal that came beside a timeout says more than the timeout."""
+        given = cast(Any, error.args[0])
+        self._client.poll(0)
+        for code, text in self._errors:
+            refused = failure(code, text, self._doing)
+            if not refused.retryable:
+                return refused
+        return failure(given.code(), given.str(), self._doing)
+
+
+def _each(places: Iterable[Place], spec: Any) -> dict[Place, OffsetSpec]:
+    return {place: spec() for place in places}

@@ -1,0 +1,58 @@
+"""Starts a server program that ends with whoever started it, however that one ends.
+
+The programs run in a process group of their own under a shell that waits for the end of its standard input, which is
+a pipe that only the starter holds; when the pipe closes, the whole group is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+_WATCH = "cat >/dev/null; kill -KILL 0"
+
+
+class Leash:
+    """Programs that run side by side.
+
+    Args:
+        commands: each with its arguments.
+        log: file that takes what they write.
+        environment: added to our own.
+    """
+
+    def __init__(
+        self, commands: Sequence[Sequence[str]], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        script = "".join(f"{shlex.join(command)} </dev/null & " for command in commands) + _WATCH
+        with open(log, "ab") as said:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=said, stderr=said, start_new_session=True,
+                env={**os.environ, **(environment or {})},
+            )  # fmt: skip
+
+    @property
+    def alive(self) -> bool:
+        """Whether the shell that holds the programs is there."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """Kills all of them at once (SIGKILL) and waits until they are gone."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

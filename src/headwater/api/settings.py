@@ -1,0 +1,72 @@
+"""The `api:` section of `headwater.yml`. Light: the schema and the reference come from here."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
+
+Size = Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(gt=0)]
+
+
+class ApiSettings(BaseModel):
+    """The web server of a running project: HTTP ingest, the schema registry, completions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen at. Beyond loopback a token is required; put a proxy that speaks TLS in front.",
+        examples=["127.0.0.1", "0.0.0.0"],
+    )
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen at; 0: any that is free.")
+    token: SecretStr | None = Field(
+        None,
+        description="Who asks must show it (`Authorization: Bearer ...`). Sources may have tokens of their own.",
+        examples=["${API_TOKEN}"],
+    )
+    allowed_hosts: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="Host names under which the server may be asked, besides `host`, localhost and plain addresses. "
+        "Others are refused, so that no page in a browser can reach it through a name of its own.",
+        examples=[["headwater.example.com"]],
+    )
+    allowed_origins: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="Origins of web pages that may ask from a browser, besides the server's own.",
+        examples=[["https://app.example.com"]],
+    )
+    max_connections: int = Field(256, ge=1, description="Connections at a time; those beyond are told to come later.")
+    max_memory: Size = Field(
+        default=ByteSize(512 * 2**20),
+        description="Bytes of request bodies held at a time; those beyond are told to come later. Default 512 MiB.",
+        examples=["512 MiB"],
+    )
+    head_timeout_s: float = Field(10.0, gt=0, description="Seconds that a request's head may take to arrive.")
+    body_timeout_s: float = Field(60.0, gt=0, description="Seconds that a request's body may take to arrive.")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether nobody outside of this machine can ask."""
+        return is_loopback(self.host)
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if not self.loopback and self.token is None:
+            raise ValueError(
+                f"a token is required to listen at {self.host}, beyond this machine: add token: ${{API_TOKEN}}, or "
+                "listen at 127.0.0.1"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listening address is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from headwater.api.settings import ApiSettings
 from headwater.errors import Place
 from headwater.lake.layout import Layout, partition_by, sort_by
 from headwater.project.document import NodePath
@@ -195,6 +196,7 @@ class Project:
         places: where each node of `headwater.yml` stands, by path, for later mistakes about it.
         maintenance: how its tables are kept.
         syncs: in the order of the file.
+        api: settings of its web server; None if none is asked for.
     """
 
     name: str
@@ -207,6 +209,7 @@ class Project:
     places: Mapping[NodePath, Place] = field(default_factory=dict)
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     syncs: tuple[SyncDefinition, ...] = ()
+    api: ApiSettings | None = None
 
     def place(self, *path: str | int) -> Place:
         """Where the node at `path` of `headwater.yml` stands, or else the nearest one above it."""

@@ -77,6 +77,7 @@ def read(folder: Path, *, environment: Mapping[str, str], mistakes: Mistakes) ->
         maintenance=file.maintenance,
         sources=sources,
         syncs=syncs,
+        api=file.api,
         models=with_watermarks(ordered, sources),
         places={path: document.place(path) for path in document.places},
     )

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from headwater.api.settings import ApiSettings
 from headwater.lake.connection import Connection, is_remote
 from headwater.lake.layout import partition_by, sort_by
 from headwater.project.quantity import Duration, MemoryAmount, PositiveDuration
@@ -431,6 +432,9 @@ class ProjectFile(Settings):
     run: RunSettings = Field(default_factory=RunSettings, description="How `headwater run` works.")
     maintenance: MaintenanceSettings = Field(
         default_factory=MaintenanceSettings, description="How tables are kept small and healthy."
+    )
+    api: ApiSettings | None = Field(
+        default=None, description="The web server of a running project; there is one too if a source needs it."
     )
 
 

@@ -179,5 +179,6 @@ def secrets_of(project: Project) -> Secrets:
     """The secrets in a project's settings."""
     settings: list[BaseModel] = [source.settings for source in project.sources]
     settings += [sync.own for sync in project.syncs]
+    settings += [project.api] if project.api is not None else []
     values = [value for one in (*settings, project.lake.s3, project.lake.catalog) for _, value in one]
     return Secrets(value.get_secret_value() for value in values if isinstance(value, SecretStr))

@@ -1,4 +1,4 @@
-"""The web server as those see it who mean it no good: other names, other origins, no token, slow, large, odd requests."""
+"""The web server as those see it who mean it no good: other names and origins, no token, slow, large, odd requests."""
 
 from __future__ import annotations
 

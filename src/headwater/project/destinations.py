@@ -38,6 +38,12 @@ DESTINATIONS: tuple[DestinationKind, ...] = (
         settings="headwater.deliver.postgres_settings:PostgresSettings",
         destination="headwater.deliver.postgres:PostgresDestination",
     ),
+    DestinationKind(
+        "redis",
+        settings="headwater.deliver.redis_settings:RedisSettings",
+        destination="headwater.deliver.redis:RedisDestination",
+        extra="redis",
+    ),
 )
 
 

@@ -17,7 +17,7 @@ def plan(epoch):
         models={"revenue": "f1"},
         rebuild=("revenue",),
         snapshotting=("shop",),
-        replays=(Replay(3, "decode", "orders", "QUJD"),),
+        replays=(Replay((3,), "decode", "orders", "QUJD"),),
     )
 
 

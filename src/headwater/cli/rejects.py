@@ -5,40 +5,58 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from json import dumps, loads
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from headwater.cli import output
 
 if TYPE_CHECKING:
-    from headwater.quality.rejects import Reject
+    from headwater.quality.rejects import Cause, Choice, Reject
     from headwater.runtime.state_store import StateStore
 
-app = App(name="rejects", help="List, show, replay or discard the records that could not go on.")
+app = App(name="rejects", help="List, show, replay, discard or export the records that could not go on.")
+
+_MESSAGE_SHOWN = 120
 
 
 @app.command
-def ls(folder: Path = Path(), /, *, settled: bool = False, json: bool = False) -> int:
-    """List the rejects that wait for a decision.
+def ls(
+    folder: Path = Path(), /, *, settled: bool = False, by_cause: bool = False, stream: str | None = None,
+    stage: str | None = None, reason: str | None = None, limit: int = 100, json: bool = False,
+) -> int:  # fmt: skip
+    """List the rejects that wait for a decision, the oldest first.
 
     Args:
         folder: The project's folder.
         settled: List replayed, superseded and discarded ones too.
+        by_cause: One line for all that failed alike: how many, since when, and the number of an example.
+        stream: Only of this stream or model.
+        stage: Only of this stage.
+        reason: Only of this reason.
+        limit: At most so many.
         json: Print one JSON object.
     """
-    store = _open(folder)
-    entries = store.ledger.entries(("open", "requested"))
-    if settled:
-        entries += store.ledger.entries(("replayed", "superseded", "discarded"))
+    from headwater.quality.rejects import SETTLED, Choice
+
+    store, choice = _open(folder), Choice((), stream, stage, reason)
+    states = ("open", "requested", *(SETTLED if settled else ()))
+    causes = store.ledger.causes(states, choice)
+    entries = [] if by_cause else store.ledger.entries(states, limit, choice)
     store.close()
+    there = sum(cause.count for cause in causes)
     if json:
-        output.print_json({"rejects": [_json(entry) for entry in entries]})
-        return output.OK
-    output.print_table(
-        ["id", "state", "stage", "stream", "reason", "key", "message"],
-        [[str(e.id), e.state, e.stage, e.stream, e.reason, e.key, e.message] for e in entries],
-    )
+        listed = {"causes": [_cause(cause) for cause in causes]}
+        output.print_json(listed if by_cause else {"rejects": [_json(entry) for entry in entries], "count": there})
+    elif by_cause:
+        _print_causes(causes)
+    else:
+        output.print_table(
+            ["id", "state", "stage", "stream", "reason", "key", "message"],
+            [[str(e.id), e.state, e.stage, e.stream, e.reason, e.key, _shortened(e.message)] for e in entries],
+        )
+        if there > len(entries):
+            output.note(f"{len(entries)} of {there:,}; by what they failed of: headwater rejects ls --by-cause")
     return output.OK
 
 
@@ -65,39 +83,101 @@ def show(number: int, folder: Path = Path(), /, *, json: bool = False) -> int:
 
 
 @app.command
-def replay(*numbers: int, folder: Path = Path(), every: bool = False) -> int:
-    """Send rejects through the pipeline again, in the running project's next epoch or when it runs next.
+def replay(
+    *numbers: int, folder: Path = Path(), every: bool = False, stream: str | None = None, stage: str | None = None,
+    reason: str | None = None,
+) -> int:  # fmt: skip
+    """Send rejects through the pipeline again, in the running project's next epochs or when it runs next.
 
     Args:
         numbers: Which, by their numbers in `headwater rejects ls`.
         folder: The project's folder.
         every: All that are open.
+        stream: All that are open of this stream or model.
+        stage: All that are open of this stage.
+        reason: All that are open of this reason.
     """
-    return _decide("ask_replay", numbers, folder, every, "to be replayed")
+    choice = _choice(numbers, every, stream, stage, reason)
+    store = _open(folder)
+    _require(store, numbers)
+    with store.transaction():
+        moved = store.ledger.ask_replay_of(choice)
+    store.close()
+    return _told(moved, numbers, "to be replayed")
 
 
 @app.command
-def discard(*numbers: int, folder: Path = Path(), every: bool = False) -> int:
-    """Give rejects up. They stay in the ledger and are counted as rejected.
+def discard(
+    *numbers: int, folder: Path = Path(), every: bool = False, stream: str | None = None, stage: str | None = None,
+    reason: str | None = None,
+) -> int:  # fmt: skip
+    """Give rejects up. They stay in the ledger for a while (`rejects: keep_settled`) and are counted as rejected.
 
     Args:
         numbers: Which, by their numbers in `headwater rejects ls`.
         folder: The project's folder.
         every: All that are open.
+        stream: All that are open of this stream or model.
+        stage: All that are open of this stage.
+        reason: All that are open of this reason.
     """
-    return _decide("discard", numbers, folder, every, "discarded")
-
-
-def _decide(verb: str, numbers: tuple[int, ...], folder: Path, every: bool, said: str) -> int:
+    choice = _choice(numbers, every, stream, stage, reason)
     store = _open(folder)
-    chosen = [entry.id for entry in store.ledger.entries(("open",), limit=1_000_000)] if every else list(numbers)
-    for number in chosen:
-        store.ledger.entry(number)
+    _require(store, numbers)
     with store.transaction():
-        moved = store.ledger.ask_replay(chosen) if verb == "ask_replay" else store.ledger.discard(chosen)
+        moved = store.ledger.discard_all(choice)
     store.close()
-    output.note(f"{moved} of {len(chosen)} {said}")
-    return output.OK if moved == len(chosen) else output.FAILED
+    return _told(moved, numbers, "discarded")
+
+
+@app.command
+def export(
+    file: Annotated[Path, Parameter(help="Where to: a name that ends in .ndjson, .csv or .parquet.")],
+    folder: Path = Path(), /, *, settled: bool = False, stream: str | None = None, stage: str | None = None,
+    reason: str | None = None,
+) -> int:  # fmt: skip
+    """Write rejects with their records, raw and as rows, into a file for others.
+
+    Args:
+        file: Where to: a name that ends in .ndjson, .csv or .parquet.
+        folder: The project's folder.
+        settled: Replayed, superseded and discarded ones too.
+        stream: Only of this stream or model.
+        stage: Only of this stage.
+        reason: Only of this reason.
+    """
+    from headwater.quality.rejects import SETTLED, Choice
+    from headwater.serve.rejects_export import write
+
+    store = _open(folder)
+    states = ("open", "requested", *(SETTLED if settled else ()))
+    entries = store.ledger.each(states, Choice((), stream, stage, reason))
+    count = write(file, ({**_json(entry), "record": entry.record, "rows": dumps(_rows(entry))} for entry in entries))
+    store.close()
+    output.note(f"{output.counted(count, 'reject')} in {file}")
+    return output.OK
+
+
+def _choice(numbers: tuple[int, ...], every: bool, stream: str | None, stage: str | None, reason: str | None) -> Choice:
+    from headwater.errors import UserError
+    from headwater.quality.rejects import Choice
+
+    if not (numbers or every or stream or stage or reason):
+        raise UserError(
+            "which rejects? None is named",
+            hint="give their numbers (headwater rejects ls), --stream, --stage or --reason, or --every for all",
+        )
+    return Choice(numbers, stream, stage, reason)
+
+
+def _require(store: StateStore, numbers: tuple[int, ...]) -> None:
+    for number in numbers:
+        store.ledger.entry(number)
+
+
+def _told(moved: int, numbers: tuple[int, ...], said: str) -> int:
+    output.note(f"{moved} of {len(numbers)} {said}" if numbers else f"{moved} {said}")
+    return output.OK if moved == len(numbers) or not numbers else output.FAILED
 
 
 def _open(folder: Path) -> StateStore:
@@ -111,11 +191,31 @@ def _open(folder: Path) -> StateStore:
     return StateStore(state)
 
 
+def _print_causes(causes: list[Cause]) -> None:
+    output.print_table(
+        ["count", "state", "stage", "stream", "reason", "first seen", "last seen", "example", "message"],
+        [
+            [f"{c.count:,}", c.state, c.stage, c.stream, c.reason, _time(c.first_seen_us), _time(c.last_seen_us),
+             str(c.example), _shortened(c.message)]
+            for c in causes
+        ],
+    )  # fmt: skip
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= _MESSAGE_SHOWN else message[: _MESSAGE_SHOWN - 1] + "…"
+
+
 def _json(entry: Reject) -> dict[str, object]:
     told = {
         name: value for name, value in vars(entry).items() if name not in ("record", "first_seen_us", "last_seen_us")
     }
     return {**told, "first_seen": _time(entry.first_seen_us), "last_seen": _time(entry.last_seen_us)}
+
+
+def _cause(cause: Cause) -> dict[str, object]:
+    told = {name: value for name, value in vars(cause).items() if not name.endswith("_us")}
+    return {**told, "first_seen": _time(cause.first_seen_us), "last_seen": _time(cause.last_seen_us)}
 
 
 def _time(us: int) -> str:

@@ -17,6 +17,7 @@ from headwater.project.settings import (
     LakeSettings,
     MaintenanceSettings,
     ModelSettings,
+    RejectsSettings,
     RunSettings,
     StreamSettings,
     SyncSection,
@@ -197,6 +198,7 @@ class Project:
         maintenance: how its tables are kept.
         syncs: in the order of the file.
         api: settings of its web server; None if none is asked for.
+        rejects: how much the ledger of rejects may hold.
     """
 
     name: str
@@ -210,6 +212,7 @@ class Project:
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     syncs: tuple[SyncDefinition, ...] = ()
     api: ApiSettings | None = None
+    rejects: RejectsSettings = field(default_factory=RejectsSettings)
 
     def place(self, *path: str | int) -> Place:
         """Where the node at `path` of `headwater.yml` stands, or else the nearest one above it."""

@@ -75,6 +75,7 @@ def read(folder: Path, *, environment: Mapping[str, str], mistakes: Mistakes) ->
         lake=_resolved(file.lake, folder, file.name),
         run=file.run,
         maintenance=file.maintenance,
+        rejects=file.rejects,
         sources=sources,
         syncs=syncs,
         api=file.api,

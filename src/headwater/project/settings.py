@@ -307,6 +307,23 @@ class RunSettings(Settings):
 
 
 Size = Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(gt=0)]
+
+
+class RejectsSettings(Settings):
+    """How much the ledger of rejects may hold."""
+
+    max_bytes: Size = Field(
+        default=ByteSize(10 * 2**30),
+        description="Bytes of its records from which on models and tables stop until rejects have been replayed or "
+        "discarded: nothing is dropped. Settled ones go first. Default 10 GiB.",
+        examples=["2 GiB"],
+    )
+    keep_settled: PositiveDuration = Field(
+        default=timedelta(days=30),
+        description="How long replayed, superseded and discarded rejects stay after they were last seen.",
+    )
+
+
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -435,6 +452,9 @@ class ProjectFile(Settings):
     )
     api: ApiSettings | None = Field(
         default=None, description="The web server of a running project; there is one too if a source needs it."
+    )
+    rejects: RejectsSettings = Field(
+        default_factory=RejectsSettings, description="How much the ledger of rejects may hold."
     )
 
 

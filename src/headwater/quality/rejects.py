@@ -7,8 +7,9 @@ and epochs are replayed with the very same input, so recording it twice changes 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Literal
 
 import pyarrow as pa
@@ -36,19 +37,54 @@ CREATE TABLE IF NOT EXISTS rejects (
     state TEXT NOT NULL DEFAULT 'open',
     attempts INTEGER NOT NULL DEFAULT 1,
     first_seen_us INTEGER NOT NULL,
-    last_seen_us INTEGER NOT NULL
-)
+    last_seen_us INTEGER NOT NULL,
+    version TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS rejects_by_state ON rejects (state, last_seen_us);
+CREATE INDEX IF NOT EXISTS rejects_by_key ON rejects (stream, key) WHERE stage = 'decode' AND key != '';
+CREATE TABLE IF NOT EXISTS reject_counts (
+    stream TEXT NOT NULL, stage TEXT NOT NULL, state TEXT NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    PRIMARY KEY (stream, stage, state)
+) WITHOUT ROWID;
 """
+
+_SIZE = "length({row}.record) + length({row}.message) + length({row}.key)"
+_COUNT = """
+    INSERT INTO reject_counts VALUES ({row}.stream, {row}.stage, {state}, {sign}1, {sign}({size}))
+    ON CONFLICT DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes;"""
+
+
+def _counted(row: str, sign: str, state: str | None = None) -> str:
+    return _COUNT.format(row=row, sign=sign, state=state or f"{row}.state", size=_SIZE.format(row=row))
+
+
+TRIGGERS = f"""
+CREATE TRIGGER IF NOT EXISTS reject_came AFTER INSERT ON rejects BEGIN {_counted("NEW", "+")} END;
+CREATE TRIGGER IF NOT EXISTS reject_moved AFTER UPDATE OF state ON rejects
+BEGIN {_counted("OLD", "-")} {_counted("NEW", "+")} END;
+CREATE TRIGGER IF NOT EXISTS reject_went AFTER DELETE ON rejects BEGIN {_counted("OLD", "-")}
+    INSERT INTO reject_counts SELECT OLD.stream, OLD.stage, 'forgotten', 1, 0 WHERE OLD.state != 'replayed'
+    ON CONFLICT DO UPDATE SET entries = entries + 1; END;
+"""  # noqa: S608 constant
+"""Who counts is the database, whichever process writes: the totals are asked for after every epoch, and a scan of a
+million entries would take longer than the epoch."""
+
+SETTLED: tuple[State, ...] = ("replayed", "superseded", "discarded")
+
+_GIVEN = ("stream", "stage", "reason", "message", "position", "key", "record", "weight")
+"""Columns of `REJECT_SCHEMA`."""
 
 _COLUMNS = (
     "id, epoch, stream, stage, reason, message, position, key, record, weight, project, state, attempts, "
-    "first_seen_us, last_seen_us"
+    "first_seen_us, last_seen_us, version"
 )
 
 
 @dataclass(frozen=True)
 class Reject:
-    """One entry of the ledger; times in microseconds since 1970 UTC, `record` as in `change.REJECT_SCHEMA`."""
+    """One entry of the ledger; times in microseconds since 1970 UTC, `record` as in `change.REJECT_SCHEMA`.
+
+    `version` is the fingerprint of the model, or of the source's settings, that could not take it."""
 
     id: int
     epoch: int
@@ -65,6 +101,63 @@ class Reject:
     attempts: int
     first_seen_us: int
     last_seen_us: int
+    version: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which entries are meant; what is None or empty leaves all.
+
+    Attributes:
+        ids: by number.
+        stream: of this stream, or model ("value" means all of "value/...").
+        stage: of this stage.
+        reason: of this reason.
+    """
+
+    ids: tuple[int, ...] = ()
+    stream: str | None = None
+    stage: str | None = None
+    reason: str | None = None
+
+    def condition(self) -> tuple[str, list[object]]:
+        """As SQL over the ledger's columns, and the values that it binds."""
+        parts: list[str] = []
+        values: list[object] = []
+        if self.ids:
+            parts.append(f"id IN ({','.join('?' * len(self.ids))})")
+            values += self.ids
+        if self.stream is not None:
+            parts.append("(stream = ? OR substr(stream, 1, ?) = ?)")
+            values += (self.stream, len(self.stream) + 1, self.stream + "/")
+        for column, value in (("stage", self.stage), ("reason", self.reason)):
+            if value is not None:
+                parts.append(f"{column} = ?")
+                values.append(value)
+        return " AND ".join(parts) or "true", values
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Entries that failed alike.
+
+    Attributes:
+        stream, stage, reason, state: what they have in common.
+        count: how many.
+        first_seen_us, last_seen_us: of all of them, microseconds since 1970 UTC.
+        example: number of the newest.
+        message: its message.
+    """
+
+    stream: str
+    stage: str
+    reason: str
+    state: State
+    count: int
+    first_seen_us: int
+    last_seen_us: int
+    example: int
+    message: str
 
 
 class Ledger:
@@ -72,40 +165,74 @@ class Ledger:
 
     Args:
         connection: to the state store.
-        make: make the table if it is not there; not for a connection that only reads.
     """
 
-    def __init__(self, connection: sqlite3.Connection, *, make: bool = True) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        if make:
-            connection.execute(DDL)
+        connection.executescript(DDL + TRIGGERS)
 
-    def record(self, rejects: pa.RecordBatch, *, epoch: int, first: int, project: str, now_us: int) -> None:
+    def record(
+        self, rejects: pa.RecordBatch, *, epoch: int, first: int, project: str, now_us: int,
+        versions: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         """Enters `rejects` (`REJECT_SCHEMA`), numbered from `first` within `epoch`; those entered before stay as
-        they are."""
-        entries = [
-            (
-                f"{epoch}:{first + number}",
-                epoch,
-                *(row[name] for name in ("stream", "stage", "reason", "message", "position", "key", "record")),
-                row["weight"],
-                project,
-                now_us,
-                now_us,
-            )
-            for number, row in enumerate(rejects.to_pylist())
-        ]
+        they are.
+
+        Args:
+            rejects: what could not go on.
+            epoch: which met it.
+            first: number of the first of them within the epoch.
+            project: the project's name.
+            now_us: the time.
+            versions: by stream or model, the fingerprint of what could not take it.
+        """
+        known = versions or {}
+        columns = [rejects.column(name).to_pylist() for name in _GIVEN]
+        uids = [f"{epoch}:{number}" for number in range(first, first + rejects.num_rows)]
+        of = [known.get(stream.partition("/")[0], "") for stream in columns[0]]
+        same = [repeat(value) for value in (epoch, project, now_us, now_us)]
+        names = ("uid", *_GIVEN, "version", "epoch", "project", "first_seen_us", "last_seen_us")
         self._connection.executemany(
-            "INSERT INTO rejects (uid, epoch, stream, stage, reason, message, position, key, record, weight, project,"
-            " first_seen_us, last_seen_us) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (uid) DO NOTHING",
-            entries,
+            f"INSERT INTO rejects ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 constant
+            " ON CONFLICT (uid) DO NOTHING",
+            zip(uids, *columns, of, *same, strict=False),
         )
 
-    def entries(self, states: Sequence[State] = ("open", "requested"), limit: int = 1000) -> list[Reject]:
+    def entries(
+        self, states: Sequence[State] = ("open", "requested"), limit: int = 1000, choice: Choice | None = None
+    ) -> list[Reject]:
         """Entries in these states, oldest first."""
         marks = ",".join("?" * len(states))
-        query = f"SELECT {_COLUMNS} FROM rejects WHERE state IN ({marks}) ORDER BY id LIMIT ?"  # noqa: S608 only marks
-        return [Reject(*row) for row in self._connection.execute(query, (*states, limit))]
+        condition, values = (choice or Choice()).condition()
+        query = f"SELECT {_COLUMNS} FROM rejects WHERE state IN ({marks}) AND {condition} ORDER BY id LIMIT ?"  # noqa: S608
+        return [Reject(*row) for row in self._connection.execute(query, (*states, *values, limit))]
+
+    def each(self, states: Sequence[State], choice: Choice) -> Iterator[Reject]:
+        """Entries in these states, oldest first, however many: some at a time."""
+        marks = ",".join("?" * len(states))
+        condition, values = choice.condition()
+        query = (
+            f"SELECT {_COLUMNS} FROM rejects WHERE state IN ({marks}) AND {condition} AND id > ? ORDER BY id LIMIT 1000"  # noqa: S608
+        )
+        last = 0
+        while rows := self._connection.execute(query, (*states, *values, last)).fetchall():
+            last = rows[-1][0]
+            yield from (Reject(*row) for row in rows)
+
+    def causes(self, states: Sequence[State] = ("open", "requested"), choice: Choice | None = None) -> list[Cause]:
+        """Entries in these states by what they failed of, the most frequent first."""
+        marks = ",".join("?" * len(states))
+        condition, values = (choice or Choice()).condition()
+        groups = (
+            "SELECT stream, stage, reason, state, count(*) AS number, min(first_seen_us) AS first, max(last_seen_us) AS"  # noqa: S608
+            f" last, max(id) AS example FROM rejects WHERE state IN ({marks}) AND {condition}"
+            " GROUP BY stream, stage, reason, state"
+        )
+        query = (
+            f"SELECT of.*, rejects.message FROM ({groups}) AS of JOIN rejects ON rejects.id = of.example"  # noqa: S608
+            " ORDER BY of.number DESC, of.example"
+        )
+        return [Cause(*row) for row in self._connection.execute(query, (*states, *values))]
 
     def entry(self, identifier: int) -> Reject:
         """One entry.
@@ -120,12 +247,42 @@ class Ledger:
         return Reject(*row)
 
     def ask_replay(self, identifiers: Iterable[int]) -> int:
-        """Marks open entries to be replayed by the next epoch; returns how many."""
+        """Marks open entries to be replayed by the next epochs; returns how many."""
         return self._move(identifiers, "requested", ("open",), " AND stage != 'gap'")
 
     def discard(self, identifiers: Iterable[int]) -> int:
         """Gives up open entries, which stay in the ledger; returns how many."""
         return self._move(identifiers, "discarded", ("open", "requested"))
+
+    def ask_replay_of(self, choice: Choice) -> int:
+        """Marks all open entries that are meant to be replayed by the next epochs; returns how many."""
+        return self._move_all(choice, "requested", ("open",), " AND stage != 'gap'")
+
+    def discard_all(self, choice: Choice) -> int:
+        """Gives up all open entries that are meant; returns how many."""
+        return self._move_all(choice, "discarded", ("open", "requested"))
+
+    def forget(self, before_us: int) -> int:
+        """Removes settled entries that were last seen before that time; returns how many. They still count as rejected.
+
+        A row that was given up and is missing at the lake for that stays: `headwater verify` asks for it.
+        """
+        return self._connection.execute(
+            "DELETE FROM rejects WHERE state IN ('replayed', 'superseded', 'discarded') AND last_seen_us < ?"
+            " AND NOT (state = 'discarded' AND stage = 'decode' AND key != '')",
+            (before_us,),
+        ).rowcount
+
+    def make_room(self, most_bytes: int) -> bool:
+        """Whether the ledger holds less than so many bytes; if it does not, settled entries go, all of them."""
+        if self.held_bytes() < most_bytes:
+            return True
+        self._connection.execute("DELETE FROM rejects WHERE state IN ('replayed', 'superseded', 'discarded')")
+        return self.held_bytes() < most_bytes
+
+    def held_bytes(self) -> int:
+        """Bytes of all entries: records, messages and keys."""
+        return int(self._connection.execute("SELECT coalesce(sum(bytes), 0) FROM reject_counts").fetchone()[0])
 
     def supersede(self, identifiers: Iterable[int]) -> int:
         """Marks entries that a later change made moot."""
@@ -174,14 +331,15 @@ class Ledger:
     def totals(self) -> dict[tuple[str, str], int]:
         """Number of records ever rejected by (stream, stage), those replayed since left out."""
         rows = self._connection.execute(
-            "SELECT stream, stage, count(*) FROM rejects WHERE state != 'replayed' GROUP BY stream, stage"
+            "SELECT stream, stage, sum(entries) FROM reject_counts WHERE state != 'replayed' GROUP BY stream, stage"
+            " HAVING sum(entries) > 0"
         )
         return {(stream, stage): count for stream, stage, count in rows}
 
     def open_count(self) -> int:
         """Number of entries that wait for a decision or a replay."""
-        row = self._connection.execute("SELECT count(*) FROM rejects WHERE state IN ('open', 'requested')").fetchone()
-        return int(row[0])
+        query = "SELECT coalesce(sum(entries), 0) FROM reject_counts WHERE state IN ('open', 'requested')"
+        return int(self._connection.execute(query).fetchone()[0])
 
     def keys_of(self, stream: str) -> list[str]:
         """Keys of the stream's rows that could not be decoded and did not go on since."""
@@ -207,3 +365,9 @@ class Ledger:
         marks = ",".join("?" * len(of))
         statement = f"UPDATE rejects SET state = ? WHERE id = ? AND state IN ({marks}){only}"  # noqa: S608 only marks
         return sum(self._connection.execute(statement, (state, one, *of)).rowcount for one in identifiers)
+
+    def _move_all(self, choice: Choice, state: State, of: Sequence[State], only: str = "") -> int:
+        marks = ",".join("?" * len(of))
+        condition, values = choice.condition()
+        statement = f"UPDATE rejects SET state = ? WHERE state IN ({marks}) AND {condition}{only}"  # noqa: S608
+        return self._connection.execute(statement, (state, *of, *values)).rowcount

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater import failpoint
-from headwater.change import WEIGHT, ChangeBatch, Op
+from headwater.change import WEIGHT, Op
 from headwater.engine.delta import expanded, settled
-from headwater.engine.evolution import realigned
 from headwater.engine.normalise import Normaliser
 from headwater.engine.state.memory import Memory
 from headwater.engine.trace import At
@@ -27,6 +25,7 @@ from headwater.project.models import times_to_live
 from headwater.project.table_shape import spec_of
 from headwater.runtime.intake import Intake
 from headwater.runtime.memory_plan import MemoryPlan
+from headwater.runtime.replay_rows import changes_of, rows_of
 from headwater.runtime.state_store import EpochPlan, Replay
 from headwater.runtime.tables.shaping import model_trace, read_trace
 from headwater.schema import StreamSchema
@@ -331,10 +330,9 @@ class Dataflow:
         name = node.stream.name
         wanted = plan.replays if intake.first else ()
         replays = [replay for replay in wanted if replay.stage == "decode" and replay.stream == name]
-        decoded = (ChangeBatch(node.stream, realigned(_rows(replay), node.stream)) for replay in replays)
-        again = [node.normaliser.merged(batch) for batch in decoded]
-        step.replayed += [replay.reject for replay in replays]
-        node.landed += len(replays)
+        again = [node.normaliser.merged(changes_of(replay, node.stream)) for replay in replays]
+        step.replayed += [reject for replay in replays for reject in replay.rejects]
+        node.landed += sum(len(replay.rejects) for replay in replays)
         node.normaliser.tracing = any(table.traced for table in node.tables)
         delta = node.normaliser.apply([*again, *intake.batches.get(name, ())])
         node.landed += intake.changes(name)
@@ -375,13 +373,13 @@ class Dataflow:
         return delta
 
     def _refeed(self, node: ModelNode, entry: str, replay: Replay, step: Step) -> pa.Table:
-        out = node.view.apply({entry: _rows(replay)})
+        out = node.view.apply({entry: rows_of(replay)})
         node.refed += 1
         again = node.view.take_rejects()
         if again is None:
-            step.replayed.append(replay.reject)
+            step.replayed += replay.rejects
         else:
-            step.failed_replays[replay.reject] = again.column("message")[0].as_py()
+            step.failed_replays |= dict.fromkeys(replay.rejects, again.column("message")[0].as_py())
         return out
 
     def _take_rejects(self, node: ModelNode, step: Step) -> None:
@@ -463,10 +461,6 @@ def _latest_us(times: pa.ChunkedArray) -> int | None:
     numbers = times.cast(pa.timestamp("us")).cast(pa.int64())
     latest = pc.max(numbers.filter(pc.less(numbers, END_OF_TIME_US))).as_py()
     return None if latest is None else int(latest)
-
-
-def _rows(replay: Replay) -> pa.Table:
-    return pa.ipc.open_stream(base64.b64decode(replay.rows)).read_all()
 
 
 def _weighted(rows: pa.Table) -> pa.Table:

@@ -26,6 +26,7 @@ from headwater.engine.evolution import is_promised
 from headwater.errors import InvariantBroken, UserError
 from headwater.project.definition import Project, SourceDefinition
 from headwater.project.discovery import load_streams, save_streams
+from headwater.project.recorded import source_fingerprint
 from headwater.quality.accounting import Account
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
@@ -105,7 +106,11 @@ class Pipeline:
     _told: set[str] = field(default_factory=set)
 
     def next_plan(self, replays: tuple[Replay, ...]) -> EpochPlan | None:
-        """Plans what is in the log now, at most `epoch_max_records` per source; None if there is nothing to do."""
+        """Plans what is in the log now, at most `epoch_max_records` per source; None if there is nothing to do.
+
+        Raises:
+            UserError: the ledger of rejects is full, and none of them is to be taken in again.
+        """
         assert self.offsets is not None
         ranges = {}
         for source, partition in self.partitions.items():
@@ -118,6 +123,8 @@ class Pipeline:
         nothing = all(start == end for start, end in ranges.values()) and quiet == self.silence.told
         if nothing and not replays and not (rebuild and self._has_begun()):
             return None
+        if not replays:
+            self._require_room()
         plan = EpochPlan(
             self.epoch + 1,
             ranges,
@@ -190,6 +197,7 @@ class Pipeline:
                 min_age_s=retention.max_age.total_seconds(),
                 max_bytes=int(retention.max_bytes),
             )
+        self._forget_settled()
 
     def stream_accounts(self) -> dict[str, Account]:
         """The account of every stream, each side counted where it happens."""
@@ -295,6 +303,30 @@ class Pipeline:
         """Whether some source is past its initial snapshot: before, there is nothing worth building from."""
         return any(not self._in_snapshot(source, partition.head) for source, partition in self.partitions.items())
 
+    def _require_room(self) -> None:
+        """Asks whether the ledger can take more; settled entries make room for others."""
+        ledger, most = self.store.ledger, int(self.project.rejects.max_bytes)
+        if ledger.held_bytes() < most:
+            return
+        with self.store.transaction():
+            if ledger.make_room(most):
+                return
+        raise UserError(
+            f"the ledger of rejects is full: {ledger.open_count()} open ones hold {ledger.held_bytes()} bytes, and"
+            f" `rejects: max_bytes` is {most}; nothing was dropped, the rest waits in the log",
+            hint="headwater rejects ls --by-cause; then replay or discard them, or raise `rejects: max_bytes`",
+        )
+
+    def _forget_settled(self) -> None:
+        kept_us = int(self.project.rejects.keep_settled.total_seconds() * 1e6)
+        with self.store.transaction():
+            self.store.ledger.forget(self.clock.now_us() - kept_us)
+
+    def _versions(self, plan: EpochPlan) -> dict[str, str]:
+        """Fingerprints of the models, and by stream of its source's settings."""
+        sources = {source.name: source_fingerprint(source) for source in self.project.sources}
+        return {name: sources.get(node.source, "") for name, node in self.flow.streams.items()} | dict(plan.models)
+
     def _in_snapshot(self, source: str, offset: int) -> bool:
         """Whether more of the initial snapshot lies beyond the offset."""
         boundary = boundary_after(self.partitions[source], offset)
@@ -310,8 +342,11 @@ class Pipeline:
         with self.store.transaction():
             for model in dict.fromkeys((*plan.rebuild, *step.rebuilt)):
                 ledger.supersede_model(model)
-            for rejects in (*taken.rejects, *step.rejects):
-                ledger.record(rejects, epoch=plan.epoch, first=first, project=self.project.name, now_us=now_us)
+            entered = [*taken.rejects, *step.rejects]
+            versions = self._versions(plan) if entered else {}
+            for rejects in entered:
+                name = self.project.name
+                ledger.record(rejects, epoch=plan.epoch, first=first, project=name, now_us=now_us, versions=versions)
                 first += rejects.num_rows
             ledger.settle(step.replayed, step.failed_replays, now_us)
             intakes = [taken.whole] if taken.whole is not None else self._slices(plan)

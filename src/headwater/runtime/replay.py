@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -16,13 +15,18 @@ from headwater.errors import UserError
 from headwater.project.definition import Model
 from headwater.quality.rejects import Ledger, Reject
 from headwater.runtime.intake import Intake
+from headwater.runtime.replay_rows import as_text
 from headwater.runtime.state_store import Replay, StateStore
+
+MOST = 5000
+"""So many rejects does one epoch take in again."""
 
 
 def requested_replays(
     store: StateStore, sources: Mapping[str, Source], models: Mapping[str, Model], now_us: int
 ) -> tuple[Replay, ...]:
-    """Makes ready the rejects whose replay was asked for; those that nothing can take in now are open again.
+    """Makes ready the rejects whose replay was asked for, the oldest `MOST` of them; those that nothing can take in now
+    are open again.
 
     Args:
         store: the state store.
@@ -30,17 +34,25 @@ def requested_replays(
         models: by name.
         now_us: for the ledger.
     """
-    ready: list[Replay] = []
+    ready: dict[tuple[object, ...], list[tuple[Reject, pa.RecordBatch]]] = {}
     failed: dict[int, str] = {}
-    for reject in store.ledger.entries(("requested",)):
+    for reject in store.ledger.entries(("requested",), limit=MOST):
         try:
-            ready.append(_prepare(reject, sources, models))
+            rows, together = _prepare(reject, sources, models)
         except UserError as error:
             failed[reject.id] = error.message
+        else:
+            group = (reject.stream, rows.schema.serialize().to_pybytes()) if together else (reject.id,)
+            ready.setdefault(group, []).append((reject, rows))
     if failed:
         with store.transaction():
             store.ledger.settle((), failed, now_us)
-    return tuple(ready)
+    return tuple(
+        Replay(
+            tuple(one.id for one, _ in found), found[0][0].stage, found[0][0].stream, as_text(rows for _, rows in found)
+        )
+        for found in ready.values()
+    )
 
 
 def superseded(ledger: Ledger, intakes: Iterable[Intake], healed: Mapping[str, Sequence[str]]) -> list[int]:
@@ -84,17 +96,15 @@ def _ends(intake: Intake, stream: str) -> Iterator[tuple[str, tuple[int, int]]]:
             yield row["key"], _place(row["position"])
 
 
-def _prepare(reject: Reject, sources: Mapping[str, Source], models: Mapping[str, Model]) -> Replay:
+def _prepare(reject: Reject, sources: Mapping[str, Source], models: Mapping[str, Model]) -> tuple[pa.RecordBatch, bool]:
+    """The rows that a reject stands for, and whether they may be taken in together with those of others."""
     if reject.stage != "decode":
         _require_reader(reject, models)
-        return Replay(reject.id, reject.stage, reject.stream, base64.b64encode(reject.record).decode())
+        return pa.ipc.open_stream(reject.record).read_next_batch(), False
     if reject.stream not in sources:
         raise UserError(f"stream {reject.stream!r} is not captured any more")
     batch = sources[reject.stream].decode(reject.record)
-    buffer = pa.BufferOutputStream()
-    with pa.ipc.new_stream(buffer, batch.rows.schema) as writer:
-        writer.write_batch(batch.rows)
-    return Replay(reject.id, reject.stage, reject.stream, base64.b64encode(buffer.getvalue()).decode())
+    return batch.rows, batch.stream.changelog == "append"
 
 
 def _require_reader(reject: Reject, models: Mapping[str, Model]) -> None:

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from headwater.errors import StorageFailed, UserError
 from headwater.quality.certificates import Certificates
 from headwater.quality.rejects import Ledger
 
-FORMAT = 2
+FORMAT = 3
 BUSY_TIMEOUT_S = 20.0
 
 _DDL = """
@@ -33,16 +34,22 @@ CREATE TABLE IF NOT EXISTS checkpoints (
 
 @dataclass(frozen=True)
 class Replay:
-    """A reject that an epoch takes in once more.
+    """Rejects that an epoch takes in once more.
 
-    `stream` is where its row enters ("orders", or "model/input"); `rows` an Arrow IPC stream in base64: log rows for a
-    decode reject, delta rows otherwise. They stand in the plan so that the epoch is the same each time it runs.
+    `stream` is where their rows enter ("orders", or "model/input"); `rows` an Arrow IPC stream in base64: log rows for
+    decode rejects, delta rows, one for each of `rejects`, otherwise. They stand in the plan so that the epoch is the
+    same each time it runs.
     """
 
-    reject: int
+    rejects: tuple[int, ...]
     stage: str
     stream: str
     rows: str
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Replay:
+        """Back from JSON."""
+        return cls(**{**told, "rejects": tuple(told["rejects"])})
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class EpochPlan:
             models=plan["models"],
             rebuild=tuple(plan["rebuild"]),
             snapshotting=tuple(plan["snapshotting"]),
-            replays=tuple(Replay(**replay) for replay in plan["replays"]),
+            replays=tuple(map(Replay.from_json, plan["replays"])),
             idle=tuple(plan.get("idle", ())),
         )
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from headwater.capture.health import Health
 from headwater.clock import Clock
 from headwater.errors import PositionLost, UserError
-from headwater.quality.rejects import Ledger
 from headwater.runtime.progress import Progress
 from headwater.runtime.state_store import BUSY_TIMEOUT_S
 
@@ -167,7 +166,8 @@ def open_rejects(state: Path) -> int:
         return 0
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
     try:
-        return Ledger(connection, make=False).open_count()
+        query = "SELECT count(*) FROM rejects WHERE state IN ('open', 'requested')"
+        return int(connection.execute(query).fetchone()[0])
     finally:
         connection.close()
 

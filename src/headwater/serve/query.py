@@ -248,10 +248,11 @@ def read_rejects(state: Path) -> pa.Table:
         "record": pa.binary(),
         "weight": pa.int64(),
         "project": pa.string(),
+        "version": pa.string(),
         "state": pa.string(),
         "attempts": pa.int64(),
-        "first_seen_us": pa.int64(),
-        "last_seen_us": pa.int64(),
+        "first_seen_us": pa.timestamp("us", "UTC"),
+        "last_seen_us": pa.timestamp("us", "UTC"),
     }
     rows: list[tuple[object, ...]] = []
     if path.exists():
@@ -262,4 +263,4 @@ def read_rejects(state: Path) -> pa.Table:
             connection.close()
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
     arrays = [pa.array(list(value), kind) for value, kind in zip(values, columns.values(), strict=True)]
-    return pa.table(dict(zip(columns, arrays, strict=True)))
+    return pa.table(dict(zip((name.removesuffix("_us") for name in columns), arrays, strict=True)))

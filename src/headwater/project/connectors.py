@@ -20,6 +20,7 @@ from headwater.schema import StreamSchema
 
 if TYPE_CHECKING:
     from headwater.capture.audit_trail import AuditTrail
+    from headwater.registry.store import SchemaStore
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,20 @@ class _Spilling(Protocol):
     scratch: Path | None
 
 
+@runtime_checkable
+class _Learning(Protocol):
+    """A source that learns its streams' schemas from messages; `schemas` is set before anything is asked of it."""
+
+    schemas: SchemaStore | None
+
+
 def make_source(
-    definition: SourceDefinition, project: str, identity: str, clock: Clock, scratch: Path | None = None
+    definition: SourceDefinition,
+    project: str,
+    identity: str,
+    clock: Clock,
+    scratch: Path | None = None,
+    schemas: Callable[[], SchemaStore | None] = lambda: None,
 ) -> Source:
     """Makes the source that a definition describes; nothing is connected yet.
 
@@ -119,6 +132,7 @@ def make_source(
             before the first run.
         clock: time.
         scratch: folder for files that a crash may leave nothing of; None: where temporary files go.
+        schemas: gives the schemas learnt so far, where new ones are kept; None if there is no such place.
 
     Raises:
         UserError: the connector's extra is not installed.
@@ -130,6 +144,8 @@ def make_source(
     source = make(definition.name, definition.settings, project=project, identity=identity, clock=clock)
     if isinstance(source, _Spilling):
         source.scratch = scratch
+    if isinstance(source, _Learning):
+        source.schemas = schemas()
     return source
 
 

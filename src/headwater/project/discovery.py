@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,6 +24,9 @@ from headwater.project.connectors import make_source, streams_of
 from headwater.project.definition import Project
 from headwater.project.state_file import write_atomically
 from headwater.schema import Changelog, StreamSchema
+
+if TYPE_CHECKING:
+    from headwater.registry.store import SchemaStore
 
 FILE = "streams.json"
 
@@ -108,17 +113,38 @@ def state_identity(state: Path) -> str:
     return path.read_text(encoding="ascii").strip() if path.exists() else ""
 
 
+@contextmanager
+def _schemas(state: Path) -> Iterator[Callable[[], SchemaStore | None]]:
+    """The schemas learnt so far, for sources that ask for them; closed at the end."""
+    opened: list[SchemaStore] = []
+
+    def schemas() -> SchemaStore | None:
+        from headwater.registry.store import FILE as SCHEMAS
+        from headwater.registry.store import SchemaStore
+
+        if not opened and (state / SCHEMAS).exists():
+            opened.append(SchemaStore(state))
+        return opened[0] if opened else None
+
+    try:
+        yield schemas
+    finally:
+        for store in opened:
+            store.close()
+
+
 def ask_sources(project: Project, clock: Clock) -> Answers:
     """Asks every source of a project what opening it will do and which streams it feeds. Nothing is made or changed."""
     identity = state_identity(project.state)
     streams: list[StreamSchema] = []
     intentions: dict[str, Sequence[str]] = {}
     errors: dict[str, HeadwaterError] = {}
-    for definition in project.sources:
-        try:
-            source = make_source(definition, project.name, identity=identity, clock=clock)
-            intentions[definition.name] = source.check()
-            streams += streams_of(definition, source)
-        except (SourceUnavailable, SourceStopped) as error:
-            errors[definition.name] = error
+    with _schemas(project.state) as schemas:
+        for definition in project.sources:
+            try:
+                source = make_source(definition, project.name, identity, clock, schemas=schemas)
+                intentions[definition.name] = source.check()
+                streams += streams_of(definition, source)
+            except (SourceUnavailable, SourceStopped) as error:
+                errors[definition.name] = error
     return Answers(tuple(streams), intentions, errors)

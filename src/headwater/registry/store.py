@@ -24,6 +24,9 @@ from headwater.errors import StorageFailed, UserError
 from headwater.formats.schema_source import Reference, SchemaText
 from headwater.schema import StreamSchema
 
+FILE = "schemas.db"
+"""Its name in the state folder."""
+
 FORMAT = 1
 BUSY_TIMEOUT_S = 20.0
 GLOBAL = ""
@@ -72,7 +75,7 @@ class SchemaStore:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "schemas.db"
+        self.path = folder / FILE
         self._lock = threading.RLock()
         self._nested = False
         with _storage_errors("open the schema store"):

@@ -7,6 +7,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from types import FrameType
 
 from pydantic import BaseModel, SecretStr
@@ -17,6 +18,7 @@ from headwater.errors import HeadwaterError, PositionLost
 from headwater.project.connectors import make_audit, make_source
 from headwater.project.definition import Project
 from headwater.redaction import Secrets
+from headwater.registry.store import SchemaStore
 from headwater.runtime.capture_job import CaptureJob, Partitions
 from headwater.runtime.epoch_job import EpochJob
 from headwater.runtime.identity import state_identity
@@ -146,6 +148,8 @@ class Supervisor:
             ending.join()
         self._tell(running=False)
         self._partitions.close()
+        if "schemas" in self.__dict__:
+            self.schemas.close()
         os.close(self._lock)
         errors = [job.error for job in (self._epochs, *self._captures) if job.error and job.state == "stopped"]
         for error in errors:
@@ -161,11 +165,18 @@ class Supervisor:
         if self._watch is not None:
             self._watch(status)
 
+    @cached_property
+    def schemas(self) -> SchemaStore:
+        """The schemas that the project knows."""
+        return SchemaStore(self._project.state)
+
     def _make_sources(self) -> dict[str, Source]:
         state = self._project.state
         identity = state_identity(state)
         return {
-            definition.name: make_source(definition, self._project.name, identity, self._clock, scratch=state)
+            definition.name: make_source(
+                definition, self._project.name, identity, self._clock, scratch=state, schemas=lambda: self.schemas
+            )
             for definition in self._project.sources
         }
 

@@ -1,0 +1,531 @@
+"""Compiled walk over JSON messages: every value is noted on a tape with the path that it stands under.
+
+A path is the chain of field names that leads to a value, whichever message it is in; the items of an array have one
+path of their own. Paths are found by name in a hash table, most often without asking it: fields follow each other as
+they did in the message before. A message that is no good leaves no trace, neither values nor paths.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from headwater.formats.json.kernels_text import (
+    BOOL,
+    DECIMAL,
+    DOUBLE,
+    DUPLICATE_KEY,
+    EMPTY,
+    ENDS_EARLY,
+    INT,
+    JSON,
+    LIST,
+    NOT_AN_OBJECT,
+    NOT_JSON,
+    NULL,
+    OBJECT,
+    TEXT,
+    TOO_DEEP,
+    TOO_MANY_FIELDS,
+    TOO_MANY_VALUES,
+    Bytes,
+    Longs,
+    pass_number,
+    pass_text,
+    pass_word,
+    skip_blanks,
+    unescape,
+)
+
+Ints = NDArray[np.int32]
+
+MOST_DEPTH = 64
+MOST_VALUES = 1 << 20
+"""Values of one message, at most."""
+MOST_NAME = 1024
+"""Bytes of a field's name, at most."""
+
+READ, AS_TEXT, PASS_OVER = 0, 1, 2
+"""What becomes of the values under a path: they are typed, kept as text (texts unquoted, all else as written), or
+checked and left out."""
+
+TAPE, PATHS, NAME_BYTES, OBJECTS = range(4)
+"""What the counters count; of objects all that were ever entered, also of bad messages."""
+
+_TRUE = np.frombuffer(b"true", np.uint8).copy()
+_FALSE = np.frombuffer(b"false", np.uint8).copy()
+_NULL = np.frombuffer(b"null", np.uint8).copy()
+_NAN = np.frombuffer(b"NaN", np.uint8).copy()
+_INFINITY = np.frombuffer(b"Infinity", np.uint8).copy()
+
+
+class Tape(NamedTuple):
+    """The values found, in the order of the messages.
+
+    Attributes:
+        path: of the value.
+        parent: which object (or, for an item, which array) of the parent path it is in, counted from 0.
+        code: its type (`kernels_text`).
+        start, end: its bytes; of a text those between the quotation marks.
+        value: a number or truth value itself; of a text whether it has escapes; of an object or array, which one of
+            its path it is.
+    """
+
+    path: Ints
+    parent: Longs
+    code: Bytes
+    start: Longs
+    end: Longs
+    value: Longs
+
+
+class Paths(NamedTuple):
+    """All paths; 0 is that of the messages themselves.
+
+    Attributes:
+        parent: the path of the object or array that it is in.
+        start, length: its name in `names`; length -1 for the items of an array.
+        names: bytes of all names.
+        after: the path that came after it in the same object last time; -1 if none did.
+        first: the path of its objects' first field, last time.
+        items: the path of its arrays' items; -1 if there is none yet.
+        seen: the object that had it last, as OBJECTS counts them.
+        mode: READ, AS_TEXT or PASS_OVER.
+        entries, objects, arrays: how many values of the path the tape has, and how many of these are such.
+        table: hash table of paths, -1 where free.
+    """
+
+    parent: Ints
+    start: Longs
+    length: Ints
+    names: Bytes
+    after: Ints
+    first: Ints
+    items: Ints
+    seen: Longs
+    mode: Bytes
+    entries: Longs
+    objects: Longs
+    arrays: Longs
+    table: Ints
+
+
+class Stack(NamedTuple):
+    """The objects and arrays around a value, by depth.
+
+    Attributes:
+        path: of the object or array; -1 inside of what is not noted.
+        number: which one of its path it is.
+        serial: which one of all objects it is.
+        entry: its place on the tape; -1 if it has none.
+        is_array: whether it is one.
+        joined: the code that all items so far have in common.
+        last: the path of the field before; -1 at the first.
+    """
+
+    path: Ints
+    number: Longs
+    serial: Longs
+    entry: Longs
+    is_array: Bytes
+    joined: Bytes
+    last: Ints
+
+
+@njit(cache=True, nogil=True)
+def join_codes(one: int, other: int) -> int:
+    """The code that holds values of both: a list's items, for one, or items of two lists."""
+    if one == other or other == NULL:
+        return one
+    if one == NULL:
+        return other
+    inner_one, inner_other = one % LIST, other % LIST
+    if one // LIST != other // LIST:
+        shallow = min(one, other)
+        if shallow % LIST == NULL:
+            return max(one, other)
+        return JSON + shallow // LIST * LIST
+    return one - inner_one + _join_plain(inner_one, inner_other)
+
+
+@njit(cache=True, nogil=True)
+def _join_plain(one: int, other: int) -> int:
+    low, high = min(one, other), max(one, other)
+    if low == NULL:
+        return high
+    if low == INT and high in (DOUBLE, DECIMAL):
+        return high
+    return JSON
+
+
+@njit(cache=True, nogil=True)
+def _hash(parent: int, data: Bytes, at: int, end: int) -> int:
+    found = np.uint64(14695981039346656037) ^ np.uint64(parent)
+    for place in range(at, end):
+        found = (found ^ np.uint64(data[place])) * np.uint64(1099511628211)
+    return int(np.int64((found ^ (found >> np.uint64(29))) & np.uint64(0x7FFFFFFF)))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _is_named(paths: Paths, path: int, parent: int, data: Bytes, at: int, end: int) -> bool:
+    if paths.parent[path] != parent or paths.length[path] != end - at:
+        return False
+    start = paths.start[path]
+    for place in range(end - at):  # noqa: SIM110 compiled
+        if paths.names[start + place] != data[at + place]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _add_path(paths: Paths, counts: Longs, parent: int, length: int) -> int:
+    path = counts[PATHS]
+    counts[PATHS] += 1
+    paths.parent[path], paths.length[path], paths.start[path] = parent, length, counts[NAME_BYTES]
+    paths.after[path], paths.first[path], paths.items[path], paths.seen[path] = -1, -1, -1, -1
+    paths.mode[path] = READ
+    paths.entries[path], paths.objects[path], paths.arrays[path] = 0, 0, 0
+    return int(path)
+
+
+@njit(cache=True, nogil=True)
+def child(paths: Paths, counts: Longs, parent: int, data: Bytes, at: int, end: int) -> int:
+    """The path of the field `data[at:end]` of the objects under `parent`; -TOO_MANY_FIELDS if it is new and there is no
+    room."""
+    mask = paths.table.size - 1
+    slot = _hash(parent, data, at, end) & mask
+    while paths.table[slot] >= 0:
+        if _is_named(paths, paths.table[slot], parent, data, at, end):
+            return int(paths.table[slot])
+        slot = (slot + 1) & mask
+    length = end - at
+    if counts[PATHS] == paths.parent.size or length > MOST_NAME or counts[NAME_BYTES] + length > paths.names.size:
+        return -TOO_MANY_FIELDS
+    path = _add_path(paths, counts, parent, length)
+    for place in range(length):
+        paths.names[counts[NAME_BYTES] + place] = data[at + place]
+    counts[NAME_BYTES] += length
+    paths.table[slot] = path
+    return path
+
+
+@njit(cache=True, nogil=True)
+def _forget_paths(paths: Paths, counts: Longs, known: int) -> None:
+    """Takes away the paths from `known` on, the newest first, so that the table is as it was before them."""
+    mask = paths.table.size - 1
+    while counts[PATHS] > known:
+        path = counts[PATHS] - 1
+        length = np.int64(paths.length[path])
+        if length < 0:
+            paths.items[paths.parent[path]] = -1
+        else:
+            start = paths.start[path]
+            slot = _hash(int(np.int64(paths.parent[path])), paths.names, start, start + length) & mask
+            while paths.table[slot] != path:
+                slot = (slot + 1) & mask
+            paths.table[slot] = -1
+            counts[NAME_BYTES] -= length
+        counts[PATHS] = path
+
+
+@njit(cache=True, nogil=True)
+def _undo(tape: Tape, paths: Paths, counts: Longs, length: int, known: int) -> None:
+    """Takes back what a bad message has left."""
+    for entry in range(length, counts[TAPE]):
+        path = tape.path[entry]
+        paths.entries[path] -= 1
+        if tape.code[entry] == OBJECT:
+            paths.objects[path] -= 1
+        elif tape.code[entry] >= LIST:
+            paths.arrays[path] -= 1
+    counts[TAPE] = length
+    _forget_paths(paths, counts, known)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _note(
+    tape: Tape, paths: Paths, counts: Longs, path: int, parent: int, code: int, start: int, end: int, value: int
+) -> int:
+    entry = counts[TAPE]
+    tape.path[entry], tape.parent[entry], tape.code[entry] = path, parent, code
+    tape.start[entry], tape.end[entry], tape.value[entry] = start, end, value
+    paths.entries[path] += 1
+    counts[TAPE] = entry + 1
+    return int(entry)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _field(
+    data: Bytes, at: int, end: int, depth: int, paths: Paths, counts: Longs, stack: Stack, scratch: Bytes
+) -> tuple[int, int]:
+    """Reads a field's name, its quotation mark at `at`, and the colon; returns the place of its value, and its path."""
+    if at >= end:
+        return -ENDS_EARLY, -1
+    if data[at] != 34:
+        return -NOT_JSON, -1
+    stop, escaped = pass_text(data, at + 1, end)
+    if stop < 0:
+        return stop, -1
+    colon = skip_blanks(data, stop + 1, end)
+    if colon >= end or data[colon] != 58:
+        return (-ENDS_EARLY if colon >= end else -NOT_JSON), -1
+    after = skip_blanks(data, colon + 1, end)
+    parent = stack.path[depth]
+    if parent < 0:
+        return after, -1
+    last = stack.last[depth]
+    path = paths.first[parent] if last < 0 else paths.after[last]
+    if escaped:
+        path = child(paths, counts, parent, scratch, 0, unescape(data, at + 1, stop, scratch, 0))
+    elif path < 0 or path >= counts[PATHS] or not _is_named(paths, path, parent, data, at + 1, stop):
+        path = child(paths, counts, parent, data, at + 1, stop)
+    if path < 0:
+        return path, -1
+    if paths.seen[path] == stack.serial[depth]:
+        return -DUPLICATE_KEY, -1
+    paths.seen[path] = stack.serial[depth]
+    if last < 0:
+        paths.first[parent] = path
+    else:
+        paths.after[last] = path
+    stack.last[depth] = path
+    return after, int(path)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _item(paths: Paths, counts: Longs, parent: int) -> int:
+    """The path of the items of the arrays under `parent`."""
+    if parent < 0:
+        return -1
+    if paths.items[parent] < 0:
+        if counts[PATHS] == paths.parent.size:
+            return -TOO_MANY_FIELDS
+        paths.items[parent] = _add_path(paths, counts, parent, -1)
+    return int(paths.items[parent])
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _plain(data: Bytes, at: int, end: int, nan: bool) -> tuple[int, int, int]:
+    """Reads a value that is no object, array or text; returns the place after it, its code and value."""
+    sign = data[at]
+    if sign == 45 or 48 <= sign <= 57:
+        if nan and sign == 45 and at + 1 < end and data[at + 1] == 73:
+            return pass_word(data, at + 1, end, _INFINITY), DOUBLE, 0
+        return pass_number(data, at, end)
+    if sign == 116:
+        return pass_word(data, at, end, _TRUE), BOOL, 1
+    if sign == 102:
+        return pass_word(data, at, end, _FALSE), BOOL, 0
+    if sign == 110:
+        return pass_word(data, at, end, _NULL), NULL, 0
+    if nan and sign == 78:
+        return pass_word(data, at, end, _NAN), DOUBLE, 0
+    if nan and sign == 73:
+        return pass_word(data, at, end, _INFINITY), DOUBLE, 0
+    return -NOT_JSON, 0, 0
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _open(data: Bytes, at: int, path: int, depth: int, tape: Tape, paths: Paths, counts: Longs, stack: Stack) -> int:
+    """Enters the object or array at `at`; returns the new depth."""
+    is_array = data[at] == 91
+    if depth + 1 >= MOST_DEPTH:
+        return -TOO_DEEP
+    parent = stack.number[depth]
+    depth += 1
+    stack.is_array[depth], stack.joined[depth], stack.last[depth] = is_array, NULL, -1
+    stack.path[depth], stack.number[depth], stack.entry[depth] = -1, 0, -1
+    counts[OBJECTS] += 1
+    stack.serial[depth] = counts[OBJECTS]
+    if path < 0 or paths.mode[path] == PASS_OVER:
+        return depth
+    if paths.mode[path] == AS_TEXT:
+        stack.entry[depth] = _note(tape, paths, counts, path, parent, TEXT, at, at, 0)
+        return depth
+    number = paths.arrays[path] if is_array else paths.objects[path]
+    stack.path[depth], stack.number[depth] = path, number
+    stack.entry[depth] = _note(tape, paths, counts, path, parent, LIST if is_array else OBJECT, at, at, number)
+    if is_array:
+        paths.arrays[path] += 1
+    else:
+        paths.objects[path] += 1
+    return depth
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _value(
+    data: Bytes,
+    at: int,
+    end: int,
+    path: int,
+    depth: int,
+    nan: bool,
+    tape: Tape,
+    paths: Paths,
+    counts: Longs,
+    stack: Stack,
+) -> int:
+    """Reads a value that is no object or array; returns the place after it."""
+    if data[at] == 34:
+        stop, value = pass_text(data, at + 1, end)
+        after, code, at = stop + 1 if stop >= 0 else stop, TEXT, at + 1
+    else:
+        after, code, value = _plain(data, at, end, nan)
+        stop = after
+    if after < 0 or path < 0 or paths.mode[path] == PASS_OVER:
+        return after
+    if paths.mode[path] == AS_TEXT and code != NULL and code != TEXT:
+        code, value = TEXT, 0
+    _note(tape, paths, counts, path, stack.number[depth], code, at, stop, value)
+    if stack.is_array[depth]:
+        stack.joined[depth] = join_codes(int(np.int64(stack.joined[depth])), code)
+    return after
+
+
+@njit(cache=True, nogil=True)
+def _list_of(code: int) -> int:
+    """The code of a list of such items."""
+    return LIST + code if code < 255 - LIST else code
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _close(tape: Tape, depth: int, at: int, stack: Stack) -> int:
+    """Leaves the object or array that ends at `at`; returns the depth around it."""
+    entry = stack.entry[depth]
+    if entry >= 0:
+        tape.end[entry] = at + 1
+        if stack.is_array[depth] and stack.path[depth] >= 0:
+            tape.code[entry] = _list_of(int(np.int64(stack.joined[depth])))
+        around = depth - 1
+        if stack.is_array[around] and stack.path[around] >= 0:
+            stack.joined[around] = join_codes(int(np.int64(stack.joined[around])), int(np.int64(tape.code[entry])))
+    return depth - 1
+
+
+@njit(cache=True, nogil=True)
+def _message(
+    data: Bytes,
+    at: int,
+    end: int,
+    row: int,
+    nan: bool,
+    tape: Tape,
+    paths: Paths,
+    counts: Longs,
+    stack: Stack,
+    scratch: Bytes,
+) -> int:
+    """Reads one message; returns 0, or the negated code of what is wrong with it."""
+    if at + 3 <= end and data[at] == 0xEF and data[at + 1] == 0xBB and data[at + 2] == 0xBF:
+        at += 3
+    at = skip_blanks(data, at, end)
+    if at == end:
+        return -EMPTY
+    if data[at] != 123:
+        return -NOT_AN_OBJECT
+    most = counts[TAPE] + MOST_VALUES
+    counts[OBJECTS] += 1
+    stack.path[0], stack.number[0], stack.serial[0], stack.is_array[0], stack.last[0] = 0, row, counts[OBJECTS], 0, -1
+    depth, at, fresh = 0, at + 1, True
+    while depth >= 0:
+        if counts[TAPE] >= most:
+            return -TOO_MANY_VALUES
+        at = skip_blanks(data, at, end)
+        if at >= end:
+            return -ENDS_EARLY
+        closing = 93 if stack.is_array[depth] else 125
+        if data[at] == closing:
+            depth, at, fresh = _close(tape, depth, at, stack) if depth else -1, at + 1, False
+            continue
+        if not fresh:
+            if data[at] != 44:
+                return -NOT_JSON
+            at = skip_blanks(data, at + 1, end)
+        if stack.is_array[depth]:
+            path = _item(paths, counts, int(np.int64(stack.path[depth])))
+            if path < -1:
+                return path
+        else:
+            at, path = _field(data, at, end, depth, paths, counts, stack, scratch)
+        if at < 0 or at >= end:
+            return at if at < 0 else -ENDS_EARLY
+        fresh = data[at] == 123 or data[at] == 91
+        if fresh:
+            depth = _open(data, at, path, depth, tape, paths, counts, stack)
+            at = at + 1 if depth >= 0 else depth
+        else:
+            at = _value(data, at, end, path, depth, nan, tape, paths, counts, stack)
+        if at < 0:
+            return at
+    return 0 if skip_blanks(data, at, end) == end else -NOT_JSON
+
+
+@njit(cache=True, nogil=True)
+def scan(
+    data: Bytes,
+    starts: Longs,
+    ends: Longs,
+    first: int,
+    rows: int,
+    nan: bool,
+    tape: Tape,
+    paths: Paths,
+    counts: Longs,
+    stack: Stack,
+    scratch: Bytes,
+    outcome: Longs,
+) -> tuple[int, int]:
+    """Reads messages from `first` on until all are read or the tape may be too short for the next.
+
+    Args:
+        data, starts, ends: the messages; one that ends before it begins is a tombstone.
+        first: number of the first message.
+        rows: how many good ones there were before it.
+        nan: whether NaN and Infinity are numbers.
+        tape, paths, counts: what is found; all of earlier calls is kept.
+        stack: room for MOST_DEPTH.
+        scratch: room for the longest message.
+        outcome: by message, filled: its row, -1 for a tombstone, or -1 less the code of what is wrong with it.
+
+    Returns:
+        The number of the first message that was not read, and of good ones before it.
+    """
+    for number in range(first, starts.size):
+        begin, end = starts[number], ends[number]
+        if end < begin:
+            outcome[number] = -1
+            continue
+        length, known = counts[TAPE], counts[PATHS]
+        if length + min((end - begin) // 2 + 2, MOST_VALUES + 1) > tape.path.size:
+            return number, rows
+        error = _message(data, begin, end, rows, nan, tape, paths, counts, stack, scratch)
+        if error < 0:
+            _undo(tape, paths, counts, length, known)
+            outcome[number] = error - 1
+        else:
+            outcome[number] = rows
+            rows += 1
+    return starts.size, rows
+
+
+@njit(cache=True, nogil=True)
+def sort_tape(tape: Tape, count: int, begins: Longs, sorted_tape: Tape) -> None:
+    """Puts the tape in the order of the paths, each path's values in their own order.
+
+    Args:
+        begins: by path, the place of its first value; used up.
+        sorted_tape: filled.
+    """
+    for entry in range(count):
+        path = tape.path[entry]
+        to = begins[path]
+        begins[path] = to + 1
+        sorted_tape.path[to] = path
+        sorted_tape.parent[to] = tape.parent[entry]
+        sorted_tape.code[to] = tape.code[entry]
+        sorted_tape.start[to] = tape.start[entry]
+        sorted_tape.end[to] = tape.end[entry]
+        sorted_tape.value[to] = tape.value[entry]

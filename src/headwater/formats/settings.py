@@ -1,0 +1,61 @@
+"""How messages are written, as `headwater.yml` says it: `format: json` or `format: {type: csv, delimiter: ";"}`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class JsonFormat(BaseModel):
+    """JSON objects, a row each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["json"] = "json"
+    nan: bool = Field(False, description="Take NaN, Infinity and -Infinity for numbers, which JSON does not have.")
+
+
+class CsvFormat(BaseModel):
+    """Lines of fields, a row each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["csv"] = "csv"
+    delimiter: str = Field(",", min_length=1, max_length=1, description="What stands between two fields.")
+    quote: str = Field('"', min_length=1, max_length=1, description="What stands around a field; doubled inside of it.")
+    null: str = Field("", description="The unquoted field that stands for NULL.")
+    header: tuple[str, ...] = Field(
+        (),
+        description="Names of the fields in order. Default: those of `columns`, or else c1, c2 and so on.",
+        examples=[["id", "name", "price"]],
+    )
+
+
+class RawFormat(BaseModel):
+    """Bytes as they are, in one column `value`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["raw"] = "raw"
+    text: bool = Field(False, description="The bytes are UTF-8 text.")
+
+
+class DebeziumJsonFormat(BaseModel):
+    """Debezium's envelope in JSON, with its schema or without (`schemas.enable`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["debezium-json"] = "debezium-json"
+    nan: bool = Field(False, description="Take NaN, Infinity and -Infinity for numbers, which JSON does not have.")
+
+
+def _spelled_out(given: object) -> object:
+    """`format: json` is short for `format: {type: json}`."""
+    return {"type": given} if isinstance(given, str) else given
+
+
+FormatSettings = Annotated[
+    JsonFormat | CsvFormat | RawFormat | DebeziumJsonFormat, Field(discriminator="type"), BeforeValidator(_spelled_out)
+]
+"""Any format. Connectors have it as the type of their `format` setting."""

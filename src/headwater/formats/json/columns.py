@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headwater.formats.json.kernels_columns import gather_texts
-from headwater.formats.json.kernels_scan import PATHS, TAPE, Tape, sort_tape
+from headwater.formats.json.kernels_paths import PATHS, TAPE, Tape
+from headwater.formats.json.kernels_scan import sort_tape
 from headwater.formats.json.kernels_text import BOOL, DOUBLE, INT, JSON, LIST, NULL, OBJECT, TEXT, Bytes, Longs
 from headwater.formats.json.paths import PathTable, make_tape
 

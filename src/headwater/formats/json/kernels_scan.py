@@ -1,18 +1,26 @@
-"""Compiled walk over JSON messages: every value is noted on a tape with the path that it stands under.
-
-A path is the chain of field names that leads to a value, whichever message it is in; the items of an array have one
-path of their own. Paths are found by name in a hash table, most often without asking it: fields follow each other as
-they did in the message before. A message that is no good leaves no trace, neither values nor paths.
+"""Compiled walk over JSON messages: every value is noted on a tape with the path that it stands under. A message that
+is no good leaves no trace, neither values nor paths.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from headwater.formats.json.kernels_paths import (
+    AS_TEXT,
+    OBJECTS,
+    PASS_OVER,
+    PATHS,
+    TAPE,
+    Paths,
+    Stack,
+    Tape,
+    add_path,
+    child,
+    is_named,
+    undo,
+)
 from headwater.formats.json.kernels_text import (
     BOOL,
     DECIMAL,
@@ -40,99 +48,15 @@ from headwater.formats.json.kernels_text import (
     unescape,
 )
 
-Ints = NDArray[np.int32]
-
 MOST_DEPTH = 64
 MOST_VALUES = 1 << 20
 """Values of one message, at most."""
-MOST_NAME = 1024
-"""Bytes of a field's name, at most."""
-
-READ, AS_TEXT, PASS_OVER = 0, 1, 2
-"""What becomes of the values under a path: they are typed, kept as text (texts unquoted, all else as written), or
-checked and left out."""
-
-TAPE, PATHS, NAME_BYTES, OBJECTS = range(4)
-"""What the counters count; of objects all that were ever entered, also of bad messages."""
 
 _TRUE = np.frombuffer(b"true", np.uint8).copy()
 _FALSE = np.frombuffer(b"false", np.uint8).copy()
 _NULL = np.frombuffer(b"null", np.uint8).copy()
 _NAN = np.frombuffer(b"NaN", np.uint8).copy()
 _INFINITY = np.frombuffer(b"Infinity", np.uint8).copy()
-
-
-class Tape(NamedTuple):
-    """The values found, in the order of the messages.
-
-    Attributes:
-        path: of the value.
-        parent: which object (or, for an item, which array) of the parent path it is in, counted from 0.
-        code: its type (`kernels_text`).
-        start, end: its bytes; of a text those between the quotation marks.
-        value: a number or truth value itself; of a text whether it has escapes; of an object or array, which one of
-            its path it is.
-    """
-
-    path: Ints
-    parent: Longs
-    code: Bytes
-    start: Longs
-    end: Longs
-    value: Longs
-
-
-class Paths(NamedTuple):
-    """All paths; 0 is that of the messages themselves.
-
-    Attributes:
-        parent: the path of the object or array that it is in.
-        start, length: its name in `names`; length -1 for the items of an array.
-        names: bytes of all names.
-        after: the path that came after it in the same object last time; -1 if none did.
-        first: the path of its objects' first field, last time.
-        items: the path of its arrays' items; -1 if there is none yet.
-        seen: the object that had it last, as OBJECTS counts them.
-        mode: READ, AS_TEXT or PASS_OVER.
-        entries, objects, arrays: how many values of the path the tape has, and how many of these are such.
-        table: hash table of paths, -1 where free.
-    """
-
-    parent: Ints
-    start: Longs
-    length: Ints
-    names: Bytes
-    after: Ints
-    first: Ints
-    items: Ints
-    seen: Longs
-    mode: Bytes
-    entries: Longs
-    objects: Longs
-    arrays: Longs
-    table: Ints
-
-
-class Stack(NamedTuple):
-    """The objects and arrays around a value, by depth.
-
-    Attributes:
-        path: of the object or array; -1 inside of what is not noted.
-        number: which one of its path it is.
-        serial: which one of all objects it is.
-        entry: its place on the tape; -1 if it has none.
-        is_array: whether it is one.
-        joined: the code that all items so far have in common.
-        last: the path of the field before; -1 at the first.
-    """
-
-    path: Ints
-    number: Longs
-    serial: Longs
-    entry: Longs
-    is_array: Bytes
-    joined: Bytes
-    last: Ints
 
 
 @njit(cache=True, nogil=True)
@@ -159,90 +83,6 @@ def _join_plain(one: int, other: int) -> int:
     if low == INT and high in (DOUBLE, DECIMAL):
         return high
     return JSON
-
-
-@njit(cache=True, nogil=True)
-def _hash(parent: int, data: Bytes, at: int, end: int) -> int:
-    found = np.uint64(14695981039346656037) ^ np.uint64(parent)
-    for place in range(at, end):
-        found = (found ^ np.uint64(data[place])) * np.uint64(1099511628211)
-    return int(np.int64((found ^ (found >> np.uint64(29))) & np.uint64(0x7FFFFFFF)))
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _is_named(paths: Paths, path: int, parent: int, data: Bytes, at: int, end: int) -> bool:
-    if paths.parent[path] != parent or paths.length[path] != end - at:
-        return False
-    start = paths.start[path]
-    for place in range(end - at):  # noqa: SIM110 compiled
-        if paths.names[start + place] != data[at + place]:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _add_path(paths: Paths, counts: Longs, parent: int, length: int) -> int:
-    path = counts[PATHS]
-    counts[PATHS] += 1
-    paths.parent[path], paths.length[path], paths.start[path] = parent, length, counts[NAME_BYTES]
-    paths.after[path], paths.first[path], paths.items[path], paths.seen[path] = -1, -1, -1, -1
-    paths.mode[path] = READ
-    paths.entries[path], paths.objects[path], paths.arrays[path] = 0, 0, 0
-    return int(path)
-
-
-@njit(cache=True, nogil=True)
-def child(paths: Paths, counts: Longs, parent: int, data: Bytes, at: int, end: int) -> int:
-    """The path of the field `data[at:end]` of the objects under `parent`; -TOO_MANY_FIELDS if it is new and there is no
-    room."""
-    mask = paths.table.size - 1
-    slot = _hash(parent, data, at, end) & mask
-    while paths.table[slot] >= 0:
-        if _is_named(paths, paths.table[slot], parent, data, at, end):
-            return int(paths.table[slot])
-        slot = (slot + 1) & mask
-    length = end - at
-    if counts[PATHS] == paths.parent.size or length > MOST_NAME or counts[NAME_BYTES] + length > paths.names.size:
-        return -TOO_MANY_FIELDS
-    path = _add_path(paths, counts, parent, length)
-    for place in range(length):
-        paths.names[counts[NAME_BYTES] + place] = data[at + place]
-    counts[NAME_BYTES] += length
-    paths.table[slot] = path
-    return path
-
-
-@njit(cache=True, nogil=True)
-def _forget_paths(paths: Paths, counts: Longs, known: int) -> None:
-    """Takes away the paths from `known` on, the newest first, so that the table is as it was before them."""
-    mask = paths.table.size - 1
-    while counts[PATHS] > known:
-        path = counts[PATHS] - 1
-        length = np.int64(paths.length[path])
-        if length < 0:
-            paths.items[paths.parent[path]] = -1
-        else:
-            start = paths.start[path]
-            slot = _hash(int(np.int64(paths.parent[path])), paths.names, start, start + length) & mask
-            while paths.table[slot] != path:
-                slot = (slot + 1) & mask
-            paths.table[slot] = -1
-            counts[NAME_BYTES] -= length
-        counts[PATHS] = path
-
-
-@njit(cache=True, nogil=True)
-def _undo(tape: Tape, paths: Paths, counts: Longs, length: int, known: int) -> None:
-    """Takes back what a bad message has left."""
-    for entry in range(length, counts[TAPE]):
-        path = tape.path[entry]
-        paths.entries[path] -= 1
-        if tape.code[entry] == OBJECT:
-            paths.objects[path] -= 1
-        elif tape.code[entry] >= LIST:
-            paths.arrays[path] -= 1
-    counts[TAPE] = length
-    _forget_paths(paths, counts, known)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -280,7 +120,7 @@ def _field(
     path = paths.first[parent] if last < 0 else paths.after[last]
     if escaped:
         path = child(paths, counts, parent, scratch, 0, unescape(data, at + 1, stop, scratch, 0))
-    elif path < 0 or path >= counts[PATHS] or not _is_named(paths, path, parent, data, at + 1, stop):
+    elif path < 0 or path >= counts[PATHS] or not is_named(paths, path, parent, data, at + 1, stop):
         path = child(paths, counts, parent, data, at + 1, stop)
     if path < 0:
         return path, -1
@@ -303,7 +143,7 @@ def _item(paths: Paths, counts: Longs, parent: int) -> int:
     if paths.items[parent] < 0:
         if counts[PATHS] == paths.parent.size:
             return -TOO_MANY_FIELDS
-        paths.items[parent] = _add_path(paths, counts, parent, -1)
+        paths.items[parent] = add_path(paths, counts, parent, -1)
     return int(paths.items[parent])
 
 
@@ -406,6 +246,17 @@ def _close(tape: Tape, depth: int, at: int, stack: Stack) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _begin(data: Bytes, at: int, end: int) -> int:
+    """The place of the brace that a message begins with, past white space and a byte order mark."""
+    if at + 3 <= end and data[at] == 0xEF and data[at + 1] == 0xBB and data[at + 2] == 0xBF:
+        at += 3
+    at = skip_blanks(data, at, end)
+    if at == end:
+        return -EMPTY
+    return at if data[at] == 123 else -NOT_AN_OBJECT
+
+
+@njit(cache=True, nogil=True)
 def _message(
     data: Bytes,
     at: int,
@@ -419,13 +270,9 @@ def _message(
     scratch: Bytes,
 ) -> int:
     """Reads one message; returns 0, or the negated code of what is wrong with it."""
-    if at + 3 <= end and data[at] == 0xEF and data[at + 1] == 0xBB and data[at + 2] == 0xBF:
-        at += 3
-    at = skip_blanks(data, at, end)
-    if at == end:
-        return -EMPTY
-    if data[at] != 123:
-        return -NOT_AN_OBJECT
+    at = _begin(data, at, end)
+    if at < 0:
+        return at
     most = counts[TAPE] + MOST_VALUES
     counts[OBJECTS] += 1
     stack.path[0], stack.number[0], stack.serial[0], stack.is_array[0], stack.last[0] = 0, row, counts[OBJECTS], 0, -1
@@ -446,8 +293,7 @@ def _message(
             at = skip_blanks(data, at + 1, end)
         if stack.is_array[depth]:
             path = _item(paths, counts, int(np.int64(stack.path[depth])))
-            if path < -1:
-                return path
+            at = at if path >= -1 else path
         else:
             at, path = _field(data, at, end, depth, paths, counts, stack, scratch)
         if at < 0 or at >= end:
@@ -503,7 +349,7 @@ def scan(
             return number, rows
         error = _message(data, begin, end, rows, nan, tape, paths, counts, stack, scratch)
         if error < 0:
-            _undo(tape, paths, counts, length, known)
+            undo(tape, paths, counts, length, known)
             outcome[number] = error - 1
         else:
             outcome[number] = rows

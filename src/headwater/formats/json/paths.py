@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from headwater.formats.json.kernels_scan import AS_TEXT, MOST_DEPTH, PASS_OVER, PATHS, Paths, Stack, Tape, child
+from headwater.formats.json.kernels_paths import AS_TEXT, PASS_OVER, PATHS, Paths, Stack, Tape, child
+from headwater.formats.json.kernels_scan import MOST_DEPTH
 from headwater.formats.json.kernels_text import Longs
 
 MOST_PATHS = 4096

@@ -11,7 +11,8 @@ import pyarrow as pa
 from headwater.formats.decoder import Bad
 from headwater.formats.json import kernels_text
 from headwater.formats.json.columns import Columns
-from headwater.formats.json.kernels_scan import MOST_DEPTH, MOST_VALUES, TAPE, scan
+from headwater.formats.json.kernels_paths import TAPE
+from headwater.formats.json.kernels_scan import MOST_DEPTH, MOST_VALUES, scan
 from headwater.formats.json.kernels_text import Longs
 from headwater.formats.json.paths import MOST_PATHS, PathTable, longer, make_tape
 from headwater.formats.spans import spans_of

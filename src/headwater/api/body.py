@@ -88,4 +88,4 @@ async def read_body(request: Request, share: Share, most: int) -> bytes:
 
 def too_large(most: int) -> Problem:
     """A body, as sent or as unpacked, is larger than `most` bytes."""
-    return Problem(413, f"a body may have {most:,} bytes", headers={"Connection": "close"}, most_bytes=most)
+    return Problem(413, f"a body may have {most:,} bytes", most_bytes=most)

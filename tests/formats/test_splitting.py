@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.formats.splitting import csv_rows, json_lines, json_values
 from headwater.errors import UserError
+from headwater.formats.splitting import csv_rows, json_lines, json_values
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -9,8 +9,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 AFTER_ANSWER_BYTES = 4 << 20
-"""A client that goes on sending so much after it was answered is cut off; a connection that is ended at once may take the
-answer with it."""
+"""A client that goes on sending so much after it was answered is cut off. Not at once: an end may overtake the answer."""
 
 
 class TimedProtocol(H11Protocol):

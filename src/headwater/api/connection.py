@@ -9,7 +9,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 AFTER_ANSWER_BYTES = 4 << 20
-"""A client that goes on sending so much after it was answered is cut off. Not at once: an end may overtake the answer."""
+"""A client that sends so much more after its answer is cut off. Not at once: the end might overtake the answer."""
 
 
 class TimedProtocol(H11Protocol):

@@ -87,7 +87,7 @@ def _cut(data: NDArray[np.uint8], offsets: NDArray[np.int32]) -> pa.BinaryArray:
 _IS_NEITHER, _IS_LONGER, _IS_SHORT = -1, -2, -3
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _elements(data: NDArray[np.uint8], starts: NDArray[np.int32]) -> tuple[int, int]:
     """Where the elements begin, and where the last one ends; the commas between them become spaces.
 
@@ -131,14 +131,14 @@ def _elements(data: NDArray[np.uint8], starts: NDArray[np.int32]) -> tuple[int, 
     return _IS_SHORT, size
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _past_space(data: NDArray[np.uint8], at: int) -> int:
     while at < data.size and data[at] in (SPACE, NEWLINE, 0x0D, 0x09):
         at += 1
     return at
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _csv_ends(data: NDArray[np.uint8], ends: NDArray[np.int32]) -> int:
     """Where the records end; returns how many, or -1 if a quote stays open."""
     count, quoted, size = 0, False, data.size

@@ -1,7 +1,7 @@
 """Headwater: a streaming lakehouse that you `pip install`.
 
 `headwater.View` is the engine on its own: a SELECT kept up to date while its inputs change. `headwater.udf` makes a
-Python function one that SQL can call.
+Python function one that SQL can call, `headwater.geoip` one that says where an IP address is.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from headwater.engine.view import View as View
     from headwater.sql.functions import udf as udf
+    from headwater.sql.geoip import geoip as geoip
 
 __version__ = "0.1.0"
-__all__ = ["View", "__version__", "udf"]
+__all__ = ["View", "__version__", "geoip", "udf"]
 
 
 def __getattr__(name: str) -> object:
@@ -26,4 +27,8 @@ def __getattr__(name: str) -> object:
         from headwater.sql.functions import udf
 
         return udf
+    if name == "geoip":
+        from headwater.sql.geoip import geoip
+
+        return geoip
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

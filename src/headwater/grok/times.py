@@ -65,7 +65,7 @@ def to_strptime(pattern: str) -> str:
         raise UserError(f"the date format {pattern!r} cannot be read at character {at + 1}", hint="quote words with '")
     made = "".join(parts)
     if "%Y" not in made and "%y" not in made:
-        hint = "put the year in front of both: parse_time('2026 ' || text, ['yyyy MMM d HH:mm:ss'], 'UTC')"
+        hint = "put the year in front of both: log_time('2026 ' || text, 'yyyy MMM d HH:mm:ss')"
         raise UserError(f"the date format {pattern!r} has no year", hint=hint)
     return made
 

@@ -19,6 +19,7 @@ from headwater.project.mistakes import Mistakes
 from headwater.project.settings import ModelSettings, is_name
 from headwater.project.validation import validate
 from headwater.sql.functions import Function
+from headwater.sql.log_functions import functions_in
 from headwater.sql.parse import tables_of
 
 FOLDER = "models"
@@ -112,9 +113,14 @@ def fingerprint(sql: str, settings: ModelSettings) -> str:
 
 
 def with_functions(models: Iterable[Model], functions: Iterable[Function]) -> list[Model]:
-    """The models with the functions that they may call, which are part of what a model computes."""
+    """The models with the functions that they may call, the project's and ours, which are part of what a model
+    computes."""
     known = tuple(functions)
-    return [_calling(model, tuple(one for one in known if one.called_in(model.sql))) for model in models]
+    names = frozenset(one.name for one in known)
+    return [
+        _calling(model, (*functions_in(model.sql, names), *(one for one in known if one.called_in(model.sql))))
+        for model in models
+    ]
 
 
 def _calling(model: Model, functions: tuple[Function, ...]) -> Model:

@@ -31,6 +31,7 @@ test: setup  ## the whole test suite, with real servers it starts and stops itse
 	$(BIN)/python -m headwater.testing.debian
 	$(BIN)/python -m headwater.testing.lake_servers
 	$(BIN)/python -m headwater.testing.kafka
+	$(BIN)/python -m headwater.testing.opensearch
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 check: setup  ## style, types and import layers

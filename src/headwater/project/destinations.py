@@ -39,6 +39,11 @@ DESTINATIONS: tuple[DestinationKind, ...] = (
         destination="headwater.deliver.postgres:PostgresDestination",
     ),
     DestinationKind(
+        "elasticsearch",
+        settings="headwater.deliver.elasticsearch_settings:ElasticsearchSettings",
+        destination="headwater.deliver.elasticsearch:ElasticsearchDestination",
+    ),
+    DestinationKind(
         "redis",
         settings="headwater.deliver.redis_settings:RedisSettings",
         destination="headwater.deliver.redis:RedisDestination",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ class Line:
         self._keys: dict[str, list[int]] = {}
         self._standing: dict[int, _Standing] = {}
         self._heap: list[tuple[int, int]] = []
+        self._counts: Counter[WaitState] = Counter()
         self.progress = 0
         for entry in waiting:
             self.put(entry)
@@ -67,9 +69,13 @@ class Line:
     def put(self, entry: Waiting) -> None:
         """Lets a record wait, or wait for something else."""
         line = self._keys.setdefault(_line_of(entry), [])
-        if entry.seq not in self._standing:
+        before = self._standing.get(entry.seq)
+        if before is None:
             line.append(entry.seq)
             line.sort()
+        else:
+            self._counts[before.state] -= 1
+        self._counts[entry.state] += 1
         self._standing[entry.seq] = _Standing(
             _line_of(entry), entry.state, entry.attempts, entry.next_try_us, self.progress
         )
@@ -81,6 +87,7 @@ class Line:
             standing = self._standing.pop(seq, None)
             if standing is None:
                 continue
+            self._counts[standing.state] -= 1
             line = self._keys[standing.key]
             line.remove(seq)
             if line:
@@ -109,6 +116,18 @@ class Line:
         while self._heap and not self._is_due(self._heap[0][1], self._heap[0][0]):
             heapq.heappop(self._heap)
         return bool(self._heap) and self._heap[0][0] <= now_us
+
+    def has_more(self) -> bool:
+        """Whether a record waits for anything but a decision: it is tried again, or stands behind one that is."""
+        if self.count("failed"):
+            return True
+        return bool(self.count("queued")) and any(
+            self._standing[line[0]].state != "parked" for line in self._keys.values()
+        )
+
+    def count(self, *states: WaitState) -> int:
+        """How many records are in these states."""
+        return sum(self._counts[state] for state in states)
 
     def seqs(self, *states: WaitState) -> list[int]:
         """Records in these states, in order."""

@@ -92,4 +92,9 @@ def make_decoder(
         from headwater.formats.raw import RawDecoder
 
         return RawDecoder(settings)
+    if settings.type == "avro":
+        from headwater.formats.avro.decoder import AvroDecoder
+        from headwater.registry.client import RegistryClient
+
+        return AvroDecoder(settings, RegistryClient(settings.registry) if settings.registry else registry)
     raise UserError(f"the format {settings.type} cannot be read yet")

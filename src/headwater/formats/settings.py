@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from headwater.formats.avro.settings import AvroFormat
+
 
 class JsonFormat(BaseModel):
     """JSON objects, a row each."""
@@ -56,6 +58,8 @@ def _spelled_out(given: object) -> object:
 
 
 FormatSettings = Annotated[
-    JsonFormat | CsvFormat | RawFormat | DebeziumJsonFormat, Field(discriminator="type"), BeforeValidator(_spelled_out)
+    JsonFormat | CsvFormat | RawFormat | DebeziumJsonFormat | AvroFormat,
+    Field(discriminator="type"),
+    BeforeValidator(_spelled_out),
 ]
 """Any format. Connectors have it as the type of their `format` setting."""

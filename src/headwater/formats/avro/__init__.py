@@ -1,0 +1,1 @@
+"""Avro: schemas, decoding to Arrow columns, container files, encoding."""

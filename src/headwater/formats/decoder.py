@@ -88,6 +88,10 @@ def make_decoder(
         from headwater.formats.json.decoder import JsonDecoder
 
         return JsonDecoder(settings, declared)
+    if settings.type == "csv":
+        from headwater.formats.csv.decoder import CsvDecoder
+
+        return CsvDecoder(settings, declared)
     if settings.type == "raw":
         from headwater.formats.raw import RawDecoder
 

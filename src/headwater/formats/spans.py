@@ -37,13 +37,3 @@ def spans_of(values: pa.Array) -> Spans:
         ends[missing] = starts[missing] - 1
     held = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
     return Spans(held, starts, ends)
-
-
-def binary_of(data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> pa.Array:
-    """The values of spans as a binary array."""
-    from headwater.formats.json.kernels_columns import gather_texts
-
-    offsets = np.empty(len(starts) + 1, np.int32)
-    out = np.empty(int((ends - starts).sum()), np.uint8)
-    gather_texts(data, starts, ends, np.zeros(len(starts), np.int64), offsets, out)
-    return pa.Array.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(out)])

@@ -1,0 +1,1 @@
+"""Lines of fields as columns."""

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= 100
+KEPT_RUNS ?= 4
 SCENARIO ?= all
 EVENTS ?= 2000000
 N ?= 100000
@@ -84,8 +85,10 @@ fuzz-pgoutput: setup  ## N mutated inputs of all that PostgreSQL sends, from see
 faults: setup  ## the fault catalogue of capture and lake at SIZE pr, night or release; make faults SIZE=night
 	HEADWATER_SIZE=$(SIZE) HEADWATER_FAULT_RUNS=$(FAULT_RUNS_$(SIZE)) $(BIN)/pytest -n $(JOBS) --dist loadgroup tests/capture tests/faults tests/lake/test_commit_faults.py
 
-readers: setup  ## Iceberg tables of every shape read by PyIceberg, Polars, DuckDB and Spark; needs a JDK and Maven
-	$(BIN)/python -m tests.readers
+readers: setup  ## Iceberg tables of every shape and of a crash campaign read by PyIceberg, Polars, DuckDB, Spark, Flink; needs a JDK and Maven
+	rm -rf .bench/crash-lake
+	$(BIN)/python -m tests.crash --scenario lake --runs $(KEPT_RUNS) --failpoints 4 --keep .bench/crash-lake
+	$(BIN)/python -m tests.readers --campaign .bench/crash-lake
 
 lock:  ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

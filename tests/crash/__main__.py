@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         bug=options.seeded_bug,
         workers=options.workers,
         scene=SCENE.get(options.scenario, "shop"),
+        keep=_empty(options.keep),
     )
     campaign = Campaign(choice, _say)
     well = campaign.run()
@@ -56,6 +57,15 @@ def _failpoints(count: int | None, seed: int, scenario: str) -> tuple[str, ...]:
     return names if count is None else tuple(random.Random(seed).sample(names, count))
 
 
+def _empty(folder: Path | None) -> Path | None:
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        sys.exit(f"{folder} is not empty")
+    return folder.absolute()
+
+
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -71,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=WORKERS, help="cases at a time, each with its own PostgreSQL")
     parser.add_argument("--seeded-bug", default=NO_BUG, nargs="?", const="confirm-before-fsync", choices=sorted(BUGS))
+    parser.add_argument(
+        "--keep", type=Path, help="an empty folder for the projects, `python -m tests.readers` reads them"
+    )
     parser.add_argument("--results", type=Path, help=f"where the figures go; {RESULTS} if the campaign is whole")
     return parser
 

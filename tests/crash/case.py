@@ -126,19 +126,27 @@ class Outcome:
     passings: dict[str, int] = field(default_factory=dict)
 
 
-def settings_for(chance: random.Random, *, retire: bool) -> str:
-    """Run settings under which everything happens often."""
+def settings_for(chance: random.Random, *, retire: bool, slices: bool = False) -> str:
+    """Run settings under which everything happens often.
+
+    Args:
+        chance: of what is left open.
+        retire: the log lets segments go.
+        slices: an epoch takes few records, so that a large transaction is taken in slices.
+    """
     retention = f", log_retention: {{max_bytes: {chance.choice([1, 20_000])}}}" if retire else ""
     return (
         f"\nrun: {{epoch_interval: {chance.choice([20, 50, 100])} ms,"
         f" checkpoint_interval: {chance.choice([150, 300, 700])} ms,"
-        f" epoch_max_records: {chance.choice([150, 1000, 100_000])},"
+        f" epoch_max_records: {chance.choice([150, 1000] if slices else [150, 1000, 100_000])},"
         f" log_segment: {chance.choice([16, 32, 64])} KiB{retention}}}\n"
     )
 
 
-def run_case(plan: Plan, server: Scene, folder: Path, *, bug: str = NO_BUG, trace: bool = False) -> Outcome:
-    """Runs one case in `folder`, which is removed if all was well."""
+def run_case(
+    plan: Plan, server: Scene, folder: Path, *, bug: str = NO_BUG, trace: bool = False, keep: bool = False
+) -> Outcome:
+    """Runs one case in `folder`, which is removed if all was well, unless it is to be kept."""
     clock = SystemClock()
     began = clock.monotonic_s()
     outcome = Outcome(plan)
@@ -160,7 +168,7 @@ def run_case(plan: Plan, server: Scene, folder: Path, *, bug: str = NO_BUG, trac
         case.stop()
         server.drop(database)
     outcome.odd = case.journal_warnings()
-    if not outcome.faults:
+    if not outcome.faults and not keep:
         shutil.rmtree(folder)
     outcome.seconds = clock.monotonic_s() - began
     return outcome

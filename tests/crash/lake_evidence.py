@@ -20,6 +20,7 @@ COLUMNS = {
     "accounts": ("id", "branch", "balance", "note"),
     "moves": ("id", "account", "amount", "at"),
     "notes": ("account", "text"),
+    "stock": ("id", "amount"),
 }
 """Of each table at the source."""
 SOURCES = {

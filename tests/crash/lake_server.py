@@ -28,7 +28,7 @@ sources:
   {SOURCE}:
     type: postgres
     url: ${{{URL_VARIABLE}}}
-    snapshot_chunk_rows: 50
+    snapshot_chunk_rows: 500
     streams:
       accounts:
         tables:
@@ -50,11 +50,16 @@ BEGIN = (
     "CREATE TABLE accounts (id bigint PRIMARY KEY, branch int, balance numeric(12,2), note text)",
     "CREATE TABLE moves (id bigint PRIMARY KEY, account int, amount numeric(9,2), at timestamptz)",
     "CREATE TABLE notes (account int, text text)",
+    "CREATE TABLE stock (id bigint PRIMARY KEY, amount int)",
     "ALTER TABLE notes REPLICA IDENTITY FULL",
     "INSERT INTO accounts SELECT n, n % 7, 100, NULL FROM generate_series(1, 150) AS n",
     "INSERT INTO moves SELECT -n, n, 1, now() FROM generate_series(1, 60) AS n",
     "INSERT INTO notes SELECT n, 'note ' || n FROM generate_series(1, 60) AS n",
+    "INSERT INTO stock SELECT n, 0 FROM generate_series(1, 11000) AS n",
 )
+LARGE_EVERY = 25
+"""Transactions between two that change a third of the stock: more than an epoch takes at once, and enough for the key
+index to be kept again at the next checkpoint."""
 ASK_EVERY_S = 0.3
 JOIN_S = 30.0
 MAINTAIN_S = 120.0
@@ -144,6 +149,8 @@ class Bookkeeper(threading.Thread):
             ("DELETE FROM notes WHERE account = %s", (self._chance.randint(1, 150),)),
         ):
             connection.execute(statement.encode(), values)
+        if at % LARGE_EVERY == 0:
+            connection.execute(b"UPDATE stock SET amount = amount + 1 WHERE id % 3 = %s", (at // LARGE_EVERY % 3,))
         if at % 9 == 0:
             connection.rollback()
         else:

@@ -40,7 +40,7 @@ def write(format: str, folder: Path, last: int) -> None:
                 table.commit(epoch, delta(change_of(epoch)), {"offset": str(epoch * 10)})
                 if isinstance(table, IcebergTable):
                     table.indexes.least_rows = 0
-                    table.close()
+                    table.keep_index()
     lake.close()
 
 

@@ -1,5 +1,5 @@
 """One table driven at random beside a model in memory: changes, other columns, large epochs, other writers, stops,
-crashes at any failpoint, the past. PyIceberg's own scan is the judge."""
+crashes at any failpoint, the past, tags, rollbacks. PyIceberg's own scan is the judge."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from lake_model import NAMESPACE, open_lake
+from pyiceberg.table.snapshots import Snapshot
 
 from headwater import failpoint
 from headwater.change import WEIGHT
 from headwater.errors import StorageFailed
+from headwater.lake.iceberg.past import lineage, resolve
+from headwater.lake.iceberg.refs import release, rollback, set_ref
 from headwater.lake.maintenance import Policy
 from headwater.lake.moment import Moment
 from headwater.lake.table_format import TableSpec
@@ -93,6 +96,22 @@ FAULTS = st.one_of(
 WRITES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), max_size=6)
 
 
+@dataclass(frozen=True)
+class Aside:
+    """A table that was rolled back: the pipeline goes on without it.
+
+    Attributes:
+        columns, rows: what readers see.
+        epoch: what the snapshot that they see holds.
+        last: the epoch that was committed last, before it was rolled back.
+    """
+
+    columns: list[Column]
+    rows: list[Cells]
+    epoch: int
+    last: int
+
+
 class TableMachine(RuleBasedStateMachine):
     """See the module. Subclasses say whether the table has a key."""
 
@@ -106,6 +125,9 @@ class TableMachine(RuleBasedStateMachine):
         self.columns = [KEY, Column(1, "a", "int")]
         self.rows: list[Cells] = []
         self.past: dict[int, tuple[list[Column], list[Cells]]] = {}
+        self.named: dict[str, tuple[list[Column], list[Cells]]] = {}
+        self.disturbed: set[int] = set()
+        self.aside: Aside | None = None
         self.foreign = 1000
 
     @initialize()
@@ -172,6 +194,7 @@ class TableMachine(RuleBasedStateMachine):
             self.columns = former
         self._epoch([delta], columns, fault, replaced=anew, remove=remove or not self.keyed)
 
+    @precondition(lambda self: self.aside is None)
     @rule(writes=WRITES)
     def staged_and_forgotten(self, writes: list[tuple[int, int]]) -> None:
         """A part of an epoch that is begun again."""
@@ -189,17 +212,22 @@ class TableMachine(RuleBasedStateMachine):
     @rule(times=st.integers(1, 2))
     def another_writer(self, times: int) -> None:
         """Another engine appends rows."""
+        columns = self.aside.columns if self.aside is not None else self.columns
         held = self.lake.catalog.load_table((NAMESPACE, "t"))
-        if held.schema().fields[0].name is None or any(c.name not in held.schema().column_names for c in self.columns):
+        if held.schema().fields[0].name is None or any(c.name not in held.schema().column_names for c in columns):
             return
         for _ in range(times):
             self.foreign += 1
-            cells: Cells = {column.uid: KINDS[column.kind][1][0] for column in self.columns} | {0: self.foreign}
-            schema = pa.schema([pa.field(c.name, KINDS[c.kind][0]) for c in self.columns])
+            cells: Cells = {column.uid: KINDS[column.kind][1][0] for column in columns} | {0: self.foreign}
+            schema = pa.schema([pa.field(c.name, KINDS[c.kind][0]) for c in columns])
             self.lake.catalog.load_table((NAMESPACE, "t")).append(
-                pa.Table.from_pylist([{c.name: cells[c.uid] for c in self.columns}], schema=schema)
+                pa.Table.from_pylist([{c.name: cells[c.uid] for c in columns}], schema=schema)
             )
-            self.rows = [*self.rows, cells]
+            if self.aside is not None:
+                self.aside = replace(self.aside, rows=[*self.aside.rows, cells])
+            else:
+                self.rows = [*self.rows, cells]
+        self.disturbed.add(self.aside.epoch if self.aside is not None else max(self.past))
 
     @precondition(lambda self: self.epoch)
     @rule(keep=st.sampled_from([3, 100]))
@@ -214,11 +242,75 @@ class TableMachine(RuleBasedStateMachine):
     def look_back(self, number: int) -> None:
         """An epoch's rows, with the columns of then."""
         epoch = sorted(self.past)[number % len(self.past)]
-        columns, rows = self.past[epoch]
-        kept = [one.epoch for one in self.lake.open_table("t").snapshots() if one.epoch is not None]
-        if epoch not in kept:
+        own, kept = self._kept(), {one.epoch for one in self.lake.open_table("t").snapshots()}
+        if epoch in own or (epoch in kept and epoch not in self.disturbed):
+            self._require(Moment(epoch=epoch), *self.past[epoch])
+
+    @precondition(lambda self: self.past)
+    @rule(number=st.integers(0, 99), name=st.sampled_from(["one", "two"]))
+    def tag(self, number: int, name: str) -> None:
+        """A moment is named, and kept from then on."""
+        found = self._snapshot(number)
+        if found is not None:
+            epoch, snapshot = found
+            set_ref(self.table.handle, "tag", name, snapshot)
+            self.named[name] = self.past[epoch]
+
+    @precondition(lambda self: self.named)
+    @rule(number=st.integers(0, 9))
+    def look_at_a_tag(self, number: int) -> None:
+        """It is what it was, whatever has been expired or rolled back since."""
+        name = sorted(self.named)[number % len(self.named)]
+        self._require(Moment(ref=name), *self.named[name])
+
+    @precondition(lambda self: self.past)
+    @rule(number=st.integers(0, 99))
+    def roll_back(self, number: int) -> None:
+        """The project is stopped, and readers see the table as of an epoch; the pipeline goes on without it."""
+        found = self._snapshot(number)
+        if found is None:
             return
-        found = self.lake.open_table("t").dataset(Moment(epoch=epoch)).to_table()
+        epoch, snapshot = found
+        self.lake.close()
+        lake = open_lake(self.folder / "lake")
+        rollback(lake.open_table("t").handle, snapshot, f"rolled back to {epoch}")
+        lake.close()
+        last = self.aside.last if self.aside is not None else self.epoch
+        self.aside = Aside(*self.past[epoch], epoch, last)
+        self.past = {former: held for former, held in self.past.items() if former <= epoch}
+        self._open()
+
+    @precondition(lambda self: self.aside is not None)
+    @rule(remove=st.booleans(), fault=FAULTS)
+    def resume(self, remove: bool, fault: Fault | None) -> None:
+        """It is released, is as old as what it shows, and is built anew."""
+        assert self.aside is not None
+        release(self.lake.open_table("t").handle)
+        committed = self.table.committed()
+        assert committed is not None and (committed.epoch, committed.held) == (self.aside.epoch, None)
+        self.aside = None
+        self.lake.close()
+        self._open()
+        whole = [(row, 1) for row in self.rows]
+        self._epoch([whole], self.columns, fault, replaced=True, remove=remove or not self.keyed)
+
+    def _kept(self) -> dict[int, Snapshot]:
+        """By epoch, its own snapshot, if it is kept and leads to the present."""
+        metadata = self.lake.catalog.load_table((NAMESPACE, "t")).metadata
+        line, found = set(lineage(metadata)), {}
+        for one in self.lake.open_table("t").snapshots():
+            if one.epoch in self.past and not one.maintenance and one.snapshot in line:
+                snapshot = resolve(metadata, Moment(snapshot=one.snapshot), "t")
+                assert snapshot is not None
+                found[one.epoch] = snapshot
+        return found
+
+    def _snapshot(self, number: int) -> tuple[int, Snapshot] | None:
+        kept = sorted(self._kept().items())
+        return kept[number % len(kept)] if kept else None
+
+    def _require(self, at: Moment, columns: list[Column], rows: list[Cells]) -> None:
+        found = self.lake.open_table("t").dataset(at).to_table()
         assert self._counted(found.to_pylist(), columns) == self._expected(columns, rows)
 
     # -- what must hold
@@ -228,15 +320,17 @@ class TableMachine(RuleBasedStateMachine):
         """PyIceberg's scan, and our own."""
         if not hasattr(self, "lake") or not self.epoch:
             return
-        expected = self._expected(self.columns, self.rows)
+        columns, rows, last, held = self.columns, self.rows, self.epoch, None
+        if self.aside is not None:
+            columns, rows, last = self.aside.columns, self.aside.rows, self.aside.last
+            held = f"rolled back to {self.aside.epoch}"
+        expected = self._expected(columns, rows)
         scanned = self.lake.catalog.load_table((NAMESPACE, "t")).scan().to_arrow().to_pylist()
-        assert self._counted(scanned, self.columns) == expected
-        assert self._counted(self.lake.open_table("t").read().to_pylist(), self.columns) == expected
+        assert self._counted(scanned, columns) == expected
+        assert self._counted(self.lake.open_table("t").read().to_pylist(), columns) == expected
         committed = self.table.committed()
-        assert committed is not None and (committed.epoch, committed.properties) == (
-            self.epoch,
-            {"n": str(self.epoch)},
-        )
+        assert committed is not None
+        assert (committed.epoch, committed.properties, committed.held) == (last, {"n": str(last)}, held)
 
     # -- the model
 
@@ -318,6 +412,9 @@ class TableMachine(RuleBasedStateMachine):
         rows = [] if replaced else self._carried(self.rows, columns)
         for part in parts:
             rows = self._after(rows, part)
+        if self.aside is not None:  # the table is left alone
+            self.epoch, self.columns, self.rows = self.epoch + 1, columns, rows
+            return
         deltas = [self._weighted(part, columns) for part in parts]
 
         def run() -> None:

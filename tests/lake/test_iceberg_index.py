@@ -64,6 +64,23 @@ def test_a_restart_opens_the_index_from_its_file(tmp_path: Path, spec: TableSpec
     assert goes_on(tmp_path, spec, state, 4) == "file"
 
 
+def test_beside_a_checkpoint_an_index_is_kept_that_has_changed_enough(tmp_path: Path) -> None:
+    lake = open_lake(tmp_path, indexes=True)
+    table, state = table_of(lake, KEYED), Counter(rows(100))
+    table.commit(1, delta([(row, 1) for row in state]), {})
+    lake.keep_indexes(0.25)
+    (file,) = (tmp_path / "index").iterdir()
+    first = file.read_bytes()
+    for epoch, much in ((2, 10), (3, 15)):
+        change = [(row, -1) for row in list(state)[:much]]
+        table.commit(epoch, delta(change), {})
+        state = changed(state, change)
+        lake.keep_indexes(0.25)
+        assert (file.read_bytes() == first) == (much == 10)
+    del table, lake  # as if killed: nothing is kept at the end
+    assert goes_on(tmp_path, KEYED, state, 4) == "file"
+
+
 @BOTH
 def test_an_index_that_is_behind_is_brought_up(tmp_path: Path, spec: TableSpec) -> None:
     state = kept(tmp_path, spec)

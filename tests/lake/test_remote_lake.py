@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from lake_model import KEYED, MULTISET, delta, rows_of
 from object_store import Place
 
-from headwater.errors import InvariantBroken, UserError
+from headwater.errors import InvariantBroken, StorageFailed, UserError
 from headwater.lake.iceberg.lake import IcebergLake
 from headwater.lake.table_format import Table
-from headwater.testing.lake_servers import LakeServers
+from headwater.testing.lake_servers import ACCESS_KEY, SECRET_KEY, LakeServers
 
 pytestmark = pytest.mark.xdist_group("lake_servers")
 
@@ -60,6 +61,32 @@ def test_a_second_writer_is_fenced(place: Place, lake: IcebergLake) -> None:
     with pytest.raises(InvariantBroken, match="another Headwater"):
         table.commit(3, delta([(C, 1)]), {"n": "3"})
     assert seen(place, "orders") == Counter([A, B])
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_rest_catalog_that_gives_tokens(lake_servers: LakeServers, elsewhere: bool) -> None:
+    """OAuth 2: a token for id and secret, and a new one when it has expired (after 20 requests, here)."""
+    place, url = Place(lake_servers, "rest"), lake_servers.guarded_url
+    given = {"credential": f"{ACCESS_KEY}:{SECRET_KEY}"}
+    if elsewhere:
+        given |= {"oauth2-server-uri": f"{url}/v1/oauth/tokens", "scope": "catalog"}
+    place.connection = replace(place.connection, url=url, credentials=given)
+    lake = place.open()
+    table = lake.table(KEYED)
+    for epoch in range(1, 16):
+        table.commit(epoch, delta([((epoch, "n", None), 1)]), {"n": str(epoch)})
+    assert seen(place, "orders").total() == 15
+    lake.close()
+
+
+def test_a_rest_catalog_that_gives_no_token(lake_servers: LakeServers) -> None:
+    place = Place(lake_servers, "rest")
+    for credentials in ({}, {"credential": f"{ACCESS_KEY}:not-the-secret"}, {"token": "not-a-token"}):
+        place.connection = replace(place.connection, url=lake_servers.guarded_url, credentials=credentials)
+        with pytest.raises(StorageFailed) as told:
+            place.open()
+        assert "not-the-secret" not in f"{told.value} {told.value.hint}"
+        assert "not-a-token" not in f"{told.value} {told.value.hint}"
 
 
 def test_drop_removes_the_objects(place: Place, lake: IcebergLake) -> None:

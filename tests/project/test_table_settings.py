@@ -50,6 +50,7 @@ def mistakes_of(folder: Path, orders: str, lines: str = "{}", front: str = "owne
         ("{table: {partition: [nope]}}", "{}", "no column 'nope'", "its columns are id, at, total"),
         ("{table: {sort: id sideways}}", "{}", "expected a column, with asc or desc", ""),
         ("{table: {kind: append}}", "{}", "updated and deleted", "kind: changelog"),
+        ("{table: {kind: changelog, dropped: remove}}", "{}", "dropped: remove is for mirrors", "leave `dropped` out"),
         ("{table: {kind: historic}}", "{}", "kind: expected", "did you mean 'history'"),
         ("{table: {kind: history, deletes: soft}}", "{}", "deletes: soft is for mirrors", "leave `deletes` out"),
         ("{tables: {lines: {kind: history}}}", "{}", "has the name of the stream 'lines'", "give it a name"),
@@ -109,3 +110,14 @@ def test_a_models_tables_are_no_part_of_what_it_computes(tmp_path: Path) -> None
     assert found == {"totals_history": ("create", "it is not in the lake yet")}
     rebuilt = items(tmp_path, "{}", "{}", ("table: {kind: changelog}", "table: {kind: changelog}\nlateness: 5 s"))
     assert rebuilt["totals"] == ("compare", "its model is rebuilt: what is different then is one more change")
+
+
+@pytest.mark.parametrize("part", ["partition", "sort", "bloom"])
+def test_a_layout_is_for_iceberg(tmp_path: Path, part: str) -> None:
+    project(tmp_path, f"{{table: {{{part}: id}}}}")
+    (tmp_path / "headwater.yml").open("a").write("lake: {type: delta}\n")
+    with pytest.raises(ProjectError) as caught:
+        check(load(tmp_path, environment={}), [ORDERS, LINES])
+    (mistake,) = caught.value.mistakes
+    assert f"`{part}` is for Iceberg tables" in mistake.message
+    assert mistake.place.line == 7

@@ -1,69 +1,72 @@
-"""`python -m tests.readers`, from the repository's root: tables of every shape, and of a crash campaign, read by Spark
-and by what `tests/readers` reads them with. Exit code 1 if one reader sees other rows."""
+"""`python -m tests.readers`, from the repository's root: tables of every shape, and those that a crash campaign left
+(`python -m tests.crash --scenario lake --keep FOLDER`), read by Spark and Flink and by what `tests/readers` reads them
+with. Exit code 1 if one reader sees other rows."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
+import sqlite3
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
-import pyarrow.parquet as pq
-from tests.readers.example_lake import Row, counted, make, metadata_of
+import pyarrow as pa
+from tests.readers.engines import Place, flink, spark
+from tests.readers.example_lake import Row, counted, make
 from tests.readers.readers import READERS
 
-_ROOT = Path(__file__).parents[2]
-_SPARK = Path(__file__).parent / "spark"
-sys.path.insert(0, str(_ROOT / "bench"))
-
-from side_by_side.environment import jars_of, java_home, last_lines, virtual_environment  # noqa: E402
+FIRST = "PyIceberg"
+"""What the others are held against where nobody says which rows a table should have: the campaign has compared it with
+the source."""
 
 
 def main() -> int:
-    """Makes the tables, reads them and prints a line for each table and reader."""
+    """Makes the tables, reads them all and prints a line for each table and reader."""
     parser = argparse.ArgumentParser(prog="python -m tests.readers")
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--campaign", type=Path, help="a folder of projects that a crash campaign has left")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="headwater-readers-") as folder:
-        lake = Path(folder) / "lake"
-        tables = make(lake, given.epochs)
-        locations = {name: metadata_of(lake, name) for name in tables}
-        found = {label: {n: counted(read(at)) for n, at in locations.items()} for label, (_, read) in READERS.items()}
-        version, found["Spark"] = _spark(locations, Path(folder))
-    versions = {label: version for label, (version, _) in READERS.items()} | {"Spark": version}
-    wrong = 0
-    for label, rows in found.items():
-        for name, table in tables.items():
-            same = rows[name] == table.rows
-            wrong += not same
-            sys.stdout.write(
-                f"{label} {versions[label]}  {name}  {rows[name].total()} rows  {'equal' if same else 'WRONG'}\n"
-            )
+    with tempfile.TemporaryDirectory(prefix="headwater-readers-") as name:
+        folder = Path(name)
+        made = make(folder / "lake", given.epochs)
+        tables = tables_of(folder / "lake")
+        for catalog in sorted(given.campaign.glob("*/project/lake/catalog.db")) if given.campaign else ():
+            tables |= tables_of(catalog.parent.absolute())
+        expected = {place: made[place[2]].rows for place in tables if place[0] == folder / "lake"}
+        wrong = 0
+        for reader, version, rows in _all_readers(tables, folder):
+            for place, table in rows.items():
+                found = counted(table) if place[0] == folder / "lake" else _counted(table)
+                same = found == expected.setdefault(place, found)
+                wrong += not same
+                where = "" if place[0] == folder / "lake" else f"{place[0].parent.parent.name}/"
+                sys.stdout.write(
+                    f"{reader} {version}  {where}{place[2]}  {found.total()} rows  {'equal' if same else 'WRONG'}\n"
+                )
     return 1 if wrong else 0
 
 
-def _spark(locations: dict[str, str], folder: Path) -> tuple[str, dict[str, Counter[Row]]]:
-    """Spark's version, and the rows that it sees by table."""
-    builds = _ROOT / ".bench"
-    python = virtual_environment(builds / "venv-spark-iceberg", _SPARK / "requirements.lock")
-    jars = ",".join(map(str, jars_of(_SPARK / "pom.xml", builds / "spark-iceberg")))
-    asked = {"jars": jars, "tables": {at: str(folder / name) for name, at in locations.items()}}
-    environment = {**os.environ, "JAVA_HOME": str(java_home()), "SPARK_LOCAL_IP": "127.0.0.1"}
-    done = subprocess.run(
-        [str(python), str(_SPARK / "job.py"), json.dumps(asked)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    if done.returncode:
-        sys.exit(f"Spark: {last_lines(done.stderr)}")
-    version = json.loads(done.stdout.splitlines()[-1])["spark"]
-    return version, {name: counted(pq.read_table(folder / name)) for name in locations}
+def _all_readers(tables: dict[Place, str], folder: Path) -> list[tuple[str, str, dict[Place, pa.Table]]]:
+    """Each reader's name, version and rows by table; `FIRST` is the first."""
+    found = [
+        (reader, version, {place: read(at) for place, at in tables.items()})
+        for reader, (version, read) in sorted(READERS.items(), key=lambda one: one[0] != FIRST)
+    ]
+    return [*found, ("Spark", *spark(tables, folder)), ("Flink", *flink(tables, folder))]
+
+
+def tables_of(lake: Path) -> dict[Place, str]:
+    """The tables of a lake, by place, with the location of the metadata, as the catalog's file has it."""
+    with sqlite3.connect(lake / "catalog.db") as catalog:
+        query = "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables ORDER BY table_name"
+        return {(lake, namespace, name): location for namespace, name, location in catalog.execute(query)}
+
+
+def _counted(rows: pa.Table) -> Counter[Row]:
+    """Rows of any table, columns in the order of their names."""
+    names = sorted(rows.column_names)
+    return Counter(zip(*(rows[name].to_pylist() for name in names), strict=True))
 
 
 if __name__ == "__main__":

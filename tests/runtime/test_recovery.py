@@ -7,6 +7,7 @@ import pytest
 from scripted_project import EVENTS, ORDERS, PROJECT, Shop, ids, inserts, lose_newest_checkpoint, order, run_with
 
 from headwater.change import Op
+from headwater.engine import graph
 from headwater.errors import ProjectError, SourceStopped, UserError
 from headwater.lake.iceberg.lake import IcebergLake
 from headwater.runtime.journal import Journal
@@ -48,6 +49,22 @@ def test_a_model_changed_and_changed_back_around_a_crash_is_built_anew(shop):
     shop.model("by_status", COUNT)
     run_with(shop, inserts(3, 3))
     assert shop.rows("by_status") == [{"status": "new", "orders": 3}]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_the_number_of_threads_may_change_between_runs(shop, crash, monkeypatch):
+    """T-CK-04."""
+    monkeypatch.setattr(graph, "_FEW_ROWS", 2)  # so that small deltas are cut and threads are used
+    shop.model("by_status", COUNT)
+    shop.model("pairs", "SELECT a.id AS id, b.id AS other FROM orders a JOIN orders b ON a.status = b.status")
+    for commit, threads in enumerate((1, 3, 2, 1), 1):
+        (shop.folder / "headwater.yml").write_text(PROJECT.replace("run: {", f"run: {{threads: {threads}, "))
+        run_with(shop, inserts(commit, *range(10 * commit, 10 * commit + 5)))
+        if crash and commit > 1:
+            lose_newest_checkpoint(shop)
+    shop.run_once()
+    assert shop.rows("by_status") == [{"status": "new", "orders": 20}]
+    assert len(shop.rows("pairs")) == 400
 
 
 def test_a_mirror_switched_off_and_on_again_holds_what_came_meanwhile(shop):

@@ -7,6 +7,7 @@ from scripted_project import inserts, lose_newest_checkpoint, run_with, wait_unt
 from headwater.change import Op
 from headwater.errors import ProjectError
 from headwater.lake.iceberg.lake import IcebergLake
+from headwater.lake.moment import Moment
 from headwater.schema import StreamSchema, with_column_id, with_default
 from headwater.testing.scripted_source import scripted_group
 
@@ -83,6 +84,33 @@ def test_a_column_dropped_and_made_again_is_another_one(items_shop):
     run_with(items_shop, put(3, again, (3, "30", "new")))
     rows = sorted((row["id"], row["status"], row["amount"]) for row in items_shop.rows("items"))
     assert rows == [(1, None, "10"), (2, None, "20"), (3, "new", "30")]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize("dropped", ["keep", "remove"])
+def test_a_column_that_goes_leaves_the_mirror_if_the_settings_say_so(items_shop, dropped, crash):
+    file = items_shop.folder / "headwater.yml"
+    settings = f"""    streams:
+      items:
+        table: {{dropped: {dropped}}}
+        tables:
+          items_changelog: {{kind: changelog}}
+"""
+    file.write_text(file.read_text().replace("    streams:\n", settings, 1))
+    fewer = items(ID, STATUS)
+    run_with(items_shop, put(3, fewer, (3, "new")))
+    kept = {"keep": ["amount"], "remove": []}[dropped]
+    assert list(items_shop.rows("items")[0]) == ["id", "status", *kept]
+    assert "amount" in items_shop.rows("items_changelog")[0]
+    lake = IcebergLake(items_shop.folder / "lake", namespace="shop", read_only=True)
+    assert sorted(lake.open_table("items").dataset(Moment(epoch=1)).to_table()["amount"].to_pylist()) == ["10", "20"]
+    lake.close()
+    run_with(items_shop, put(4, fewer, (1, "paid"), op=Op.UPDATE))
+    if crash:
+        lose_newest_checkpoint(items_shop)
+    run_with(items_shop, put(5, FIRST, (4, "new", "40")))
+    rows = sorted((row["id"], row["status"], row["amount"]) for row in items_shop.rows("items"))
+    assert rows == [(1, "paid", None), (2, "paid", "20"), (3, "new", None), (4, "new", "40")]
 
 
 def test_another_key(items_shop):

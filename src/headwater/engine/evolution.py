@@ -17,6 +17,9 @@ from headwater.schema import DEFAULT, PROMISED, StreamSchema, column_id, default
 EMPTIED = b"headwater.emptied"
 """Field metadata: a column that went, null in all rows."""
 
+GONE = b"headwater.gone"
+"""Field metadata: a column that the source no longer has. Its values stay in the rows that are there."""
+
 _CHANGE_COLUMNS = [field.name for field in CHANGE_COLUMNS]
 
 
@@ -80,11 +83,12 @@ def evolution(before: StreamSchema, now: StreamSchema) -> Evolution:
             continue
         elif now.changelog == "full" and not {EMPTIED, PROMISED} & set(field.metadata or {}):
             refills = True  # old rows are sent without it, and must be found
-            fields.append(field.with_nullable(True).with_metadata({**_lasting(field), EMPTIED: b"1"}))
+            fields.append(field.with_nullable(True).with_metadata({**_lasting(field), EMPTIED: b"1", GONE: b"1"}))
             origin.append(None)
             continue
         else:
-            fields.append(field.with_nullable(True))
+            mark = {} if is_promised(field) else {GONE: b"1"}
+            fields.append(field.with_nullable(True).with_metadata({**(field.metadata or {}), **mark}))
         origin.append(field.name)
     for field in now.columns:
         if field.name not in matched.values():
@@ -113,6 +117,11 @@ def promise(stream: StreamSchema, columns: pa.Schema) -> StreamSchema:
 
 def _lasting(field: pa.Field) -> dict[bytes, bytes]:
     return {name: value for name, value in (field.metadata or {}).items() if name != DEFAULT}
+
+
+def gone(columns: pa.Schema) -> frozenset[str]:
+    """The columns that a source no longer has."""
+    return frozenset(field.name for field in columns if GONE in (field.metadata or {}))
 
 
 def is_promised(field: pa.Field) -> bool:

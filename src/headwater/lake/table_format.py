@@ -166,5 +166,12 @@ class Lake(Protocol):
     def drop(self, name: str) -> None:
         """Forgets a table and its files."""
 
+    def keep_indexes(self, least_changed: float = 0.0) -> None:
+        """Keeps what spares the next start time, as far as the disk lets it.
+
+        Args:
+            least_changed: what has changed by a smaller share since it was kept last is left as it is.
+        """
+
     def close(self) -> None:
-        """Lets go of the catalog."""
+        """Keeps them all and lets go of the catalog."""

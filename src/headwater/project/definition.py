@@ -38,12 +38,14 @@ class TableDefinition:
         kind: what it keeps.
         soft: deleted rows stay, marked.
         layout: how its files lie.
+        remove: columns that its stream or model no longer has leave it.
     """
 
     name: str
     kind: Literal["mirror", "changelog", "history", "append"] = "mirror"
     soft: bool = False
     layout: Layout = field(default_factory=Layout)
+    remove: bool = False
 
     @classmethod
     def of(cls, name: str, settings: TableSettings | None) -> TableDefinition:
@@ -53,7 +55,7 @@ class TableDefinition:
         layout = Layout(
             tuple(map(partition_by, settings.partition)), tuple(map(sort_by, settings.sort)), settings.bloom
         )
-        return cls(name, settings.kind, settings.deletes == "soft", layout)
+        return cls(name, settings.kind, settings.deletes == "soft", layout, settings.dropped == "remove")
 
     @property
     def traced(self) -> bool:

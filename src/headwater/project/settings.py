@@ -99,6 +99,11 @@ class TableSettings(Settings):
         default="hard",
         description="soft: a deleted row stays in the mirror, _deleted is true and _deleted_at when.",
     )
+    dropped: Literal["keep", "remove"] = Field(
+        default="keep",
+        description="What becomes of a mirror's column that the stream or model no longer has. keep: it stays, null in "
+        "new rows. remove: it leaves the table, as does one that another engine added; older table snapshots have it.",
+    )
     partition: Annotated[tuple[PartitionText, ...], BeforeValidator(_one_or_many)] = Field(
         default=(),
         description="What the rows of a file agree in: columns, or year(c), month(c), day(c), hour(c), bucket(N, c), "
@@ -244,7 +249,7 @@ class LakeSettings(Settings):
         credentials = {
             "token": _shown(catalog.token),
             "credential": _shown(catalog.credential),
-            "oauth2-server-uri": catalog.oauth2_server_uri,
+            "oauth2-server-uri": catalog.oauth2_server_uri or _tokens_at(catalog),
             "scope": catalog.scope,
             "warehouse": catalog.warehouse,
         }
@@ -260,6 +265,12 @@ class LakeSettings(Settings):
 
 def _shown(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
+
+
+def _tokens_at(catalog: CatalogSettings) -> str | None:
+    """Where a REST catalog itself gives tokens, as its protocol says."""
+    url = _shown(catalog.url) if catalog.credential is not None else None
+    return None if url is None else f"{url.rstrip('/')}/v1/oauth/tokens"
 
 
 def _given(values: Mapping[str, str | None]) -> dict[str, str]:

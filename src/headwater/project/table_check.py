@@ -32,6 +32,7 @@ def check_tables(
                 own = table.name == stream.name
                 where = (*path, "table") if own else (*path, "tables", table.name)
                 _check_name(table.name, own, taken, f"a table of {stream.name!r}", project.place(*where), mistakes)
+                _check_format(table, project.lake.type, lambda *on, w=where: project.place(*w, *on), mistakes)
                 _check(table, stream.columns, stream.key, stream.changelog, lambda *on, w=where: project.place(*w, *on),
                        mistakes)  # fmt: skip
     for model in project.models:
@@ -39,6 +40,7 @@ def check_tables(
             at = _model_place(model, ("table",) if table.name == model.name else ("tables", table.name))
             own = table.name == model.name
             _check_name(table.name, own, taken, f"a table of {model.name!r}", at(), mistakes)
+            _check_format(table, project.lake.type, at, mistakes)
             if model.name in models:
                 _check(table, models[model.name], None, None, at, mistakes)
 
@@ -61,6 +63,15 @@ def _check_name(name: str, own: bool, taken: dict[str, str], what: str, place: P
     taken.setdefault(name.casefold(), what)
 
 
+def _check_format(table: TableDefinition, format: str, at: PlaceOf, mistakes: Mistakes) -> None:
+    if format == "iceberg":
+        return
+    for part in ("partition", "sort", "bloom"):
+        if getattr(table.layout, part):
+            told = f"`{part}` is for Iceberg tables: those of type {format!r} lie as their rows come"
+            mistakes.add(told, place=at(part), hint="leave it out, or set `lake: {type: iceberg}`")
+
+
 def _check(
     table: TableDefinition,
     columns: pa.Schema,
@@ -74,6 +85,11 @@ def _check(
         hint = "leave `deletes` out: a changelog, a history and an append table keep what is deleted as it is"
         mistakes.add(f"deletes: soft is for mirrors, and this is to be {table.kind}", place=at("deletes"), hint=hint)
         return
+    if table.remove and (table.kind != "mirror" or table.soft):
+        hint = "leave `dropped` out: what the column held then stays with the rows of then"
+        mistakes.add(
+            f"dropped: remove is for mirrors, and a {table.kind_text} keeps the past", place=at("dropped"), hint=hint
+        )
     if key is not None and not key and (table.kind == "history" or table.soft):
         hint = "give the table a key at its source (a primary key, or an identity index), or take kind: changelog"
         mistakes.add(f"a {table.kind_text} needs a key, and the stream has none", place=at("kind"), hint=hint)

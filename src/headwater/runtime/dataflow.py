@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from headwater import failpoint
 from headwater.change import WEIGHT, Op
 from headwater.engine.delta import expanded, settled
+from headwater.engine.evolution import gone
 from headwater.engine.normalise import Normaliser
 from headwater.engine.state.memory import Memory
 from headwater.engine.trace import At
@@ -104,9 +106,13 @@ class StreamNode:
 
     def spec(self, table: TableDefinition) -> TableSpec:
         """What one of the stream's tables looks like."""
-        return spec_of(table, self.stream.columns, self.stream.key)
+        left_out = gone(self.stream.columns) if table.remove else frozenset()
+        columns = [field for field in self.stream.columns if field.name not in left_out]
+        return spec_of(table, pa.schema(columns), self.stream.key)
 
-    def outputs(self, delta: pa.Table, at: At, rebuild: Collection[str], *, replace: bool) -> dict[str, Output]:
+    def outputs(
+        self, delta: pa.Table, at: At, rebuild: Collection[str], *, replace: bool, returned: bool = False
+    ) -> dict[str, Output]:
         """What the last changes mean to each table.
 
         Args:
@@ -114,17 +120,24 @@ class StreamNode:
             at: where the last of them stands.
             rebuild: tables to be built anew.
             replace: the delta does not say it all.
+            returned: a column is there again that was gone; a table that it had left lacks its values.
         """
         normaliser, found = self.normaliser, {}
         rows = TableSpec(self.stream.name, self.stream.columns, self.stream.key)
+        left = gone(self.stream.columns)
         for table in self.tables:
             if table.traced:
                 anew = table.name in rebuild
                 changed = read_trace(normaliser.rows(), at) if anew else normaliser.trace
             else:
-                anew = table.name in rebuild or replace
+                anew = table.name in rebuild or replace or (returned and table.remove)
                 changed = normaliser.rows() if anew else delta
             found[table.name] = Output(changed, anew, rows, table)
+            if table.remove and left:
+                columns = pa.schema([field for field in rows.columns if field.name not in left])
+                found[table.name] = Output(
+                    changed.drop_columns(list(left)), anew, replaced(rows, columns=columns), table
+                )
         return found
 
     def observe(self, delta: pa.Table) -> None:
@@ -334,13 +347,15 @@ class Dataflow:
         step.replayed += [reject for replay in replays for reject in replay.rejects]
         node.landed += sum(len(replay.rejects) for replay in replays)
         node.normaliser.tracing = any(table.traced for table in node.tables)
+        left = gone(node.stream.columns)
         delta = node.normaliser.apply([*again, *intake.batches.get(name, ())])
         node.landed += intake.changes(name)
         step.healed[name] = node.normaliser.take_healed()
         node.observe(delta)
         replace = name in self._newcomers or node.normaliser.refilled
         rebuild = plan.rebuild if intake.first else ()
-        step.outputs |= node.outputs(delta, intake.last_place(name), rebuild, replace=replace)
+        returned = not left <= gone(node.stream.columns)
+        step.outputs |= node.outputs(delta, intake.last_place(name), rebuild, replace=replace, returned=returned)
         return delta
 
     def _rebuild(self, model: Model, view: View, plan: EpochPlan, step: Step, *, over: bool) -> pa.Table:

@@ -190,6 +190,7 @@ class Pipeline:
         failpoint.reach("checkpoint.after_catalog")
         self.checkpointed = self.epoch
         self.folder.clean(record.epoch for record in kept)
+        self.sinks.keep_indexes()
         retention = self.project.run.log_retention
         for source, partition in self.partitions.items():
             partition.retain(

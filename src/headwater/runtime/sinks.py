@@ -18,6 +18,9 @@ from headwater.runtime.dataflow import Output
 from headwater.runtime.tables.shaping import Shaper
 
 WORKERS = 4
+INDEX_CHANGED = 0.25
+"""Share of a key index that has changed when it is written again beside a checkpoint: so a change costs four times what
+it takes in the file, however large the table is."""
 
 
 class Sinks:
@@ -106,6 +109,10 @@ class Sinks:
         self._staged.clear()
         return due
 
+    def keep_indexes(self) -> None:
+        """Keeps the key indexes that have changed much, so that a start after a crash need not build them."""
+        self._lake.keep_indexes(INDEX_CHANGED)
+
     def close(self) -> None:
         """Lets go of the catalog and the threads, and forgets what was staged and never committed."""
         self._pool.shutdown(wait=True)
@@ -150,7 +157,8 @@ class Sinks:
                     " of the past has the former one",
                     hint="give the table another name under `tables`, and the former one stays as it is",
                 )
-            table.evolve(spec.columns, spec.key, anew=_replaces(output))
+            remove = output.table is not None and output.table.remove
+            table.evolve(spec.columns, spec.key, anew=_replaces(output), remove=remove)
             table.relayout(spec.layout)
             self._shapes[name] = spec
         return table

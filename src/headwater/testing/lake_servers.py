@@ -37,12 +37,14 @@ class LakeServers:
 
     Attributes:
         s3_port, rest_port: where they listen on 127.0.0.1.
+        guarded_port: where the same catalog wants a token, which it gives for `ACCESS_KEY` and `SECRET_KEY` (OAuth 2);
+            each is good for 20 requests.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="headwater-lake-"))
-        self.s3_port, self.rest_port = _free_port(), _free_port()
+        self.s3_port, self.rest_port, self.guarded_port = _free_port(), _free_port(), _free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,6 +56,11 @@ class LakeServers:
     def rest_url(self) -> str:
         """The REST catalog's address."""
         return f"http://127.0.0.1:{self.rest_port}"
+
+    @property
+    def guarded_url(self) -> str:
+        """The address of the REST catalog that wants tokens."""
+        return f"http://127.0.0.1:{self.guarded_port}"
 
     def make_bucket(self, name: str) -> None:
         """Makes a bucket; one that is there stays as it is."""
@@ -82,7 +89,7 @@ class LakeServers:
         command = ["java", *_OPTIONS, "-cp", f"{classes}{os.pathsep}{classes}/*", "LakeServers"]
         with open(self.folder / "server.log", "ab") as log:
             self._process = subprocess.Popen(
-                [*command, *map(str, arguments), ACCESS_KEY, SECRET_KEY],
+                [*command, *map(str, arguments), ACCESS_KEY, SECRET_KEY, str(self.guarded_port)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
             )  # fmt: skip
         assert self._process.stdout is not None

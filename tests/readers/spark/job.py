@@ -1,12 +1,13 @@
 """Reads Iceberg tables with Spark and writes their rows as Parquet; run by the Python that has pyspark.
 
-Arguments: one JSON object: `jars`, and `tables`, from the location of a table's metadata to the folder for its rows.
+Argument: a file of JSON: `jars`, and `tables`, pairs of the location of a table's metadata and the folder for its rows.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -25,11 +26,11 @@ def main(asked: dict[str, object]) -> None:
     for name, value in _OPTIONS.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
-    for metadata, folder in dict(asked["tables"]).items():  # type: ignore[call-overload]
+    for metadata, folder in list(asked["tables"]):  # type: ignore[call-overload]
         session.read.format("iceberg").load(metadata).coalesce(1).write.parquet(folder)
     sys.stdout.write(json.dumps({"spark": session.version}) + "\n")
     session.stop()
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

@@ -153,6 +153,9 @@ class FileLake:
             fsync_path(self._folder)
             shutil.rmtree(gone)
 
+    def keep_indexes(self, least_changed: float = 0.0) -> None:
+        """None is kept: it is read again at the first commit."""
+
     def close(self) -> None:
         """Nothing is held open."""
 

@@ -34,6 +34,11 @@ KEY_PROPERTY = "headwater.key"
 """Table property: the names of the key columns, as JSON."""
 
 
+def key_of(metadata: TableMetadata) -> tuple[str, ...]:
+    """The names of a table's key columns."""
+    return tuple(json.loads(metadata.properties.get(KEY_PROPERTY, "[]")))
+
+
 @dataclass(frozen=True)
 class SchemaChange:
     """How a table is to look.
@@ -66,9 +71,8 @@ class SchemaChange:
                 AssertCurrentSchemaId.model_validate({"current-schema-id": metadata.current_schema_id}),
                 AssertLastAssignedFieldId.model_validate({"last-assigned-field-id": metadata.last_column_id}),
             )
-        key = json.dumps(self.key)
-        if key != metadata.properties.get(KEY_PROPERTY, "[]"):
-            updates.append(SetPropertiesUpdate(updates={KEY_PROPERTY: key}))
+        if self.key != key_of(metadata):
+            updates.append(SetPropertiesUpdate(updates={KEY_PROPERTY: json.dumps(self.key)}))
         after = update_table_metadata(metadata, tuple(updates)) if updates else metadata
         staged = Table(table.name(), after, table.metadata_location, table.io, table.catalog)
         return StagedChange(table, staged, tuple(updates), requirements)

@@ -94,13 +94,20 @@ class IndexKeeper:
         self.origin = "file"
         return True
 
-    def save(self, index: TableIndex, table: Table) -> None:
-        """Writes the index to its file, if it has changed and is large enough. It must stand at a table snapshot.
+    def save(self, index: TableIndex, table: Table, least_changed: float = 0.0) -> None:
+        """Writes the index to its file, if it is large enough and has changed. It must stand at a table snapshot.
+
+        Args:
+            index: at the table's current snapshot.
+            table: the table.
+            least_changed: least share of its rows that must have changed since it was written or read last.
 
         Raises:
             OSError: it could not be written; the former file stands.
         """
         if self._store is None or not index.changed or len(index.rows) < self.least_rows:
+            return
+        if index.changed < least_changed * len(index.rows):
             return
         self._store.save(table.metadata, _identity(table, index), index.stored())
         index.changed = 0

@@ -22,7 +22,7 @@ from headwater.lake.columns import lake_columns
 from headwater.lake.connection import LOCAL, Connection, is_remote
 from headwater.lake.iceberg.catalog import open_catalog
 from headwater.lake.iceberg.durable_io import DurableFileIO
-from headwater.lake.iceberg.evolution import KEY_PROPERTY
+from headwater.lake.iceberg.evolution import KEY_PROPERTY, key_of
 from headwater.lake.iceberg.handle import TableHandle, storage_errors
 from headwater.lake.iceberg.index_store import IndexStore
 from headwater.lake.iceberg.partitions import layout_of
@@ -115,7 +115,7 @@ class IcebergLake:
             held = found or self._create(handle, wanted)
         if found is not None and as_held:
             wanted = _spec_of(spec.name, held)
-        _check_key(wanted, _key_of(held))
+        _check_key(wanted, key_of(held.metadata))
         table = IcebergTable(
             handle, wanted, self._writer, self._clock, read_only=False, memory=self._memory, indexes=self._indexes
         )
@@ -164,11 +164,15 @@ class IcebergLake:
             if held.metadata.location.startswith(f"{self.location}/"):
                 DurableFileIO(held.io.properties).delete_under(held.metadata.location)
 
-    def close(self) -> None:
-        """Keeps the key indexes, as far as the disk lets it, and lets go of the catalog."""
+    def keep_indexes(self, least_changed: float = 0.0) -> None:
+        """Keeps the key indexes in their files, as far as the disk lets it: they spare time and nothing else."""
         for table in list(self._written.values()):
             with suppress(StorageFailed):
-                table.close()
+                table.keep_index(least_changed)
+
+    def close(self) -> None:
+        """Keeps the key indexes and lets go of the catalog."""
+        self.keep_indexes()
         self.catalog.close()
 
     def _handle(self, name: str) -> TableHandle:
@@ -194,11 +198,7 @@ class IcebergLake:
 
 def _spec_of(name: str, held: PyIcebergTable) -> TableSpec:
     metadata = held.metadata
-    return TableSpec(name, columns_of(held.schema()), _key_of(held), dict(metadata.properties), layout_of(metadata))
-
-
-def _key_of(table: PyIcebergTable) -> tuple[str, ...]:
-    return tuple(json.loads(table.metadata.properties.get(KEY_PROPERTY, "[]")))
+    return TableSpec(name, columns_of(held.schema()), key_of(metadata), dict(metadata.properties), layout_of(metadata))
 
 
 def _check_key(spec: TableSpec, held: tuple[str, ...]) -> None:

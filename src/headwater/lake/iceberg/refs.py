@@ -1,6 +1,7 @@
 """Tags, branches and rollback: commits that move a name of a snapshot and touch no file.
 
-A rollback is Iceberg's own: `main` names an older snapshot again. The alternative, a new snapshot that puts the old
+A rollback is Iceberg's own: `main` names an older snapshot again, and the columns are those of then: a column that has
+changed its type since is another one, and would be null in all rows. The alternative, a new snapshot that puts the old
 one's files back, is a trap: an engine that expires snapshots by what each of them dropped would delete live files.
 What the pipeline must know stands in the table property `headwater.held`, set by the same commit.
 """
@@ -15,6 +16,7 @@ from pyiceberg.table.update import (
     AssertTableUUID,
     RemovePropertiesUpdate,
     RemoveSnapshotRefUpdate,
+    SetCurrentSchemaUpdate,
     SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
@@ -22,6 +24,7 @@ from pyiceberg.table.update import (
 )
 
 from headwater.errors import UserError
+from headwater.lake.iceberg.evolution import key_of
 from headwater.lake.iceberg.handle import TableHandle, storage_errors
 from headwater.lake.iceberg.history import HELD
 
@@ -87,9 +90,22 @@ def rollback(handle: TableHandle, snapshot: Snapshot, held: str | None) -> None:
             {"ref-name": MAIN_BRANCH, "snapshot-id": snapshot.snapshot_id, "type": SnapshotRefType.BRANCH}
         ),
     )
+    if _schema_fits(table, snapshot):
+        updates += (SetCurrentSchemaUpdate.model_validate({"schema-id": snapshot.schema_id}),)
     if held is not None:
         updates += (SetPropertiesUpdate(updates={HELD: held}),)
     _commit(handle, table, updates, (AssertRefSnapshotId.model_validate({"ref": MAIN_BRANCH, "snapshot-id": now}),))
+
+
+def _schema_fits(table: Table, snapshot: Snapshot) -> bool:
+    """Whether the table can have the columns of a snapshot: by those of its key, its partitions and its order it is
+    found and laid out now."""
+    now, then = table.schema(), table.schemas().get(-1 if snapshot.schema_id is None else snapshot.schema_id)
+    if then is None:
+        return False
+    needed = {field.source_id for field in table.spec().fields} | {one.source_id for one in table.sort_order().fields}
+    key = {(field.field_id, field.name) for field in now.fields if field.name in key_of(table.metadata)}
+    return needed <= then.field_ids and key <= {(field.field_id, field.name) for field in then.fields}
 
 
 def release(handle: TableHandle) -> None:

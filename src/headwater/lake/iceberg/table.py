@@ -393,8 +393,11 @@ class IcebergTable:
     def _empty_index(self) -> TableIndex:
         return self.indexes.empty(self._key, unique=bool(self.spec.key))
 
-    def close(self) -> None:
+    def keep_index(self, least_changed: float = 0.0) -> None:
         """Keeps the key index in its file, for the next run; the table may go on to be used.
+
+        Args:
+            least_changed: least share of its rows that must have changed since it was kept last.
 
         Raises:
             StorageFailed: the file could not be written, which harms nothing but the time of the next start.
@@ -402,7 +405,7 @@ class IcebergTable:
         with self._lock:
             if self._index is not None and self._staged is None:
                 with storage_errors(f"keeping the key index of table {self.spec.name!r}"):
-                    self.indexes.save(self._index, self._held.table)
+                    self.indexes.save(self._index, self._held.table, least_changed)
 
     def check_index(self, folder: Path) -> IndexCheck:
         """Holds the key index kept in `folder` against the table's files; writes nothing, and keeps no index.

@@ -21,7 +21,7 @@ from headwater.lake.iceberg import IcebergLake
 from headwater.lake.opening import make_lake
 from headwater.lake.parquet.log import ParquetFormat
 from headwater.lake.table_format import Lake, Table, TableSpec
-from headwater.project.settings import LakeSettings
+from headwater.project.lake_settings import LakeSettings
 
 Row = tuple[object, ...]
 Delta = list[tuple[Row, int]]

@@ -13,8 +13,8 @@ from headwater.api.settings import ApiSettings
 from headwater.errors import Place
 from headwater.lake.layout import Layout, partition_by, sort_by
 from headwater.project.document import NodePath
+from headwater.project.lake_settings import LakeSettings
 from headwater.project.settings import (
-    LakeSettings,
     MaintenanceSettings,
     ModelSettings,
     RejectsSettings,

@@ -17,9 +17,10 @@ from headwater.project.destinations import settings_class as sync_settings_class
 from headwater.project.document import Document, NodePath, YamlValue, read_yaml
 from headwater.project.functions import read_functions
 from headwater.project.interpolation import Interpolator
+from headwater.project.lake_settings import LakeSettings
 from headwater.project.mistakes import Mistakes, did_you_mean
 from headwater.project.models import in_order, model_files, place_of_name, read_models, with_functions, with_watermarks
-from headwater.project.settings import LakeSettings, ProjectFile, SourceSection, SyncSection
+from headwater.project.settings import ProjectFile, SourceSection, SyncSection
 from headwater.project.validation import validate
 
 FILE = "headwater.yml"

@@ -16,7 +16,8 @@ from headwater.project.definition import Model, SourceDefinition, Watermark
 from headwater.project.document import Document, read_yaml
 from headwater.project.front_matter import ModelText, split
 from headwater.project.mistakes import Mistakes
-from headwater.project.settings import ModelSettings, is_name
+from headwater.project.setting import is_name
+from headwater.project.settings import ModelSettings
 from headwater.project.validation import validate
 from headwater.sql.functions import Function
 from headwater.sql.log_functions import functions_in

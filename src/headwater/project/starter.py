@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from headwater.project.connectors import Connector
-from headwater.project.settings import is_name
+from headwater.project.setting import is_name
 from headwater.schema import StreamSchema
 
 _CATEGORIES = ("status", "state", "kind", "type", "category", "country", "region", "city", "currency", "method")

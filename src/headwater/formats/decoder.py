@@ -101,4 +101,8 @@ def make_decoder(
         from headwater.registry.client import RegistryClient
 
         return AvroDecoder(settings, RegistryClient(settings.registry) if settings.registry else registry)
+    if settings.type == "grok":
+        from headwater.formats.grok import GrokDecoder
+
+        return GrokDecoder(settings)
     raise UserError(f"the format {settings.type} cannot be read yet")

@@ -43,6 +43,26 @@ class RawFormat(BaseModel):
     text: bool = Field(False, description="The bytes are UTF-8 text.")
 
 
+class GrokFormat(BaseModel):
+    """Lines of logs, by a grok pattern."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["grok"] = "grok"
+    pattern: str = Field(
+        min_length=1,
+        description="The pattern, in Logstash's syntax: %{SYNTAX:column:type} with string, int, float, boolean or "
+        "timestamp as the type.",
+        examples=["%{COMBINEDAPACHELOG}", "%{TIMESTAMP_ISO8601:at:timestamp} %{LOGLEVEL:level} %{GREEDYDATA:message}"],
+    )
+    patterns: dict[str, str] | str = Field(
+        default_factory=dict,
+        description="Patterns of your own, by name; or the text of a pattern file.",
+        examples=[{"ORDER": "ord-[0-9]+"}, "${file:patterns/ours}"],
+    )
+    timezone: str = Field("UTC", description="The zone of times that do not say theirs.", examples=["Europe/Berlin"])
+
+
 class DebeziumJsonFormat(BaseModel):
     """Debezium's envelope in JSON, with its schema or without (`schemas.enable`)."""
 
@@ -58,7 +78,7 @@ def _spelled_out(given: object) -> object:
 
 
 FormatSettings = Annotated[
-    JsonFormat | CsvFormat | RawFormat | DebeziumJsonFormat | AvroFormat,
+    JsonFormat | CsvFormat | RawFormat | GrokFormat | DebeziumJsonFormat | AvroFormat,
     Field(discriminator="type"),
     BeforeValidator(_spelled_out),
 ]

@@ -12,12 +12,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.errors import Place, UserError
+from headwater.errors import UserError
 from headwater.grok.dialect import to_re2
 from headwater.grok.library import DATE_FORMATS, PATTERNS
 
@@ -160,23 +159,20 @@ def compile_pattern(text: str, own: Mapping[str, str] | None = None) -> Pattern:
     return _compiled(text, tuple(sorted((own or {}).items())))
 
 
-def read_patterns(path: Path) -> dict[str, str]:
-    """Patterns of a file of Logstash's form: a name, blanks, the pattern; lines that begin with # are comments.
+def read_patterns(text: str) -> dict[str, str]:
+    """Patterns of the text of a pattern file of Logstash's: a name, blanks, the pattern; lines that begin with # are
+    comments.
 
     Raises:
-        UserError: it cannot be read, or a line is not of that form.
+        UserError: a line is not of that form.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the patterns in {path} cannot be read: {error}", place=Place(str(path))) from error
     found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, _, pattern = line.strip().partition(" ")
         if not re.fullmatch(r"\w+", name) or not pattern.strip():
-            raise UserError("expected a name, a blank and a pattern", place=Place(str(path), number, 1))
+            raise UserError(f"line {number} of the patterns: expected a name, a blank and a pattern")
         found[name] = pattern.strip()
     return found
 

@@ -13,10 +13,23 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headwater.formats.json.kernels_columns import gather_texts
-from headwater.formats.json.kernels_paths import PATHS, TAPE, Tape
+from headwater.formats.json.kernels_paths import (
+    CODE,
+    END,
+    ENTRIES,
+    ITEMS,
+    OBJECT_COUNT,
+    PARENT,
+    PATHS,
+    START,
+    TAPE,
+    TAPE_WIDTH,
+    VALUE,
+    Table,
+)
 from headwater.formats.json.kernels_scan import sort_tape
 from headwater.formats.json.kernels_text import BOOL, DOUBLE, INT, JSON, LIST, NULL, OBJECT, TEXT, Bytes, Longs
-from headwater.formats.json.paths import PathTable, make_tape
+from headwater.formats.json.paths import PathTable
 
 Codes = NDArray[np.uint8]
 BIG = pa.decimal128(38, 0)
@@ -31,13 +44,13 @@ class Columns:
         tape: what the scan filled.
     """
 
-    def __init__(self, data: Bytes, table: PathTable, tape: Tape) -> None:
+    def __init__(self, data: Bytes, table: PathTable, tape: Table) -> None:
         self._data = data
         self._table = table
         self._children = table.children()
-        self._begins = np.concatenate([[0], np.cumsum(table.paths.entries[: table.counts[PATHS]])])
+        self._begins = np.concatenate([[0], np.cumsum(table.paths[: table.counts[PATHS], ENTRIES])])
         count = int(table.counts[TAPE])
-        self._tape = make_tape(count)
+        self._tape = np.empty((TAPE_WIDTH, count), np.int64)
         sort_tape(tape, count, self._begins[:-1].copy(), self._tape)
 
     def fields(self, path: int, count: int, chosen: Longs | None = None) -> pa.StructArray:
@@ -64,14 +77,14 @@ class Columns:
     def _variants(self, path: int, rows: int, chosen: Longs | None) -> list[pa.Array]:
         """The columns of a field, by the place of each one's first value."""
         begin, end = int(self._begins[path]), int(self._begins[path + 1])
-        entries, parents = np.arange(begin, end), self._tape.parent[begin:end]
+        entries, parents = np.arange(begin, end), self._tape[PARENT][begin:end]
         if chosen is not None:
             at = np.searchsorted(chosen, parents)
             inside = (
                 (at < rows) & (chosen[np.minimum(at, rows - 1)] == parents) if rows else np.zeros(len(at), np.bool_)
             )
             entries, parents = entries[inside], at[inside]
-        codes = self._tape.code[entries]
+        codes = self._tape[CODE][entries]
         kinds, firsts = np.unique(codes, return_index=True)
         found = [int(kinds[number]) for number in np.argsort(firsts)]
         columns = []
@@ -91,13 +104,13 @@ class Columns:
             return self._objects(path, entries)
         if code == NULL:
             return pa.nulls(len(entries))
-        own = self._tape.code[entries]
+        own = self._tape[CODE][entries]
         nulls = own == NULL
         mask = nulls if nulls.any() else None
         if code == INT:
-            return pa.array(self._tape.value[entries], pa.int64(), mask=mask)
+            return pa.array(self._tape[VALUE][entries], pa.int64(), mask=mask)
         if code == BOOL:
-            return pa.array(self._tape.value[entries] != 0, mask=mask)
+            return pa.array(self._tape[VALUE][entries] != 0, mask=mask)
         if code == TEXT:
             return self._texts(entries, mask)
         if code == JSON:
@@ -108,13 +121,13 @@ class Columns:
 
     def _texts(self, entries: Longs, mask: NDArray[np.bool_] | None) -> pa.Array:
         """Texts, and numbers as they are written."""
-        escaped = np.where(self._tape.code[entries] == TEXT, self._tape.value[entries], 0)
-        return self._gathered(self._tape.start[entries], self._tape.end[entries], escaped, mask)
+        escaped = np.where(self._tape[CODE][entries] == TEXT, self._tape[VALUE][entries], 0)
+        return self._gathered(self._tape[START][entries], self._tape[END][entries], escaped, mask)
 
     def _written(self, entries: Longs, mask: NDArray[np.bool_] | None) -> pa.Array:
         """Values as JSON, as they stand in the message."""
-        quoted = self._tape.code[entries] == TEXT
-        starts, ends = self._tape.start[entries] - quoted, self._tape.end[entries] + quoted
+        quoted = self._tape[CODE][entries] == TEXT
+        starts, ends = self._tape[START][entries] - quoted, self._tape[END][entries] + quoted
         return self._gathered(starts, ends, np.zeros(len(entries), np.int64), mask)
 
     def _gathered(self, starts: Longs, ends: Longs, escaped: Longs, mask: NDArray[np.bool_] | None) -> pa.Array:
@@ -127,19 +140,19 @@ class Columns:
         return pa.Array.from_buffers(pa.string(), len(starts), [valid, pa.py_buffer(offsets), pa.py_buffer(out[:size])])
 
     def _objects(self, path: int, entries: Longs) -> pa.Array:
-        count = int(self._table.paths.objects[path])
-        held = self._tape.code[entries] == OBJECT
-        chosen = self._tape.value[entries[held]]
+        count = int(self._table.paths[path, OBJECT_COUNT])
+        held = self._tape[CODE][entries] == OBJECT
+        chosen = self._tape[VALUE][entries[held]]
         found = self.fields(path, count, None if len(chosen) == count else chosen)
         return found if held.all() else _spread(found, np.flatnonzero(held), len(entries))
 
     def _lists(self, path: int, entries: Longs, code: int) -> pa.Array:
         """Lists whose items are all of the code that `code` is made of."""
-        held = self._tape.code[entries] >= LIST
-        chosen = self._tape.value[entries[held]]
-        items = int(self._table.paths.items[path])
+        held = self._tape[CODE][entries] >= LIST
+        chosen = self._tape[VALUE][entries[held]]
+        items = int(self._table.paths[path, ITEMS])
         begin, end = (int(self._begins[items]), int(self._begins[items + 1])) if items >= 0 else (0, 0)
-        parents = self._tape.parent[begin:end]
+        parents = self._tape[PARENT][begin:end]
         lengths = np.zeros(len(entries), np.int64)
         first, last = np.searchsorted(parents, chosen), np.searchsorted(parents, chosen, side="right")
         lengths[held] = last - first

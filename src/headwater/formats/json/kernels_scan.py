@@ -8,14 +8,33 @@ import numpy as np
 from numba import njit
 
 from headwater.formats.json.kernels_paths import (
+    AFTER,
+    AROUND,
+    ARRAY_COUNT,
     AS_TEXT,
+    CODE,
+    END,
+    ENTRIES,
+    ENTRY,
+    FIRST,
+    IS_ARRAY,
+    ITEMS,
+    JOINED,
+    LAST,
+    MODE,
+    NUMBER,
+    OBJECT_COUNT,
     OBJECTS,
+    PARENT,
     PASS_OVER,
+    PATH,
     PATHS,
+    SEEN,
+    SERIAL,
+    START,
     TAPE,
-    Paths,
-    Stack,
-    Tape,
+    VALUE,
+    Table,
     add_path,
     child,
     is_named,
@@ -85,21 +104,30 @@ def _join_plain(one: int, other: int) -> int:
     return JSON
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _note(
-    tape: Tape, paths: Paths, counts: Longs, path: int, parent: int, code: int, start: int, end: int, value: int
+    tape: Table, paths: Table, counts: Longs, path: int, parent: int, code: int, start: int, end: int, value: int
 ) -> int:
     entry = counts[TAPE]
-    tape.path[entry], tape.parent[entry], tape.code[entry] = path, parent, code
-    tape.start[entry], tape.end[entry], tape.value[entry] = start, end, value
-    paths.entries[path] += 1
+    tape[entry, PATH], tape[entry, PARENT], tape[entry, CODE] = path, parent, code
+    tape[entry, START], tape[entry, END], tape[entry, VALUE] = start, end, value
+    paths[path, ENTRIES] += 1
     counts[TAPE] = entry + 1
     return int(entry)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _field(
-    data: Bytes, at: int, end: int, depth: int, paths: Paths, counts: Longs, stack: Stack, scratch: Bytes
+    data: Bytes,
+    at: int,
+    end: int,
+    depth: int,
+    paths: Table,
+    names: Bytes,
+    slots: Longs,
+    counts: Longs,
+    stack: Table,
+    scratch: Bytes,
 ) -> tuple[int, int]:
     """Reads a field's name, its quotation mark at `at`, and the colon; returns the place of its value, and its path."""
     if at >= end:
@@ -113,41 +141,41 @@ def _field(
     if colon >= end or data[colon] != 58:
         return (-ENDS_EARLY if colon >= end else -NOT_JSON), -1
     after = skip_blanks(data, colon + 1, end)
-    parent = stack.path[depth]
+    parent = stack[depth, AROUND]
     if parent < 0:
         return after, -1
-    last = stack.last[depth]
-    path = paths.first[parent] if last < 0 else paths.after[last]
+    last = stack[depth, LAST]
+    path = paths[parent, FIRST] if last < 0 else paths[last, AFTER]
     if escaped:
-        path = child(paths, counts, parent, scratch, 0, unescape(data, at + 1, stop, scratch, 0))
-    elif path < 0 or path >= counts[PATHS] or not is_named(paths, path, parent, data, at + 1, stop):
-        path = child(paths, counts, parent, data, at + 1, stop)
+        path = child(paths, names, slots, counts, parent, scratch, 0, unescape(data, at + 1, stop, scratch, 0))
+    elif path < 0 or path >= counts[PATHS] or not is_named(paths, names, path, parent, data, at + 1, stop):
+        path = child(paths, names, slots, counts, parent, data, at + 1, stop)
     if path < 0:
         return path, -1
-    if paths.seen[path] == stack.serial[depth]:
+    if paths[path, SEEN] == stack[depth, SERIAL]:
         return -DUPLICATE_KEY, -1
-    paths.seen[path] = stack.serial[depth]
+    paths[path, SEEN] = stack[depth, SERIAL]
     if last < 0:
-        paths.first[parent] = path
+        paths[parent, FIRST] = path
     else:
-        paths.after[last] = path
-    stack.last[depth] = path
+        paths[last, AFTER] = path
+    stack[depth, LAST] = path
     return after, int(path)
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _item(paths: Paths, counts: Longs, parent: int) -> int:
+@njit(cache=True, nogil=True)
+def _item(paths: Table, counts: Longs, parent: int) -> int:
     """The path of the items of the arrays under `parent`."""
     if parent < 0:
         return -1
-    if paths.items[parent] < 0:
-        if counts[PATHS] == paths.parent.size:
+    if paths[parent, ITEMS] < 0:
+        if counts[PATHS] == paths.shape[0]:
             return -TOO_MANY_FIELDS
-        paths.items[parent] = add_path(paths, counts, parent, -1)
-    return int(paths.items[parent])
+        paths[parent, ITEMS] = add_path(paths, counts, parent, -1)
+    return int(paths[parent, ITEMS])
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _plain(data: Bytes, at: int, end: int, nan: bool) -> tuple[int, int, int]:
     """Reads a value that is no object, array or text; returns the place after it, its code and value."""
     sign = data[at]
@@ -168,34 +196,34 @@ def _plain(data: Bytes, at: int, end: int, nan: bool) -> tuple[int, int, int]:
     return -NOT_JSON, 0, 0
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _open(data: Bytes, at: int, path: int, depth: int, tape: Tape, paths: Paths, counts: Longs, stack: Stack) -> int:
+@njit(cache=True, nogil=True)
+def _open(data: Bytes, at: int, path: int, depth: int, tape: Table, paths: Table, counts: Longs, stack: Table) -> int:
     """Enters the object or array at `at`; returns the new depth."""
     is_array = data[at] == 91
     if depth + 1 >= MOST_DEPTH:
         return -TOO_DEEP
-    parent = stack.number[depth]
+    parent = stack[depth, NUMBER]
     depth += 1
-    stack.is_array[depth], stack.joined[depth], stack.last[depth] = is_array, NULL, -1
-    stack.path[depth], stack.number[depth], stack.entry[depth] = -1, 0, -1
+    stack[depth, IS_ARRAY], stack[depth, JOINED], stack[depth, LAST] = is_array, NULL, -1
+    stack[depth, AROUND], stack[depth, NUMBER], stack[depth, ENTRY] = -1, 0, -1
     counts[OBJECTS] += 1
-    stack.serial[depth] = counts[OBJECTS]
-    if path < 0 or paths.mode[path] == PASS_OVER:
+    stack[depth, SERIAL] = counts[OBJECTS]
+    if path < 0 or paths[path, MODE] == PASS_OVER:
         return depth
-    if paths.mode[path] == AS_TEXT:
-        stack.entry[depth] = _note(tape, paths, counts, path, parent, TEXT, at, at, 0)
+    if paths[path, MODE] == AS_TEXT:
+        stack[depth, ENTRY] = _note(tape, paths, counts, path, parent, TEXT, at, at, 0)
         return depth
-    number = paths.arrays[path] if is_array else paths.objects[path]
-    stack.path[depth], stack.number[depth] = path, number
-    stack.entry[depth] = _note(tape, paths, counts, path, parent, LIST if is_array else OBJECT, at, at, number)
+    number = paths[path, ARRAY_COUNT] if is_array else paths[path, OBJECT_COUNT]
+    stack[depth, AROUND], stack[depth, NUMBER] = path, number
+    stack[depth, ENTRY] = _note(tape, paths, counts, path, parent, LIST if is_array else OBJECT, at, at, number)
     if is_array:
-        paths.arrays[path] += 1
+        paths[path, ARRAY_COUNT] += 1
     else:
-        paths.objects[path] += 1
+        paths[path, OBJECT_COUNT] += 1
     return depth
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _value(
     data: Bytes,
     at: int,
@@ -203,10 +231,10 @@ def _value(
     path: int,
     depth: int,
     nan: bool,
-    tape: Tape,
-    paths: Paths,
+    tape: Table,
+    paths: Table,
     counts: Longs,
-    stack: Stack,
+    stack: Table,
 ) -> int:
     """Reads a value that is no object or array; returns the place after it."""
     if data[at] == 34:
@@ -215,13 +243,13 @@ def _value(
     else:
         after, code, value = _plain(data, at, end, nan)
         stop = after
-    if after < 0 or path < 0 or paths.mode[path] == PASS_OVER:
+    if after < 0 or path < 0 or paths[path, MODE] == PASS_OVER:
         return after
-    if paths.mode[path] == AS_TEXT and code != NULL and code != TEXT:
+    if paths[path, MODE] == AS_TEXT and code != NULL and code != TEXT:
         code, value = TEXT, 0
-    _note(tape, paths, counts, path, stack.number[depth], code, at, stop, value)
-    if stack.is_array[depth]:
-        stack.joined[depth] = join_codes(int(np.int64(stack.joined[depth])), code)
+    _note(tape, paths, counts, path, stack[depth, NUMBER], code, at, stop, value)
+    if stack[depth, IS_ARRAY]:
+        stack[depth, JOINED] = join_codes(int(stack[depth, JOINED]), code)
     return after
 
 
@@ -231,23 +259,26 @@ def _list_of(code: int) -> int:
     return LIST + code if code < 255 - LIST else code
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _close(tape: Tape, depth: int, at: int, stack: Stack) -> int:
+@njit(cache=True, nogil=True)
+def _close(tape: Table, depth: int, at: int, stack: Table) -> int:
     """Leaves the object or array that ends at `at`; returns the depth around it."""
-    entry = stack.entry[depth]
+    entry = stack[depth, ENTRY]
     if entry >= 0:
-        tape.end[entry] = at + 1
-        if stack.is_array[depth] and stack.path[depth] >= 0:
-            tape.code[entry] = _list_of(int(np.int64(stack.joined[depth])))
+        tape[entry, END] = at + 1
+        if stack[depth, IS_ARRAY] and stack[depth, AROUND] >= 0:
+            tape[entry, CODE] = _list_of(int(stack[depth, JOINED]))
         around = depth - 1
-        if stack.is_array[around] and stack.path[around] >= 0:
-            stack.joined[around] = join_codes(int(np.int64(stack.joined[around])), int(np.int64(tape.code[entry])))
+        if stack[around, IS_ARRAY] and stack[around, AROUND] >= 0:
+            stack[around, JOINED] = join_codes(int(stack[around, JOINED]), int(tape[entry, CODE]))
     return depth - 1
 
 
 @njit(cache=True, nogil=True)
-def _begin(data: Bytes, at: int, end: int) -> int:
-    """The place of the brace that a message begins with, past white space and a byte order mark."""
+def _begin(data: Bytes, at: int, end: int, row: int, counts: Longs, stack: Table) -> int:
+    """The place of the brace that a message begins with, past white space and a byte order mark; enters its object."""
+    counts[OBJECTS] += 1
+    stack[0, AROUND], stack[0, NUMBER], stack[0, SERIAL] = 0, row, counts[OBJECTS]
+    stack[0, IS_ARRAY], stack[0, LAST] = 0, -1
     if at + 3 <= end and data[at] == 0xEF and data[at + 1] == 0xBB and data[at + 2] == 0xBF:
         at += 3
     at = skip_blanks(data, at, end)
@@ -263,19 +294,19 @@ def _message(
     end: int,
     row: int,
     nan: bool,
-    tape: Tape,
-    paths: Paths,
+    tape: Table,
+    paths: Table,
+    names: Bytes,
+    slots: Longs,
     counts: Longs,
-    stack: Stack,
+    stack: Table,
     scratch: Bytes,
 ) -> int:
     """Reads one message; returns 0, or the negated code of what is wrong with it."""
-    at = _begin(data, at, end)
+    at = _begin(data, at, end, row, counts, stack)
     if at < 0:
         return at
     most = counts[TAPE] + MOST_VALUES
-    counts[OBJECTS] += 1
-    stack.path[0], stack.number[0], stack.serial[0], stack.is_array[0], stack.last[0] = 0, row, counts[OBJECTS], 0, -1
     depth, at, fresh = 0, at + 1, True
     while depth >= 0:
         if counts[TAPE] >= most:
@@ -283,7 +314,7 @@ def _message(
         at = skip_blanks(data, at, end)
         if at >= end:
             return -ENDS_EARLY
-        closing = 93 if stack.is_array[depth] else 125
+        closing = 93 if stack[depth, IS_ARRAY] else 125
         if data[at] == closing:
             depth, at, fresh = _close(tape, depth, at, stack) if depth else -1, at + 1, False
             continue
@@ -291,11 +322,11 @@ def _message(
             if data[at] != 44:
                 return -NOT_JSON
             at = skip_blanks(data, at + 1, end)
-        if stack.is_array[depth]:
-            path = _item(paths, counts, int(np.int64(stack.path[depth])))
+        if stack[depth, IS_ARRAY]:
+            path = _item(paths, counts, int(stack[depth, AROUND]))
             at = at if path >= -1 else path
         else:
-            at, path = _field(data, at, end, depth, paths, counts, stack, scratch)
+            at, path = _field(data, at, end, depth, paths, names, slots, counts, stack, scratch)
         if at < 0 or at >= end:
             return at if at < 0 else -ENDS_EARLY
         fresh = data[at] == 123 or data[at] == 91
@@ -317,10 +348,12 @@ def scan(
     first: int,
     rows: int,
     nan: bool,
-    tape: Tape,
-    paths: Paths,
+    tape: Table,
+    paths: Table,
+    names: Bytes,
+    slots: Longs,
     counts: Longs,
-    stack: Stack,
+    stack: Table,
     scratch: Bytes,
     outcome: Longs,
 ) -> tuple[int, int]:
@@ -331,7 +364,7 @@ def scan(
         first: number of the first message.
         rows: how many good ones there were before it.
         nan: whether NaN and Infinity are numbers.
-        tape, paths, counts: what is found; all of earlier calls is kept.
+        tape, paths, names, slots, counts: what is found; all of earlier calls is kept.
         stack: room for MOST_DEPTH.
         scratch: room for the longest message.
         outcome: by message, filled: its row, -1 for a tombstone, or -1 less the code of what is wrong with it.
@@ -345,11 +378,11 @@ def scan(
             outcome[number] = -1
             continue
         length, known = counts[TAPE], counts[PATHS]
-        if length + min((end - begin) // 2 + 2, MOST_VALUES + 1) > tape.path.size:
+        if length + min((end - begin) // 2 + 2, MOST_VALUES + 1) > tape.shape[0]:
             return number, rows
-        error = _message(data, begin, end, rows, nan, tape, paths, counts, stack, scratch)
+        error = _message(data, begin, end, rows, nan, tape, paths, names, slots, counts, stack, scratch)
         if error < 0:
-            undo(tape, paths, counts, length, known)
+            undo(tape, paths, names, slots, counts, length, known)
             outcome[number] = error - 1
         else:
             outcome[number] = rows
@@ -358,20 +391,16 @@ def scan(
 
 
 @njit(cache=True, nogil=True)
-def sort_tape(tape: Tape, count: int, begins: Longs, sorted_tape: Tape) -> None:
+def sort_tape(tape: Table, count: int, begins: Longs, sorted_tape: Table) -> None:
     """Puts the tape in the order of the paths, each path's values in their own order.
 
     Args:
         begins: by path, the place of its first value; used up.
-        sorted_tape: filled.
+        sorted_tape: int64[6, values], filled: the tape's columns.
     """
     for entry in range(count):
-        path = tape.path[entry]
+        path = tape[entry, PATH]
         to = begins[path]
         begins[path] = to + 1
-        sorted_tape.path[to] = path
-        sorted_tape.parent[to] = tape.parent[entry]
-        sorted_tape.code[to] = tape.code[entry]
-        sorted_tape.start[to] = tape.start[entry]
-        sorted_tape.end[to] = tape.end[entry]
-        sorted_tape.value[to] = tape.value[entry]
+        for column in range(6):
+            sorted_tape[column, to] = tape[entry, column]

@@ -96,6 +96,8 @@ class JsonReader:
                 self._nan,
                 self._tape,
                 table.paths,
+                table.names,
+                table.slots,
                 table.counts,
                 table.stack,
                 scratch,
@@ -103,16 +105,16 @@ class JsonReader:
             )
             if read == len(values):
                 break
-            self._reserve(2 * self._tape.path.size + reserve)
+            self._reserve(2 * len(self._tape) + reserve)
         found = Columns(spans.data, table, self._tape).fields(0, rows)
         self._release()
         return Found(found, outcome)
 
     def _reserve(self, capacity: int) -> None:
-        if self._tape.path.size < capacity:
+        if len(self._tape) < capacity:
             self._tape = longer(self._tape, capacity)
 
     def _release(self) -> None:
         """Does not keep the room that one uncommonly large batch took."""
-        if self._tape.path.size > 1 << 22 and self._table.counts[TAPE] < 1 << 20:
+        if len(self._tape) > 1 << 22 and self._table.counts[TAPE] < 1 << 20:
             self._tape = make_tape(0)

@@ -6,6 +6,7 @@ host's own slash is written %2F; none at all is the default one, "/".
 
 from __future__ import annotations
 
+import logging
 import ssl
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote, urlsplit
@@ -43,10 +44,14 @@ class TlsSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    ca: str | None = Field(None, description="File of the authorities to trust; the default is the machine's own.")
-    certificate: str | None = Field(None, description="File of our own certificate, where the server asks for one.")
-    key: str | None = Field(None, description="File of its key, if it is not in the certificate's.")
-    check_name: bool = Field(True, description="Whether the server's certificate must be for its host's name.")
+    ca: str | None = Field(
+        default=None, description="File of the authorities to trust; the default is the machine's own."
+    )
+    certificate: str | None = Field(
+        default=None, description="File of our own certificate, where the server asks for one."
+    )
+    key: str | None = Field(default=None, description="File of its key, if it is not in the certificate's.")
+    check_name: bool = Field(default=True, description="Whether the server's certificate must be for its host's name.")
 
 
 def connection_parameters(
@@ -66,6 +71,7 @@ def connection_parameters(
     """
     import pika
 
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it logs as errors, it raises as well
     parts = urlsplit(url.get_secret_value())
     host = parts.hostname or ""
     user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")

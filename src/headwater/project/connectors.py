@@ -69,6 +69,13 @@ CONNECTORS: tuple[Connector, ...] = (
         url="mysql://user:password@host:3306/database",
         tables="*",
     ),
+    Connector(
+        "rabbitmq",
+        settings="headwater.capture.rabbitmq.settings:RabbitmqSettings",
+        source="headwater.capture.rabbitmq.source:RabbitmqSource",
+        record="headwater.capture.messages.message:as_text",
+        extra="rabbitmq",
+    ),
 )
 
 

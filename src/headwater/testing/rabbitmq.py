@@ -6,6 +6,7 @@ with it. Debian 12 has RabbitMQ 3.10.8 on Erlang 25: classic and quorum queues, 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -61,6 +62,7 @@ class RabbitmqServer:
         """A connection of the administrator."""
         import pika
 
+        logging.getLogger("pika").setLevel(logging.CRITICAL)
         return pika.BlockingConnection(pika.URLParameters(self.url() + "%2F?heartbeat=0"))
 
     def start(self) -> RabbitmqServer:

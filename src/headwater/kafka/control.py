@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as Wanted
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from headwater.kafka.failures import failure
@@ -122,6 +122,16 @@ class Control:
         asked = self._client.list_consumer_group_offsets(request, require_stable=True, request_timeout=self._timeout_s)
         found = self._answer(asked[group]).topic_partitions
         return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
+
+    def retention_ms(self, topics: Iterable[str]) -> dict[str, int]:
+        """How long topics keep messages, -1 for ever; without those that only keep the newest of each key."""
+        wanted = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics]
+        found = {}
+        for resource, future in self._client.describe_configs(wanted, request_timeout=self._timeout_s).items():
+            entries = self._answer(future)
+            if entries["cleanup.policy"].value != "compact":
+                found[str(resource.name)] = int(entries["retention.ms"].value)
+        return found
 
     def _answer(self, future: Future[Any], missing: int | None = None) -> Any:
         """What was answered; None for the error `missing`."""

@@ -94,6 +94,11 @@ class Taken:
         numbers = np.array([partition for _, partition in self.places], np.int64)
         return cast(Longs, numbers[self.found[rows, kernels.SLOT]])
 
+    def partition_names(self, rows: Longs) -> pa.Array:
+        """The same as text."""
+        names = pa.array([str(partition) for _, partition in self.places])
+        return names.take(pa.array(self.found[rows, kernels.SLOT]))
+
     def offsets(self, rows: Longs) -> Longs:
         """Offsets of messages."""
         return cast(Longs, self.found[rows, kernels.OFFSET])

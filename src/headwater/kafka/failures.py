@@ -32,6 +32,11 @@ def failure(code: int, text: str, doing: str) -> HeadwaterError:
     return SourceUnavailable(f"{doing}: {said}", hint="trying again")
 
 
+def hint_of(code: int) -> str | None:
+    """What mends an error that no second try does; None for others."""
+    return _HINTS.get(code)
+
+
 def is_final(code: int) -> bool:
     """Whether trying again is no help."""
     return code in _HINTS

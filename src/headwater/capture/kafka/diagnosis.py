@@ -70,7 +70,7 @@ def _group(source: KafkaSource, control: Control, resume: Resume | None) -> list
             Finding(
                 "group",
                 "warn",
-                f"group {source.group} stands beyond our log at {topic}[{partition}]: somebody moved it; our log counts",
+                f"group {source.group} stands beyond our log at {topic}[{partition}]: it was moved; our log counts",
                 "kafka-consumer-groups.sh --describe --group shows its members",
             )
         ]

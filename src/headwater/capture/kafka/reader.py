@@ -183,7 +183,8 @@ class KafkaReader:
     def ask(self, request: Request) -> None:
         """See `Reader.ask`. A topic is its own history: there is nothing to read beside it."""
         raise UserError(
-            f"{request.action} cannot be asked of a Kafka source", hint="to read topics again: headwater source resnapshot"
+            f"{request.action} cannot be asked of a Kafka source",
+            hint="headwater source resnapshot reads all topics again",
         )
 
     def progress(self) -> Sequence[Progress]:

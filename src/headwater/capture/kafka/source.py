@@ -176,7 +176,7 @@ class KafkaSource:
                 near = difflib.get_close_matches(name, there, 1)
                 raise SourceStopped(
                     f"source {self.name!r}: there is no topic {name}, or we may not see it",
-                    hint=f"did you mean {near[0]}?" if near else f"kafka-topics.sh --create --topic {name}, or grant it",
+                    hint=f"did you mean {near[0]}?" if near else f"make it: kafka-topics.sh --create --topic {name}",
                 )
         wanted = [name for name in there if self.settings.of(name) is not None]
         if not wanted:

@@ -60,15 +60,13 @@ class KafkaWatcher:
         }
         alarms = []
         if lag > settings.lag_budget:
-            told = f"source {self._source.name!r} is {lag:,} messages behind, more than lag_budget ({settings.lag_budget:,})"
+            told = f"source {self._source.name!r} is {lag:,} messages behind; lag_budget is {settings.lag_budget:,}"
             alarms.append(Alarm(LAG_BUDGET, told, "see whether this source runs and keeps up: headwater status"))
         alarms += self._nearly_expired(standing, beginnings, ends)
         self._beginnings = beginnings
         return Health(figures, tuple(alarms))
 
-    def _nearly_expired(
-        self, standing: Standing, beginnings: dict[Place, int], ends: dict[Place, int]
-    ) -> list[Alarm]:
+    def _nearly_expired(self, standing: Standing, beginnings: dict[Place, int], ends: dict[Place, int]) -> list[Alarm]:
         """Partitions whose beginning has moved since the last look and is about to reach us."""
         near = [
             place
@@ -84,7 +82,7 @@ class KafkaWatcher:
         return [
             Alarm(
                 NEARLY_EXPIRED,
-                f"{topic}[{partition}]{more}: the brokers remove messages, and will soon reach those not read yet ({EXPIRED})",
+                f"{topic}[{partition}]{more}: messages are removed, soon those not read yet ({EXPIRED})",
                 f"keep them longer: kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config "
                 "retention.ms=604800000",
             )

@@ -1,0 +1,289 @@
+"""Kafka as a destination: a transaction for each call, which holds its records and a note of which they are.
+
+The note (`Batch.receipt`) is a message of a topic of the sync's own, written in the very transaction: who reads
+committed messages finds the last one, and with it what is there. A transactional id is the sync's: opening the sync
+anew fences whoever else has it open, and what that one has not committed is aborted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from headwater.deliver.destination import Batch, Outcomes, Send, Sync
+from headwater.deliver.documents import documents
+from headwater.deliver.kafka_messages import Encoders, Message, messages
+from headwater.deliver.kafka_settings import KafkaSettings
+from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError
+from headwater.kafka.connection import configuration
+from headwater.kafka.failures import hint_of
+
+FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
+TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD)
+TIMEOUT_S = 30.0
+TAIL = 16
+"""Offsets that are looked at first for the last note: it and its transaction's mark are two."""
+
+
+class KafkaDestination:
+    """See `headwater.deliver.destination.Destination`."""
+
+    exactly_once = True
+    repeats_keys = True
+    send: Send = "every"
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.settings = settings
+        self.wants_before = settings.envelope == "debezium"
+
+    def check(self, sync: Sync) -> list[str]:
+        """See `Destination.check`."""
+        there = self._topics(self._admin(sync))
+        settings = self.settings
+        if settings.topic not in there and not settings.create:
+            raise DestinationStopped(
+                f"sync {sync.name!r}: there is no topic {settings.topic}, or we may not see it",
+                hint="create: true makes it, or kafka-topics.sh --create",
+            )
+        made = "" if settings.topic in there else ", which is made"
+        return [
+            f"sends {settings.envelope} messages in {settings.format.type} to topic {settings.topic}{made}",
+            f"notes in topic {self._progress(sync)} what each transaction holds",
+        ]
+
+    def open(self, sync: Sync) -> KafkaSession:
+        """See `Destination.open`."""
+        admin = self._admin(sync)
+        there = self._topics(admin)
+        self.check(sync)
+        if self.settings.topic not in there:
+            policy = "compact" if self.settings.envelope == "upsert" else "delete"
+            _make(admin, self.settings.topic, self.settings.partitions, {"cleanup.policy": policy})
+        if self._progress(sync) not in there:
+            kept = {"cleanup.policy": "compact", "segment.ms": "3600000"}
+            _make(admin, self._progress(sync), 1, kept)
+        return KafkaSession(self.settings, sync, self._progress(sync))
+
+    def preview(self, sync: Sync, batch: Batch) -> list[str]:
+        """See `Destination.preview`."""
+        return [message.shown() for message in messages(self.settings, sync, batch, encoders(self.settings))]
+
+    def _progress(self, sync: Sync) -> str:
+        return self.settings.progress_topic or f"headwater-{sync.project}-{sync.name}-progress"
+
+    def _admin(self, sync: Sync) -> AdminClient:
+        return AdminClient(dict(configuration(self.settings, sync.id)))
+
+    def _topics(self, admin: AdminClient) -> Mapping[str, Any]:
+        try:
+            return admin.list_topics(timeout=TIMEOUT_S).topics
+        except KafkaException as error:
+            raise failed(error, "asking the brokers") from error
+
+
+class KafkaSession:
+    """See `headwater.deliver.destination.Session`.
+
+    Args:
+        settings: the destination's.
+        sync: what is sent.
+        progress: topic of the notes.
+
+    Raises:
+        DestinationStopped, DestinationUnavailable: as `Destination.open`.
+    """
+
+    def __init__(self, settings: KafkaSettings, sync: Sync, progress: str) -> None:
+        self._settings, self._sync, self._progress = settings, sync, progress
+        self._encoders = encoders(settings)
+        self._largest = int(settings.options.get("message.max.bytes", "1000000"))
+        self._producer = Producer(
+            {
+                **configuration(settings, sync.id),
+                "transactional.id": f"headwater-{sync.id}",
+                "enable.idempotence": True,
+                "acks": "all",
+                "transaction.timeout.ms": settings.transaction_timeout_s * 1000,
+                "compression.type": settings.compression,
+                "partitioner": "murmur2_random",
+                "linger.ms": 5,
+                "message.max.bytes": max(self._largest, 16 << 20),
+                "queue.buffering.max.messages": 1_000_000,
+            }
+        )
+        self._call("taking the sync over", lambda: self._producer.init_transactions(TIMEOUT_S))
+
+    def held(self) -> str | None:
+        """See `Session.held`."""
+        consumer = Consumer(
+            {
+                **configuration(self._settings, self._sync.id),
+                "group.id": f"headwater-{self._sync.id}",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+            }
+        )
+        try:
+            return str(self._call("reading what is held", lambda: self._last_note(consumer)))
+        finally:
+            consumer.close()
+
+    def _last_note(self, consumer: Consumer) -> str:
+        place = TopicPartition(self._progress, 0)
+        low, high = consumer.get_watermark_offsets(place, timeout=TIMEOUT_S)
+        reach = TAIL
+        while True:
+            start = max(low, high - reach)
+            found = self._notes_from(consumer, start)
+            if found is not None or start == low:
+                note = json.loads(found) if found is not None else {}
+                return str(note["receipt"]) if note.get("outbox") == self._sync.outbox else ""
+            reach *= 16
+
+    def _notes_from(self, consumer: Consumer, start: int) -> bytes | None:
+        """The last note at `start` or later."""
+        consumer.assign([TopicPartition(self._progress, 0, start)])
+        last: bytes | None = None
+        while True:
+            message = consumer.poll(TIMEOUT_S)
+            if message is None:
+                raise DestinationUnavailable(f"topic {self._progress} is not read to its end")
+            error = message.error()
+            if error is None:
+                last = message.value() if message.key() == self._sync.id.encode() else last
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return last
+            else:
+                raise KafkaException(error)
+
+    def deliver(self, batch: Batch) -> Outcomes:
+        """See `Session.deliver`: all of the call or nothing, but for messages that the brokers refuse."""
+        made = messages(self._settings, self._sync, batch, self._encoders)
+        refused = {
+            message.row: f"the message has {message.size:,} bytes, more than {self._largest:,} (message.max.bytes)"
+            for message in made
+            if message.size > self._largest
+        }
+        while True:
+            outcomes = _outcomes(batch, made, refused)
+            left = [message for message in made if outcomes.state[message.row] == 0]
+            too_large = self._transact(left, batch.receipt(outcomes))
+            if not too_large:
+                return outcomes
+            refused.update(too_large)
+
+    def _transact(self, sent: list[Message], receipt: str) -> dict[int, str]:
+        """One transaction; if brokers refuse messages, it is aborted, and those are returned with why."""
+        producer = self._producer
+        failures: list[tuple[int, KafkaError]] = []
+        self._call("beginning a transaction", producer.begin_transaction)
+        note = json.dumps({"outbox": self._sync.outbox, "receipt": receipt}).encode()
+        try:
+            for message in sent:
+                self._produce(self._settings.topic, message, failures)
+            producer.produce(self._progress, note, self._sync.id.encode(), on_delivery=_noting(-1, failures))
+            self._call("sending messages", lambda: producer.flush(TIMEOUT_S * 4))
+            refused = {
+                row: f"the brokers refuse the message: {why.str()}" for row, why in failures if why.code() in TOO_LARGE
+            }
+            if refused and -1 not in refused:
+                self._call("giving a transaction up", lambda: producer.abort_transaction(TIMEOUT_S))
+                return refused
+            if failures:
+                raise KafkaException(failures[0][1])
+            self._call("committing a transaction", self._commit)
+        except KafkaException as error:
+            raise failed(error, "sending messages") from error
+        return {}
+
+    def _commit(self) -> None:
+        """Commits; an error after which it may be asked again is asked again. After any other nobody knows whether the
+        transaction holds: the session ends, and the next one reads it."""
+        for last in (False, False, True):
+            try:
+                self._producer.commit_transaction(TIMEOUT_S)
+                return
+            except KafkaException as error:
+                if last or not cast(KafkaError, error.args[0]).retriable():
+                    raise
+
+    def _produce(self, topic: str, message: Message, failures: list[tuple[int, KafkaError]]) -> None:
+        noting = _noting(message.row, failures)
+        while True:
+            try:
+                self._producer.produce(topic, message.value, message.key, on_delivery=noting)
+                self._producer.poll(0)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def _call(self, doing: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except KafkaException as error:
+            raise failed(error, doing) from error
+
+    def close(self) -> None:
+        """See `Session.close`. An open transaction is aborted by whoever opens the sync next, or in time."""
+        self._producer.purge()
+
+
+def encoders(settings: KafkaSettings) -> Encoders:
+    """How the destination's keys and values are written.
+
+    Raises:
+        UserError: what the format needs is not installed.
+    """
+    return Encoders(documents, documents)
+
+
+def failed(error: KafkaException, doing: str) -> HeadwaterError:
+    """Kafka's error as one of a destination."""
+    given = cast(KafkaError, error.args[0])
+    if given.code() in FENCED:
+        return DestinationStopped(
+            f"{doing}: another process has taken this sync over",
+            hint="only one may run with this project's state; see whether another one does",
+        )
+    hint = hint_of(given.code())
+    if hint is not None:
+        return DestinationStopped(f"{doing}: {given.str()}", hint=hint)
+    return DestinationUnavailable(f"{doing}: {given.str()}", hint="trying again")
+
+
+def _noting(row: int, failures: list[tuple[int, KafkaError]]) -> Callable[[KafkaError | None, object], None]:
+    def note(error: KafkaError | None, _: object) -> None:
+        if error is not None:
+            failures.append((row, error))
+
+    return note
+
+
+def _outcomes(batch: Batch, made: list[Message], refused: Mapping[int, str]) -> Outcomes:
+    """All delivered but for those refused; later changes of their keys wait."""
+    if not refused:
+        return Outcomes.delivered(len(batch))
+    stuck: set[bytes] = set()
+    waits: dict[int, str] = {}
+    for message in made:
+        if message.row in refused and message.key is not None:
+            stuck.add(message.key)
+        elif message.key in stuck:
+            waits[message.row] = "an earlier change of its key was refused"
+    return Outcomes.of(len(batch), refused, waits)
+
+
+def _make(admin: AdminClient, name: str, partitions: int, config: dict[str, str]) -> None:
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=config)
+    try:
+        admin.create_topics([topic])[name].result(TIMEOUT_S)
+    except KafkaException as error:
+        if cast(KafkaError, error.args[0]).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise failed(error, f"making topic {name}") from error

@@ -29,6 +29,7 @@ class Topics:
     def topic(self, name, partitions=1, **config):
         """Makes a topic; returns its name."""
         whole = f"{self.name}.{name}"
+        config = {"retention_ms": -1, **config}
         self.server.make_topic(whole, partitions, {key.replace("_", "."): str(value) for key, value in config.items()})
         return whole
 
@@ -41,6 +42,10 @@ class Topics:
             sent = json.dumps(value).encode() if isinstance(value, dict) else value
             self._producer.produce(topic, sent, key, partition=partition, headers=headers, **times)
         assert self._producer.flush(DEADLINE_S) == 0
+
+    def forget_partitions(self):
+        """Topics have got more partitions."""
+        self._producer = None
 
     def source(self, topics, identity="a", **settings):
         """A source of topics."""

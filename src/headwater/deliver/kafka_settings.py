@@ -23,7 +23,7 @@ class KafkaSettings(KafkaConnection):
         "that a compacted topic holds what the model holds. debezium: before, after, op, source and ts_ms, as Debezium "
         "writes them. changelog: the row, with _op (upsert, delete or insert), _seq and _epoch.",
     )
-    format: FormatSettings = Field(default=JsonFormat(), description="How keys and values are written.")
+    format: FormatSettings = Field(default=JsonFormat(nan=False), description="How keys and values are written.")
     tombstones: bool = Field(
         True, description="With envelope: debezium, send a tombstone after each delete, for compacted topics."
     )

@@ -51,6 +51,7 @@ class BulkConsumer:
         )  # kept for as long as they may be called
         self._buffer = np.empty(0, np.int64)
         self._handle = self._made(configuration)
+        self._open = True
         self._library.rd_kafka_poll_set_consumer(self._handle)
         self._queue = self._library.rd_kafka_queue_get_consumer(self._handle)
 
@@ -125,11 +126,12 @@ class BulkConsumer:
 
     def close(self) -> None:
         """Leaves the group (a static member stays in it) and ends. May be called twice."""
-        handle, self._handle = self._handle, 0
-        if handle:
-            self._library.rd_kafka_queue_destroy(self._queue)
-            self._library.rd_kafka_consumer_close(handle)
-            self._library.rd_kafka_destroy(handle)
+        if not self._open:
+            return
+        self._open = False
+        self._library.rd_kafka_queue_destroy(self._queue)
+        self._library.rd_kafka_consumer_close(self._handle)  # which tells of revoked partitions once more
+        self._library.rd_kafka_destroy(self._handle)
 
     def _list(self, entries: Sequence[tuple[Place, int]]) -> Any:
         made = self._library.rd_kafka_topic_partition_list_new(len(entries))

@@ -12,8 +12,10 @@ from confluent_kafka import TopicPartition as Wanted
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._metadata import ClusterMetadata
 
-from headwater.kafka.failures import failure
+from headwater.kafka.failures import failure, is_final
+from headwater.kafka.librdkafka import ALL_BROKERS_DOWN
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -21,6 +23,7 @@ Place = tuple[str, int]
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """What a broker that knows no topic ids (older than 2.8) says."""
 UNKNOWN = 3
+TURN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,21 @@ class Control:
         Raises:
             SourceUnavailable, SourceStopped: as of every question.
         """
-        try:
-            found = self._client.list_topics(timeout=self._timeout_s)
-        except KafkaException as error:
-            raise self._failed(error) from error
+        found = self._metadata()
         return sorted(name for name in found.topics if not name.startswith("__"))
+
+    def _metadata(self) -> ClusterMetadata:
+        """What the brokers say first. Asked in short turns: who is refused need not wait for the end of the time."""
+        waited_s = 0.0
+        while True:
+            try:
+                return self._client.list_topics(timeout=TURN_S)
+            except KafkaException as error:
+                waited_s += TURN_S
+                self._client.poll(0)
+                given_up = any(is_final(code) or code == ALL_BROKERS_DOWN for code, _ in self._errors)
+                if given_up or waited_s >= self._timeout_s:
+                    raise self._failed(error) from error
 
     def topics(self, names: Iterable[str]) -> dict[str, Topic]:
         """Those of some topics that there are."""

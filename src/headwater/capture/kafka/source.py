@@ -110,7 +110,9 @@ class KafkaSource:
         if resume is None:
             topics = self._topics(control)
             self.streams.require(topics)
-            standing = Standing(1, self._start(control, topics), _ids(topics))
+            offsets = self._start(control, topics)
+            others = frozenset(offsets if self.settings.group is not None else ())
+            standing = Standing(1, offsets, _ids(topics), away=others)
             return self._reader(standing, control, Group(standing.boundary()))
         standing = standing_of(resume)
         if decision is not None and decision.id == standing.decided:

@@ -43,7 +43,7 @@ class Streams:
             if settings is None:
                 raise SourceStopped(f"topic {topic} came and is not one to be read")
             name = self._settings.stream_of(topic)
-            found = StreamShaper(name, settings, self._schemas, self._registry, pa.int32())
+            found = StreamShaper(name, settings, self._schemas, self._registry)
             self._shapers[topic] = found
         return found
 

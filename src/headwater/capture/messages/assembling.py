@@ -101,7 +101,7 @@ def reject_batch(
         pa.array([entry.text for entry in bad]),
         pa.array([f"{place.commit}:{place.ordinal}" for place in places]),
         pa.array(list(keys), pa.string()),
-        pa.array([frame(row, place) for row, place in zip(rows, places, strict=True)], pa.binary()),
+        pa.array([frame(row, place, stream) for row, place in zip(rows, places, strict=True)], pa.binary()),
         pa.array(np.ones(len(bad), np.int64)),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=REJECT_SCHEMA)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ number, a queue, a file), `offset` where it stands there."""
 
 _MAGIC = b"HWMS1"
 _LENGTH = struct.Struct(">I")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def messages_of(values: pa.Array, **columns: pa.Array) -> pa.RecordBatch:
@@ -38,18 +40,20 @@ def messages_of(values: pa.Array, **columns: pa.Array) -> pa.RecordBatch:
     )
 
 
-def frame(message: dict[str, object], place: Position) -> bytes:
+def frame(message: dict[str, object], place: Position, stream: str = "") -> bytes:
     """A message as bytes that stand for themselves: what a reject keeps.
 
     Format, version 1: the magic `HWMS1`, the length of a JSON header (4 bytes, big endian), the header, then the
-    bytes of the value. The header has `commit` and `ordinal`, and of `partition`, `offset`, `timestamp`
+    bytes of the value. The header has `stream`, `commit` and `ordinal`, and of `partition`, `offset`, `timestamp`
     (microseconds), `key` (base64) and `headers` (pairs of name and base64) those that are there; `tombstone` if there
     is no value.
     """
-    header: dict[str, object] = {"commit": place.commit, "ordinal": place.ordinal}
-    for name in ("partition", "offset", "timestamp"):
+    header: dict[str, object] = {"stream": stream, "commit": place.commit, "ordinal": place.ordinal}
+    for name in ("partition", "offset"):
         if message[name] is not None:
             header[name] = message[name]
+    if message["timestamp"] is not None:
+        header["timestamp"] = (cast(datetime, message["timestamp"]) - _EPOCH) // timedelta(microseconds=1)
     if message["key"] is not None:
         header["key"] = _encoded(message["key"])
     if message["headers"]:
@@ -85,6 +89,18 @@ def unframe(record: bytes) -> tuple[pa.RecordBatch, Position]:
         return found, Position(int(header["commit"]), int(header["ordinal"]))
     except (ValueError, KeyError, TypeError, struct.error, pa.ArrowException) as error:
         raise UserError("these bytes are not a message of a source") from error
+
+
+def stream_of(record: bytes) -> str:
+    """The stream whose message those bytes are; empty if they do not say.
+
+    Raises:
+        UserError: they are not a message.
+    """
+    unframe(record)
+    (length,) = _LENGTH.unpack_from(record, len(_MAGIC))
+    start = len(_MAGIC) + _LENGTH.size
+    return str(json.loads(record[start : start + length]).get("stream", ""))
 
 
 def as_text(record: bytes) -> list[dict[str, object]]:

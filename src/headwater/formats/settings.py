@@ -14,7 +14,7 @@ class JsonFormat(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["json"] = "json"
+    type: Literal["json"] = Field(default="json", description="Which format.")
     nan: bool = Field(False, description="Take NaN, Infinity and -Infinity for numbers, which JSON does not have.")
 
 
@@ -23,7 +23,7 @@ class CsvFormat(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["csv"] = "csv"
+    type: Literal["csv"] = Field(default="csv", description="Which format.")
     delimiter: str = Field(",", min_length=1, max_length=1, description="What stands between two fields.")
     quote: str = Field('"', min_length=1, max_length=1, description="What stands around a field; doubled inside of it.")
     null: str = Field("", description="The unquoted field that stands for NULL.")
@@ -39,7 +39,7 @@ class RawFormat(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["raw"] = "raw"
+    type: Literal["raw"] = Field(default="raw", description="Which format.")
     text: bool = Field(False, description="The bytes are UTF-8 text.")
 
 
@@ -68,7 +68,7 @@ class DebeziumJsonFormat(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["debezium-json"] = "debezium-json"
+    type: Literal["debezium-json"] = Field(default="debezium-json", description="Which format.")
     nan: bool = Field(False, description="Take NaN, Infinity and -Infinity for numbers, which JSON does not have.")
 
 

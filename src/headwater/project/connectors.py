@@ -76,6 +76,13 @@ CONNECTORS: tuple[Connector, ...] = (
         record="headwater.capture.messages.message:as_text",
         extra="rabbitmq",
     ),
+    Connector(
+        "kafka",
+        settings="headwater.capture.kafka.settings:KafkaSettings",
+        source="headwater.capture.kafka.source:KafkaSource",
+        record="headwater.capture.messages.message:as_text",
+        extra="kafka",
+    ),
 )
 
 

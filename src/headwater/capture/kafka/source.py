@@ -23,15 +23,14 @@ from headwater.capture.kafka.standing import Place, Standing, standing_of
 from headwater.capture.kafka.streams import Streams
 from headwater.capture.kafka.watch import KafkaWatcher
 from headwater.capture.messages.message import stream_of
-from headwater.capture.messages.shaping import Schemas
 from headwater.capture.request import Request
 from headwater.change import ChangeBatch, Group
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost, SourceStopped, UserError
-from headwater.formats.schema_source import SchemaSource
 from headwater.kafka.connection import configuration
 from headwater.kafka.control import Control, Topic
 from headwater.position import Position, Resume
+from headwater.registry.store import SchemaStore
 from headwater.schema import StreamSchema
 
 SHOWN = 10
@@ -48,8 +47,7 @@ class KafkaSource:
         clock: time.
 
     Attributes:
-        schemas: where schemas learnt from messages are kept; None: nowhere.
-        registry: for formats whose messages name their schemas; None if there is none.
+        schemas: where schemas learnt from messages are kept, and those that messages name are found; None: nowhere.
     """
 
     def __init__(
@@ -63,8 +61,7 @@ class KafkaSource:
     ) -> None:
         self.name = name
         self.settings = settings
-        self.schemas: Schemas | None = None
-        self.registry: SchemaSource | None = None
+        self.schemas: SchemaStore | None = None
         self.group = settings.group or f"headwater-{project}-{name}-{identity}".rstrip("-")
         self._member = f"headwater-{project}-{name}-{identity}".rstrip("-")
         self._clock = clock or SystemClock()
@@ -74,7 +71,7 @@ class KafkaSource:
     def streams(self) -> Streams:
         """Shapers of the topics."""
         if self._streams is None:
-            self._streams = Streams(self.settings, self.schemas, self.registry)
+            self._streams = Streams(self.settings, self.schemas, self.schemas)
         return self._streams
 
     def tell_transactions(self) -> bool:

@@ -14,7 +14,7 @@ class AvroFormat(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    type: Literal["avro"] = "avro"
+    type: Literal["avro"] = Field(default="avro", description="Which format.")
     framing: Literal["confluent", "none"] = Field(
         "confluent",
         description="confluent: every message begins with the id of its schema in a registry. none: it is the bare "

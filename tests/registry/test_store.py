@@ -15,22 +15,15 @@ from headwater.schema import StreamSchema
 INT, LONG = (SchemaText(0, "AVRO", f'{{"type": "{name}"}}') for name in ("int", "long"))
 
 
-@pytest.fixture
-def store(tmp_path):
-    made = SchemaStore(tmp_path)
-    yield made
-    made.close()
-
-
 def orders(**columns):
     return StreamSchema("orders", pa.schema(columns), ("id",), "upsert")
 
 
-def test_a_stream_has_a_new_version_when_it_changes(store, tmp_path):
+def test_a_stream_has_a_new_version_when_it_changes(store):
     first, second = orders(id=pa.int64()), orders(id=pa.int64(), note=pa.string())
     assert [store.keep(each) for each in (first, first, second, second, first)] == [1, 1, 2, 2, 3]
     store.close()
-    again = SchemaStore(tmp_path)
+    again = SchemaStore(store.path.parent)
     assert again.stream("orders") == first
     assert again.stream("orders", 2) == second
     assert again.stream("orders", 9) is None
@@ -111,8 +104,8 @@ def test_threads_that_register_the_same_get_the_same(store):
     assert set(found) == {1} and len(store.versions("a")) == 1
 
 
-def test_a_store_of_a_later_version_is_refused(store, tmp_path):
+def test_a_store_of_a_later_version_is_refused(store):
     store._connection.execute("PRAGMA user_version = 9")
     store.close()
     with pytest.raises(UserError, match="format 9"):
-        SchemaStore(tmp_path)
+        SchemaStore(store.path.parent)

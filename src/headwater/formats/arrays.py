@@ -77,8 +77,12 @@ def _bitmap(valid: Flags) -> pa.Buffer | None:
     return None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
+def _plain_of(to: pa.DataType, count: int, values: NDArray[np.generic], valid: Flags) -> pa.Array:
+    return pa.Array.from_buffers(to, count, [_bitmap(valid), pa.py_buffer(values)])
+
+
 def _plain(to: pa.DataType, values: NDArray[np.generic], valid: Flags) -> pa.Array:
-    return pa.Array.from_buffers(to, len(values), [_bitmap(valid), pa.py_buffer(np.ascontiguousarray(values))])
+    return _plain_of(to, len(values), np.ascontiguousarray(values), valid)
 
 
 def _numbers(dtype: type[np.generic], times: int = 1) -> _Build:
@@ -98,8 +102,7 @@ def _doubles(node: Node, values: Longs, valid: Flags, arena: Arena, buffer: Byte
 
 
 def _booleans(node: Node, values: Longs, valid: Flags, arena: Arena, buffer: Bytes) -> pa.Array:
-    bits = pa.py_buffer(np.packbits(values.astype(np.bool_), bitorder="little"))
-    return pa.Array.from_buffers(node.type, len(values), [_bitmap(valid), bits])
+    return _plain_of(node.type, len(values), np.packbits(values.astype(np.bool_), bitorder="little"), valid)
 
 
 def _nothing(node: Node, values: Longs, valid: Flags, arena: Arena, buffer: Bytes) -> pa.Array:
@@ -124,10 +127,46 @@ def _symbols(node: Node, values: Longs, valid: Flags, arena: Arena, buffer: Byte
     return pa.array(node.names, pa.string()).take(_plain(pa.int64(), values, valid))
 
 
+def _open_symbols(node: Node, values: Longs, valid: Flags, arena: Arena, buffer: Bytes) -> pa.Array:
+    """Names of numbers, of which some may have none."""
+    found, places = np.unique(values, return_inverse=True)
+    names = dict(zip(reversed(node.numbers), reversed(node.names), strict=True))
+    return pa.array([names.get(number, str(number)) for number in found.tolist()], pa.string()).take(
+        _plain(pa.int64(), places.astype(np.int64), valid)
+    )
+
+
+def _unsigned(node: Node, values: Longs, valid: Flags, arena: Arena, buffer: Bytes) -> pa.Array:
+    """Numbers of 64 bits without a sign, as decimals of 128 bits."""
+    out = np.zeros(2 * len(values), np.int64)
+    out[0::2] = values
+    return _plain_of(node.type, len(values), out, valid)
+
+
+def _instants(node: Node, values: Longs, valid: Flags, arena: Arena, buffer: Bytes) -> pa.Array:
+    seconds, nanos = (arena.entries(child.id)[0] for child in node.children)
+    return _plain(node.type, np.where(valid, seconds * 1_000_000 + nanos // 1000, 0), valid)
+
+
+def _time_spans(node: Node, values: Longs, valid: Flags, arena: Arena, buffer: Bytes) -> pa.Array:
+    """Seconds and nanoseconds as Protocol Buffers write them in JSON: "-1.500000000s"."""
+    seconds, nanos = (arena.entries(child.id)[0] for child in node.children)
+    sign = pc.if_else(pa.array((seconds < 0) | (nanos < 0)), "-", "")
+    whole = pa.array(np.abs(seconds)).cast(pa.string())
+    rest = pc.utf8_slice_codeunits(pa.array(1_000_000_000 + np.abs(nanos)).cast(pa.string()), 1)
+    text = pc.binary_join_element_wise(sign, whole, ".", rest, "s", "")
+    return pc.if_else(pa.array(valid), text, None)
+
+
+def _wrapped(node: Node, values: Longs, valid: Flags, arena: Arena, buffer: Bytes) -> pa.Array:
+    inner = build(node.children[0], arena, buffer)
+    return inner if valid.all() else pc.if_else(pa.array(valid), inner, None)
+
+
 def _decimals(node: Node, values: Longs, valid: Flags, arena: Arena, buffer: Bytes) -> pa.Array:
     out = np.empty(2 * len(values), np.int64)
     gather_decimals(buffer, values, valid, out)
-    return pa.Array.from_buffers(node.type, len(values), [_bitmap(valid), pa.py_buffer(out)])
+    return _plain_of(node.type, len(values), out, valid)
 
 
 def _big_decimals(node: Node, values: Longs, valid: Flags, arena: Arena, buffer: Bytes) -> pa.Array:
@@ -234,4 +273,9 @@ _KINDS: Final[dict[str, _Build]] = {
     "list": _lists,
     "map": _maps,
     "struct": _structs,
+    "open_enum": _open_symbols,
+    "unsigned": _unsigned,
+    "instant": _instants,
+    "span": _time_spans,
+    "wrapper": _wrapped,
 }

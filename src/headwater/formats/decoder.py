@@ -14,6 +14,7 @@ from headwater.errors import UserError
 from headwater.formats.schema_source import SchemaSource
 
 if TYPE_CHECKING:
+    from headwater.formats.protobuf.settings import ProtobufFormat
     from headwater.formats.settings import FormatSettings
 
 
@@ -105,4 +106,20 @@ def make_decoder(
         from headwater.formats.grok import GrokDecoder
 
         return GrokDecoder(settings)
+    if settings.type == "protobuf":
+        return _protobuf(settings, registry)
     raise UserError(f"the format {settings.type} cannot be read yet")
+
+
+def _protobuf(settings: ProtobufFormat, registry: SchemaSource | None) -> Decoder:
+    from headwater.registry.client import RegistryClient
+
+    try:
+        from headwater.formats.protobuf.decoder import ProtobufDecoder
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("google"):
+            raise
+        raise UserError(
+            f"the format protobuf needs the package {error.name}", hint="pip install 'headwater[protobuf]'"
+        ) from error
+    return ProtobufDecoder(settings, RegistryClient(settings.registry) if settings.registry else registry)

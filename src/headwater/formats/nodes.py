@@ -33,7 +33,8 @@ class Node:
         type: the Arrow type that it becomes.
         path: where it stands in the message, for people.
         children: a struct's fields, a list's items, a map's keys and values.
-        names: what an enum's numbers mean.
+        names: what an enum's numbers mean, from 0 on, or those in `numbers`.
+        numbers: the numbers of an enum that have names.
         scale: of a decimal of more than 38 digits, which becomes text.
         size: of a fixed, in bytes.
     """
@@ -44,6 +45,7 @@ class Node:
     path: str
     children: tuple[Node, ...] = ()
     names: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
     scale: int = 0
     size: int = 0
 
@@ -69,7 +71,7 @@ class Arena:
 
     Attributes:
         values: int64, all regions one after the other.
-        valid: uint8, whether the entry there is not null.
+        valid: uint8, 1 where the entry there is not null.
         starts: int64 [node]: where each region begins.
         room: int64 [node]: how many entries it can take.
         counts: int64 [node]: how many it has.
@@ -108,4 +110,4 @@ class Arena:
         """A node's entries, and which of them are not null."""
         begin = int(self.starts[node])
         end = begin + int(self.counts[node])
-        return self.values[begin:end], self.valid[begin:end].view(np.bool_)
+        return self.values[begin:end], self.valid[begin:end] == 1

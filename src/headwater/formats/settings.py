@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from headwater.formats.avro.settings import AvroFormat
+from headwater.formats.protobuf.settings import ProtobufFormat
 
 
 class JsonFormat(BaseModel):
@@ -78,7 +79,7 @@ def _spelled_out(given: object) -> object:
 
 
 FormatSettings = Annotated[
-    JsonFormat | CsvFormat | RawFormat | GrokFormat | DebeziumJsonFormat | AvroFormat,
+    JsonFormat | CsvFormat | RawFormat | GrokFormat | DebeziumJsonFormat | AvroFormat | ProtobufFormat,
     Field(discriminator="type"),
     BeforeValidator(_spelled_out),
 ]

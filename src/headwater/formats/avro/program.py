@@ -8,7 +8,7 @@ array or map is a loop. A schema that contains itself has no finite program and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -301,7 +301,7 @@ def compile_schema(schema: AvroSchema) -> Program:
         root = top
     else:
         if top.kind != "struct" or not top.children:
-            top = Node(top.id, top.kind, top.type, "value", top.children, top.names, top.scale, top.size)
+            top = replace(top, path="value")
             compiler.nodes[top.id] = top
         root = compiler.node("row", pa.struct([pa.field("value", top.type)]), "", (top,))
     compiler.emit(END)

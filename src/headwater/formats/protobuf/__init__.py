@@ -1,0 +1,1 @@
+"""Protocol Buffers: schemas, decoding to Arrow columns, encoding."""

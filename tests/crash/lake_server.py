@@ -57,9 +57,10 @@ BEGIN = (
     "INSERT INTO notes SELECT n, 'note ' || n FROM generate_series(1, 60) AS n",
     "INSERT INTO stock SELECT n, 0 FROM generate_series(1, 11000) AS n",
 )
-LARGE_EVERY = 25
-"""Transactions between two that change a third of the stock: more than an epoch takes at once, and enough for the key
-index to be kept again at the next checkpoint."""
+LARGE_EVERY_S = 2.0
+"""Time between two transactions that change a sixth of the stock: more than an epoch takes at once, and enough for the
+key index to be kept again at the next checkpoint."""
+LARGE = b"UPDATE stock SET amount = amount + 1 WHERE mod(id, 6) = %s"
 ASK_EVERY_S = 0.3
 JOIN_S = 30.0
 MAINTAIN_S = 120.0
@@ -123,11 +124,14 @@ class Bookkeeper(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        clock, at, due_s = SystemClock(), 0, 0.0
+        clock, at, due_s, large_s = SystemClock(), 0, 0.0, 0.0
         try:
             with psycopg.connect(self._url) as connection:
                 while not clock.wait(self._stopping, self._pause_s):
                     at += 1
+                    if clock.monotonic_s() >= large_s:
+                        connection.execute(LARGE, (at % 6,))
+                        large_s = clock.monotonic_s() + LARGE_EVERY_S
                     self._transact(connection, at)
                     if self.record is not None and clock.monotonic_s() >= due_s:
                         self.record.ask("crash", ())
@@ -149,8 +153,6 @@ class Bookkeeper(threading.Thread):
             ("DELETE FROM notes WHERE account = %s", (self._chance.randint(1, 150),)),
         ):
             connection.execute(statement.encode(), values)
-        if at % LARGE_EVERY == 0:
-            connection.execute(b"UPDATE stock SET amount = amount + 1 WHERE id % 3 = %s", (at // LARGE_EVERY % 3,))
         if at % 9 == 0:
             connection.rollback()
         else:

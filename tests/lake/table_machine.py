@@ -242,7 +242,8 @@ class TableMachine(RuleBasedStateMachine):
     def look_back(self, number: int) -> None:
         """An epoch's rows, with the columns of then."""
         epoch = sorted(self.past)[number % len(self.past)]
-        own, kept = self._kept(), {one.epoch for one in self.lake.open_table("t").snapshots()}
+        line = set(lineage(self.lake.catalog.load_table((NAMESPACE, "t")).metadata))
+        own, kept = self._kept(), {one.epoch for one in self.lake.open_table("t").snapshots() if one.snapshot in line}
         if epoch in own or (epoch in kept and epoch not in self.disturbed):
             self._require(Moment(epoch=epoch), *self.past[epoch])
 

@@ -268,3 +268,19 @@ def test_another_writer_between_parts_and_commit_fails_the_epoch(lake: IcebergLa
     again.stage(2, delta([(B, 1)]))
     again.commit(2, delta([(C, 1)]), {})
     agree(lake, again, Counter([A, B, C, (9, "x", 1.0)]))
+
+
+def test_a_part_that_retracts_what_another_writer_has_just_added(lake: IcebergLake) -> None:
+    table = lake.table(MULTISET)
+    table.commit(1, delta([(A, 1)]), {})
+    table.commit(2, delta([(A, -1), (B, 1)]), {})  # an index is in memory
+    foreign, row = lake.catalog.load_table(("shop", "events")), (9, "x", 1.0)
+    foreign.append(pa.table({"id": [9], "name": ["x"], "amount": [1.0]}))
+    table.stage(3, delta([(row, -1)]))
+    foreign.refresh().append(pa.table({"id": [9], "name": ["x"], "amount": [1.0]}))
+    with pytest.raises(StorageFailed, match="another writer"):
+        table.stage(3, delta([(row, -1)]))
+    again = lake.table(MULTISET)
+    again.stage(3, delta([(row, -1)]))
+    again.commit(3, delta([(row, -1), (C, 1)]), {})
+    agree(lake, again, Counter([B, C]))

@@ -202,13 +202,34 @@ class IcebergTable:
             self._staged = StagedEpoch(epoch, replace)
         staged, done = self._staged, False
         try:
-            self._write_part(self._plan(self._net(delta)), staged)
+            self._write_part(self._part_plan(self._net(delta), staged), staged)
             done = True
         except OSError as error:
             raise self._held.write_failed(error) from error
         finally:
             if not done:
                 self.forget_staged()
+
+    def _part_plan(self, net: NetChange, staged: StagedEpoch) -> CommitPlan:
+        """A plan for a part; the first one may be against what another writer has just made of the table.
+
+        Raises:
+            StorageFailed: another writer has changed it since the first part.
+        """
+        try:
+            return self._current_plan(net)
+        except ForeignCommit as conflict:
+            self._index = None
+            self._accept_foreign(conflict.fresh)
+            if staged.added or staged.deletes:
+                raise self._overtaken() from conflict
+            return self._plan(net)
+
+    def _overtaken(self) -> StorageFailed:
+        return StorageFailed(
+            f"table {self.spec.name!r}: another writer changed it while a large epoch was being written",
+            hint="it is tried again; stop the other writers of this table for a while if it goes on",
+        )
 
     def _write_part(self, plan: CommitPlan, staged: StagedEpoch) -> None:
         failpoint.reach("lake.commit.before_data_file")
@@ -245,10 +266,7 @@ class IcebergTable:
             if isinstance(error, StorageFailed):
                 raise
             self._accept_foreign(error.fresh)
-            raise StorageFailed(
-                f"table {self.spec.name!r}: another writer changed it while a large epoch was being written",
-                hint="it is tried again; stop the other writers of this table for a while if it goes on",
-            ) from error
+            raise self._overtaken() from error
         if index is not None:
             index.snapshot = store.snapshot_id
         self._index = index

@@ -25,6 +25,7 @@ NAMES = (
     "log.retire.before_unlink",
     "capture.confirm.before",
     "capture.confirm.after",
+    "capture.http.keys_stored",
     "capture.snapshot.after_slot",
     "capture.snapshot.after_chunk",
     "capture.snapshot.after_table",

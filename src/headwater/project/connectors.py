@@ -83,6 +83,12 @@ CONNECTORS: tuple[Connector, ...] = (
         record="headwater.capture.messages.message:as_text",
         extra="kafka",
     ),
+    Connector(
+        "http",
+        settings="headwater.capture.http.settings:HttpSettings",
+        source="headwater.capture.http.source:HttpSource",
+        record="headwater.capture.messages.message:as_text",
+    ),
 )
 
 

@@ -20,7 +20,7 @@ from headwater.project.interpolation import Interpolator
 from headwater.project.lake_settings import LakeSettings
 from headwater.project.mistakes import Mistakes, did_you_mean
 from headwater.project.models import in_order, model_files, place_of_name, read_models, with_functions, with_watermarks
-from headwater.project.settings import ProjectFile, SourceSection, SyncSection
+from headwater.project.settings import ProjectFile, SourceSection, StreamSettings, SyncSection
 from headwater.project.validation import validate
 
 FILE = "headwater.yml"
@@ -183,17 +183,33 @@ class _Reader:
     ) -> tuple[M | None, BaseModel | None]:
         """The two parts of a section: what all of them have, and what those of its type have, if that is known."""
         generic = {key: value for key, value in section.items() if key in common.model_fields}
+        more = {key: value for key, value in section.items() if own and (key not in generic or key in own.model_fields)}
+        if "streams" in more and "streams" in generic:
+            generic["streams"], more["streams"] = _divided(section["streams"])
         shared = validate(
             common, generic, document=self._document, path=path, mistakes=self._mistakes,
             substituted=self._substituted,
         )  # fmt: skip
         if own is None:
             return shared, None
-        more = {key: value for key, value in section.items() if key not in generic or key in own.model_fields}
         return shared, validate(
             own, more, document=self._document, path=path, mistakes=self._mistakes,
             substituted=self._substituted, also_known=tuple(common.model_fields),
         )  # fmt: skip
+
+
+def _divided(streams: YamlValue) -> tuple[YamlValue, YamlValue]:
+    """What `streams` of a source says that every source's may say, and what only those of its type may."""
+    if not isinstance(streams, dict):
+        return streams, streams
+    given = {name: {} if settings is None else settings for name, settings in streams.items()}
+    both = ({}, {})  # type: tuple[dict[str, YamlValue], dict[str, YamlValue]]
+    for name, settings in given.items():
+        for part, wanted in zip(both, (True, False), strict=True):
+            part[name] = settings if not isinstance(settings, dict) else {
+                key: value for key, value in settings.items() if (key in StreamSettings.model_fields) == wanted
+            }  # fmt: skip
+    return both
 
 
 def _resolved(lake: LakeSettings, folder: Path, project: str) -> LakeSettings:

@@ -56,6 +56,8 @@ def _one_of(what: str, kind: str, common: type[BaseModel], own: type[BaseModel],
     for schema in (generic, special):
         definitions.update(cast(Schema, schema.pop("$defs", {})))
     properties = {**cast(Schema, generic["properties"]), **cast(Schema, special["properties"])}
+    if "streams" in own.model_fields and "streams" in common.model_fields:
+        properties["streams"] = _streams(f"{what}_{kind}", (generic, special), definitions)
     told = "The connector." if what == "source" else "The destination."
     properties["type"] = {"const": kind, "description": told}
     required = {*cast(list[str], generic.get("required", [])), *cast(list[str], special.get("required", []))}
@@ -67,6 +69,16 @@ def _one_of(what: str, kind: str, common: type[BaseModel], own: type[BaseModel],
         "additionalProperties": False,
     }
     return {"$ref": f"#/$defs/{what}_{kind}"}
+
+
+def _streams(name: str, sections: tuple[Schema, Schema], definitions: Schema) -> Schema:
+    """The `streams` of a source whose type has settings of its own for each: the keys of both."""
+    parts = [cast(dict[str, Schema], section["properties"])["streams"] for section in sections]
+    named = [str(cast(Schema, part["additionalProperties"])["$ref"]).rpartition("/")[2] for part in parts]
+    each = [cast(Schema, definitions[one]) for one in named]
+    properties = {key: value for one in each for key, value in cast(Schema, one["properties"]).items()}
+    definitions[f"{name}_stream"] = {**each[1], "properties": properties}
+    return {**parts[1], "additionalProperties": {"anyOf": [{"$ref": f"#/$defs/{name}_stream"}, {"type": "null"}]}}
 
 
 def _open_to_references(schema: object) -> object:

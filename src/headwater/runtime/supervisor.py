@@ -19,6 +19,7 @@ from headwater.project.connectors import make_audit, make_source
 from headwater.project.definition import Project
 from headwater.redaction import Secrets
 from headwater.registry.store import SchemaStore
+from headwater.runtime.api import make_api
 from headwater.runtime.capture_job import CaptureJob, Partitions
 from headwater.runtime.epoch_job import EpochJob
 from headwater.runtime.identity import state_identity
@@ -82,12 +83,16 @@ class Supervisor:
             project, self._epochs.tables, self._epochs.behind, self._journal, self._clock
         )
         self._status = StatusWriter(project.name, project.state, self._clock)
+        self._api = make_api(project, made.values(), lambda: self._epochs.progress, self._journal, self._clock)
 
     def run(self) -> HeadwaterError | None:
         """Runs until stopped; returns the error that stopped it, or None after a stop that was asked for."""
         self._journal.write("project.starting", project=self._project.name, state=str(self._project.state))
         for job in (*self._captures, *self._watches, self._epochs, self._maintenance):
             job.start()
+        if self._api is not None:
+            self._api.start()
+            self._journal.write("api.listening", url=self._api.url)
         try:
             while not self._clock.wait(self._stop, TICK_S) and not self._interrupted and self._epochs.is_alive():
                 self._revive()
@@ -96,6 +101,11 @@ class Supervisor:
             error = self._shut_down()
         self._journal.write("project.stopped", project=self._project.name, epoch=self._epochs.progress.epoch)
         return error
+
+    @property
+    def api_url(self) -> str | None:
+        """Where the project's web server listens; None if it has none."""
+        return self._api.url if self._api is not None else None
 
     def stop(self) -> None:
         """Asks for a graceful stop: the epoch under way is finished and a checkpoint written."""
@@ -139,6 +149,8 @@ class Supervisor:
         return all(not job.is_alive() and job.state in ("done", "stopped") for job in self._captures)
 
     def _shut_down(self) -> HeadwaterError | None:
+        if self._api is not None:
+            self._api.stop()
         for job in (*self._captures, *self._watches):
             job.stop()
         for job in (*self._captures, *self._watches):

@@ -1,0 +1,1 @@
+"""Records that come by HTTP: taken in, made durable, answered."""

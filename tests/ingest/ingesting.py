@@ -51,13 +51,15 @@ class Web:
         (self.folder / "models" / f"{name}.sql").write_text(text)
 
     @contextmanager
-    def running(self) -> Iterator[Supervisor]:
-        """Runs in a thread; stops at the end, and raises what stopped it before."""
+    def running(self, **headers: str) -> Iterator[Supervisor]:
+        """Runs in a thread; stops at the end, and raises what stopped it before. The client sends these headers."""
         supervisor = Supervisor(load(self.folder, environment={}), Journal(self.log, as_json=True))
         ended: list[Exception | None] = []
         thread = threading.Thread(target=lambda: ended.append(supervisor.run()))
         thread.start()
-        self.client = httpx.Client(base_url=supervisor.api_url or "", trust_env=False, timeout=DEADLINE_S)
+        self.client = httpx.Client(
+            base_url=supervisor.api_url or "", trust_env=False, timeout=DEADLINE_S, headers=headers
+        )
         try:
             wait_until(lambda: self.client.post("/v1/streams/events", json=[]).status_code == 202)
             yield supervisor

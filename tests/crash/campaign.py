@@ -49,7 +49,9 @@ UPKEEP = ("lake.rewrite.", "lake.expire.", "lake.orphans.", "lake.index.", "epoc
 then a transaction changes more of them than an epoch takes at once."""
 DELIVERY = ("outbox.", "deliver.")
 """Only projects with syncs pass these."""
-KEPT = tuple(name for name in failpoint.NAMES if not name.startswith((*LARGE, *DELIVERY)))
+SENT_TO = ("capture.http.",)
+"""Only a source that clients send to passes these: scenario http."""
+KEPT = tuple(name for name in failpoint.NAMES if not name.startswith((*LARGE, *DELIVERY, *SENT_TO)))
 """Failpoints that a ledger's run passes."""
 REACHED = tuple(name for name in KEPT if not name.startswith(UPKEEP))
 """Failpoints that a shop's run passes."""

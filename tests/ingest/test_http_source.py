@@ -161,11 +161,12 @@ def test_completions_say_when_records_are_visible(web: Web) -> None:
     assert web.land(answer, "large").json()["visible"]
     assert [row["id"] for row in web.rows("large") if row["id"] == 51] == [51]
     token = answer.json()["token"]
+    foreign = token[:-1] + ("0" if token[-1] != "0" else "1")
     later = token.replace(token.split(".")[1], "999999")
     ask = web.client.get(f"/v1/completions/{later}", params={"timeout": 0})
     assert (ask.status_code, ask.json()) == (202, {"visible": False})
     for path, status in (
-        ("nonsense", 400), (token[:-1] + ("0" if token[-1] != "0" else "1"), 404), ("other" + token[3:], 404), (token + "?table=nothing", 404),
+        ("nonsense", 400), (foreign, 404), ("other" + token[3:], 404), (token + "?table=nothing", 404),
         (token + "?timeout=never", 400), (token + "?timeout=1e9", 400), (token + "?timeout=nan", 400),
     ):  # fmt: skip
         assert web.client.get(f"/v1/completions/{path}").status_code == status, path

@@ -37,4 +37,4 @@ def test_every_setting_is_described() -> None:
         *(d.get("properties", {}) for d in json_schema()["$defs"].values()),
     ]:
         for name, field in properties.items():
-            assert field.get("description") or "$ref" in field, name
+            assert field.get("description") or "$ref" in field or "const" in field, name

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
 
 from headwater.capture.messages.settings import MessageStreamSettings
 
 Size = Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(gt=0)]
-StreamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name):
+        raise ValueError("a stream's name has lower-case letters, digits and _, beginning with a letter")
+    return name
+
+
+StreamName = Annotated[str, AfterValidator(_check_name)]
 
 
 class HttpStreamSettings(MessageStreamSettings):

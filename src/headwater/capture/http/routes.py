@@ -124,8 +124,9 @@ class _Desk:
         except NotTaken as error:
             if error.status == 503:
                 raise busy(error.detail) from error
-            told: dict[str, object] = {"records": [_told(one) for one in error.wrong]} if error.wrong else {}
-            raise Problem(error.status, error.detail, **told) from error
+            if not error.wrong:
+                raise Problem(error.status, error.detail) from error
+            raise Problem(error.status, error.detail, records=[_told(one) for one in error.wrong]) from error
 
     async def _aside(self, work: Callable[[Unpack[Arguments]], Made], *arguments: *Arguments) -> Made:
         """Does work in a thread, few at a time."""

@@ -92,9 +92,7 @@ def reject_batch(
     if not bad:
         return None
     numbers = [entry.message for entry in bad]
-    wrong = messages.take(pa.array(numbers, pa.int64()))
-    at = wrong.schema.get_field_index("timestamp")
-    rows = wrong.set_column(at, "timestamp", wrong.column("timestamp").cast(pa.int64())).to_pylist()
+    rows = messages.take(pa.array(numbers, pa.int64())).to_pylist()
     places = [Position(first.commit, first.ordinal + number) for number in numbers]
     arrays = [
         pa.repeat(pa.scalar(stream), len(bad)),

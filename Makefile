@@ -14,7 +14,7 @@ FAULT_RUNS_night := 40
 FAULT_RUNS_release := 200
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput faults large readers lock clean
+.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput fuzz-formats faults large readers lock clean
 
 setup: .venv/.stamp  ## create .venv with the locked dependencies
 
@@ -81,6 +81,9 @@ fuzz-binlog: setup  ## N mutated binlogs of MySQL and MariaDB, from seed SEED, e
 
 fuzz-pgoutput: setup  ## N mutated inputs of all that PostgreSQL sends, from seed SEED, every index of the kernels checked
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/boundscheck PYTHONPATH=src $(BIN)/python -m tests.capture.pgoutput_fuzz --inputs $(N) --seed $(SEED)
+
+fuzz-formats: setup  ## N mutated messages of every format, from seed SEED, every index of the kernels checked
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/boundscheck PYTHONPATH=src $(BIN)/python -m tests.fuzz.formats --inputs $(N) --seed $(SEED)
 
 faults: setup  ## the fault catalogue of capture and lake at SIZE pr, night or release; make faults SIZE=night
 	HEADWATER_SIZE=$(SIZE) HEADWATER_FAULT_RUNS=$(FAULT_RUNS_$(SIZE)) $(BIN)/pytest -n $(JOBS) --dist loadgroup tests/capture tests/faults tests/lake/test_commit_faults.py

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -43,17 +43,18 @@ class Decoded:
             of it, or a struct without fields.
         message: int64 by row: the number of the message that it came of; each at most once, ascending.
         ops: uint8 by row (`headwater.change.Op`); None if all are INSERT.
-        before: the rows as they were before, if the messages bring that; a null in all columns if one did not.
         bad: the messages that could not be read, ascending.
-        row_exists: bool by row, whether `before` brings the old row; None if `before` is.
+        unsent: by column, in which rows it did not change and was not sent; columns of which that is true of none may
+            be left out.
+        typed: the columns' types were given, not guessed from their values: a column is one though all values are null.
     """
 
     rows: pa.RecordBatch
     message: NDArray[np.int64]
     ops: NDArray[np.uint8] | None = None
-    before: pa.RecordBatch | None = None
     bad: tuple[Bad, ...] = ()
-    row_exists: NDArray[np.bool_] | None = None
+    unsent: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    typed: bool = False
 
 
 class Decoder(Protocol):
@@ -93,6 +94,14 @@ def make_decoder(
         from headwater.formats.csv.decoder import CsvDecoder
 
         return CsvDecoder(settings, declared)
+    if settings.type == "debezium-json":
+        if part == "key":
+            from headwater.formats.debezium.key import DebeziumKeyDecoder
+
+            return DebeziumKeyDecoder(settings)
+        from headwater.formats.debezium.decoder import DebeziumJsonDecoder
+
+        return DebeziumJsonDecoder(settings)
     if settings.type == "raw":
         from headwater.formats.raw import RawDecoder
 

@@ -52,7 +52,7 @@ class GrokDecoder:
         rows = pa.record_batch(list(found.columns), names=names) if names else _no_columns(len(text))
         if not keep.all():
             rows, message = rows.filter(pa.array(keep)), message[keep]
-        return Decoded(rows, message, bad=tuple(sorted(bad, key=lambda one: one.message)))
+        return Decoded(rows, message, bad=tuple(sorted(bad, key=lambda one: one.message)), typed=True)
 
 
 def _no_columns(rows: int) -> pa.RecordBatch:

@@ -90,6 +90,7 @@ class Fitter:
         growth: see `Growth`.
         fixed: columns whose type may not change.
         spelled: the name of a column for the name that was found.
+        typed: a column is one though all its values are null, for its type was given and not guessed.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Fitter:
         growth: Growth,
         fixed: Sequence[str] = (),
         spelled: Callable[[str], str] = lambda name: name,
+        typed: bool = False,
     ) -> None:
         self._fields = list(known)
         self._places = {f.name.casefold(): place for place, f in enumerate(self._fields)}
@@ -108,6 +110,7 @@ class Fitter:
         self._growth = growth
         self._fixed = frozenset(fixed)
         self._spelled = spelled
+        self._typed = typed
         self._misfit = np.zeros(rows, np.bool_)
         self._reason: dict[int, str] = {}
 
@@ -115,7 +118,7 @@ class Fitter:
         """Takes in what was found: names, perhaps several times, and values."""
         vague: list[tuple[str, pa.Array]] = []
         for name, values in sorted(found, key=lambda entry: _first(entry[1])):
-            if values.null_count == len(values):
+            if values.null_count == len(values) and not (self._typed and self._growth != "none"):
                 continue
             if is_vague(values.type):
                 vague.append((name, values))
@@ -186,7 +189,7 @@ class Fitter:
         return kind, pa.nulls(len(values), kind), values.is_valid().to_numpy(zero_copy_only=False)
 
     def _struct(self, kind: pa.DataType, values: pa.Array) -> tuple[pa.DataType, pa.Array, Mask]:
-        inner = Fitter(list(kind), len(values), self._growth)
+        inner = Fitter(list(kind), len(values), self._growth, typed=self._typed)
         children = zip(values.type, values.flatten(), strict=True)
         fitted = inner.fit([(child.name or "_", array) for child, array in children])
         made = pa.StructArray.from_arrays(fitted.arrays, fields=fitted.fields, mask=values.is_null())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from headwater.capture.messages.fitting import Fitted, Fitter
 from headwater.capture.messages.keys import MessageKeys
 from headwater.capture.messages.message import unframe
 from headwater.capture.messages.settings import MessageStreamSettings
-from headwater.change import CHANGE_COLUMNS, WEIGHT, ChangeBatch, Op
+from headwater.change import CHANGE_COLUMNS, WEIGHT, ChangeBatch, Op, unchanged_bits
 from headwater.errors import SchemaChanged, UserError
 from headwater.formats.decoder import Bad, Decoded, make_decoder
 from headwater.formats.schema_source import SchemaSource
@@ -109,6 +110,11 @@ class StreamShaper:
         schemas: Schemas | None = None,
         registry: SchemaSource | None = None,
     ) -> None:
+        if not settings.key and settings.format.type.startswith("debezium"):
+            raise UserError(
+                f"stream {name!r}: Debezium's events change and delete rows, and nothing says which",
+                hint="name the table's primary key: key: [id]",
+            )
         self.name = name
         self._settings = settings
         self._schemas = schemas if schemas is not None else SchemasInMemory()
@@ -119,8 +125,6 @@ class StreamShaper:
         self._metadata = pa.schema([(f"_{part}", METADATA[part]) for part in settings.metadata])
         self._keys = MessageKeys(settings.key, settings.format, registry)
         self._changelog: Changelog = "upsert" if settings.key else "append"
-        if not settings.key and settings.format.type.startswith("debezium"):
-            self._changelog = "full"
 
     def stream(self) -> StreamSchema | None:
         """The stream as it is known by now; None while a column of its key is neither declared nor learnt."""
@@ -193,10 +197,11 @@ class StreamShaper:
         parts: list[Part] = []
         filtered = 0
         tombstones = np.flatnonzero(messages.column("value").is_null().to_numpy(zero_copy_only=False))
+        rows = dict(zip(columns.names, fitted.arrays, strict=True))
+        for entry in self._without_key(rows, decoded):
+            bad.setdefault(entry.message, entry)
         if stream is not None:
-            rows = dict(zip(columns.names, fitted.arrays, strict=True))
-            bad |= self._without_key(rows, decoded)
-            parts = self._changes(rows, decoded, messages, bad)
+            parts = self._changes(stream, rows, decoded, messages, bad)
         if stream is None or not stream.key:
             filtered = len(tombstones)
         elif len(tombstones):
@@ -210,9 +215,9 @@ class StreamShaper:
         found = [self._typed(name, values, decoded, bad) for name, values in found]
         growth = _GROWTH[self._settings.schema_policy]
         if growth == "none" and unknown and decoded.rows.num_rows:
-            begun = self._fitter(known, 1, "lenient").fit([(name, values[:1]) for name, values in found])
+            begun = self._fitter(known, 1, "lenient", decoded.typed).fit([(name, values[:1]) for name, values in found])
             known = pa.schema(begun.fields)
-        fitted = self._fitter(known, decoded.rows.num_rows, growth).fit(found)
+        fitted = self._fitter(known, decoded.rows.num_rows, growth, decoded.typed).fit(found)
         for row in np.flatnonzero(fitted.misfit).tolist():
             number = int(decoded.message[row])
             bad.setdefault(number, Bad(number, "schema", fitted.reason[row]))
@@ -224,8 +229,9 @@ class StreamShaper:
             )
         return fitted, bad
 
-    def _fitter(self, known: pa.Schema, rows: int, growth: str) -> Fitter:
-        return Fitter(known, rows, growth, fixed=(*self._settings.key, *self._declared.fields.names), spelled=_spelled)
+    def _fitter(self, known: pa.Schema, rows: int, growth: str, typed: bool) -> Fitter:
+        fixed = (*self._settings.key, *self._declared.fields.names)
+        return Fitter(known, rows, growth, fixed, _spelled, typed)
 
     def _typed(self, name: str, values: pa.Array, decoded: Decoded, bad: dict[int, Bad]) -> tuple[str, pa.Array]:
         """A declared column in its type; a message that does not have it in that type is bad."""
@@ -237,29 +243,39 @@ class StreamShaper:
             bad.setdefault(number, Bad(number, "bad_value", f"the value of {name!r} is no {kind}"))
         return name, made
 
-    def _without_key(self, rows: dict[str, pa.Array], decoded: Decoded) -> dict[int, Bad]:
+    def _without_key(self, rows: dict[str, pa.Array], decoded: Decoded) -> Iterator[Bad]:
         """Messages whose rows lack a value of the key."""
-        bad: dict[int, Bad] = {}
         for name in self._settings.key:
-            missing = rows[name].is_null().to_numpy(zero_copy_only=False)
+            missing = np.ones(len(decoded.message), np.bool_)
+            if name in rows:
+                missing = rows[name].is_null().to_numpy(zero_copy_only=False)
+            if decoded.ops is not None:
+                missing = missing & (decoded.ops != Op.TRUNCATE)
             for number in decoded.message[missing].tolist():
-                bad.setdefault(number, Bad(number, "no_key", f"it has no {name!r}, which is of the stream's key"))
-        return bad
+                yield Bad(number, "no_key", f"it has no {name!r}, which is of the stream's key")
 
     def _changes(
-        self, rows: dict[str, pa.Array], decoded: Decoded, messages: pa.RecordBatch, bad: dict[int, Bad]
+        self,
+        stream: StreamSchema,
+        rows: dict[str, pa.Array],
+        decoded: Decoded,
+        messages: pa.RecordBatch,
+        bad: dict[int, Bad],
     ) -> list[Part]:
         good = np.ones(len(decoded.message), np.bool_)
         if bad:
             good = ~np.isin(decoded.message, np.fromiter(bad, np.int64, len(bad)))
         ops = decoded.ops if decoded.ops is not None else np.full(len(good), Op.INSERT, np.uint8)
+        gone = np.isin(ops, [Op.DELETE, Op.TRUNCATE])
         parts = []
-        for weight, chosen in ((-1, good & (ops == Op.DELETE)), (1, good & (ops != Op.DELETE))):
+        for weight, chosen in ((-1, good & gone), (1, good & ~gone)):
             at = np.flatnonzero(chosen)
             message = decoded.message[at]
             columns = {name: taken(values, at) for name, values in rows.items()}
             for field in self._metadata:
                 columns[field.name] = taken(messages.column(field.name[1:]), message)
+            if decoded.unsent and weight > 0:
+                columns["_unchanged"] = _unsent(stream, decoded, at)
             parts.append(Part(message, ops[at], weight, columns))
         return parts
 
@@ -288,6 +304,13 @@ class StreamShaper:
         if bad and stream is not None and stream.key:
             keys = key_texts(*self._keys.read(taken(messages.column("key"), rejected), stream.columns))
         return Shaped(batches, reject_batch(self.name, bad, keys, messages, first), filtered, rejected)
+
+
+def _unsent(stream: StreamSchema, decoded: Decoded, at: Longs) -> pa.Array:
+    """The change column `_unchanged` of some rows."""
+    names = {_spelled(name): mask for name, mask in decoded.unsent.items()}
+    none = np.zeros(len(at), np.bool_)
+    return unchanged_bits(np.array([names[name][at] if name in names else none for name in stream.columns.names]))
 
 
 def _spelled(name: str) -> str:

@@ -77,7 +77,7 @@ class AvroDecoder:
         if not self._framed:
             assert self._reader is not None
             found = walk(self._reader, spans)
-            return Decoded(found.rows, found.message, bad=found.bad)
+            return Decoded(found.rows, found.message, bad=found.bad, typed=True)
         ids = confluent_frame.schema_ids(spans)
         parts = [
             walk(program, confluent_frame.chosen(spans, ids == identifier, confluent_frame.SIZE))
@@ -86,7 +86,7 @@ class AvroDecoder:
         ]
         bad = [each for part in parts for each in part.bad] + list(self._without_schema(ids))
         rows, message = merge([(part.rows, part.message) for part in parts]) if parts else _nothing()
-        return Decoded(rows, message, bad=tuple(sorted(bad, key=lambda each: each.message)))
+        return Decoded(rows, message, bad=tuple(sorted(bad, key=lambda each: each.message)), typed=True)
 
     def _without_schema(self, ids: Longs) -> Iterator[Bad]:
         for number in np.flatnonzero(ids == confluent_frame.NO_FRAME).tolist():

@@ -17,10 +17,11 @@ RESULTS = Path("bench/results/crash.json")
 SCENARIOS = {
     "all": ("",), "snapshot": ("capture.snapshot.", "capture.reread.", "capture.confirm."), "mysql": ("",),
     "lake": ("lake.", "epoch.sinks."),
+    "rabbitmq": ("log.", "capture.confirm.", "epoch.", "checkpoint.", "lake.commit."),
 }  # fmt: skip
 """The beginnings of the names of failpoints that a campaign kills at. `mysql` has MariaDB for its source, `lake`
-a table of every kind and maintenance all the time."""
-SCENE = {"mysql": "bank", "lake": "ledger"}
+a table of every kind and maintenance all the time, `rabbitmq` queues."""
+SCENE = {"mysql": "bank", "lake": "ledger", "rabbitmq": "queues"}
 ONLY_POSTGRES = "capture.snapshot.after_slot"
 WORKERS = max(1, min(3, (os.cpu_count() or 2) - 1))
 

@@ -29,6 +29,7 @@ from tests.crash.case import (
 )
 from tests.crash.evidence import BROKEN, DOUBLED, LOST, Fault
 from tests.crash.lake_server import LakeServer
+from tests.crash.queue_server import QueueServer
 from tests.crash.shop_server import ShopServer
 
 from headwater import failpoint
@@ -39,8 +40,14 @@ INSTANTS = ((EXEC, 3.0, 8), (STARTING, 2.0, 37), (RUNNING, 2.5, 55))
 """Kills from outside: since which event, within how many seconds, how often in a hundred. Between `STARTING` and
 `RUNNING` a snapshot is read or a recovery made; after `RUNNING` come epochs and checkpoints."""
 LATER_MOST = 40
-SCENES: Mapping[str, Callable[[], Scene]] = {"shop": ShopServer, "bank": BankServer, "ledger": LakeServer}
-"""A shop in PostgreSQL, a bank in MariaDB, a ledger in PostgreSQL whose tables are kept without a pause."""
+SCENES: Mapping[str, Callable[[], Scene]] = {
+    "shop": ShopServer,
+    "bank": BankServer,
+    "ledger": LakeServer,
+    "queues": QueueServer,
+}
+"""A shop in PostgreSQL, a bank in MariaDB, a ledger in PostgreSQL whose tables are kept without a pause,
+queues in RabbitMQ."""
 TRACED_S = 4.0
 LARGE = ("log.forget_parts.", "log.append.after_part")
 """Only transactions larger than memory pass these; `tests/log` and `tests/runtime/test_slices.py` kill there."""

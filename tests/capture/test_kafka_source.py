@@ -15,9 +15,12 @@ from kafka_topics import (
     wait_until,
 )
 
+from headwater.bench.ingest import kafka as bench
 from headwater.capture.kafka.settings import KafkaSettings
 from headwater.capture.kafka.standing import standing_of
 from headwater.errors import SourceStopped, SourceUnavailable
+from headwater.formats.schema_source import SchemaText
+from headwater.registry.store import SchemaStore
 
 pytestmark = pytest.mark.xdist_group("kafka")
 
@@ -251,3 +254,18 @@ def test_a_wrong_password_stops_the_source_and_is_not_shown(topics):
         topics.source([orders], **login, password="wr0ng").check()
     assert "wr0ng" not in str(stopped.value) + stopped.value.hint
     assert "username and password" in stopped.value.hint
+
+
+@pytest.mark.parametrize("written", ["json", "avro"])
+def test_the_bench_reads_what_it_has_sent(topics, tmp_path, monkeypatch, written):
+    monkeypatch.setattr(bench, "WARM", 0)
+    store = SchemaStore(tmp_path)
+    schema = store.register("orders-value", SchemaText(0, "AVRO", json.dumps(bench.AVRO), ()))
+    store.close()
+    encode = bench._as_json if written == "json" else bench._as_avro(schema)
+    name = f"{topics.name}.bench"
+    bench.fill(topics.server, name, 3000, encode)
+    found = bench.headwater(topics.server.servers, 3000, name, written, str(tmp_path))
+    assert found["records"] > 0
+    columns = SchemaStore(tmp_path).stream(f"{topics.name}_bench").columns.names
+    assert columns[3:] == [field["name"] for field in bench.AVRO["fields"]]

@@ -227,6 +227,25 @@ def capture(
 
 
 @app.command
+def ingest(*, source: str = "kafka", records: int = 1_000_000, json: bool = False) -> int:
+    """Take in messages, requests or lines from a server of its own and decode them to Arrow, beside others.
+
+    Args:
+        source: Which.
+        records: How many.
+        json: Print one JSON object.
+    """
+    from headwater.bench.ingest import sources
+
+    result = sources.ingest(source, records, lambda found: output.note("  ".join(sources.line(found))))
+    if json:
+        output.print_json(result)
+    else:
+        output.print_table(sources.HEADER, [sources.line(found) for found in result["readers"]])
+    return output.OK
+
+
+@app.command
 def lake(
     *,
     rows: int = 1_000_000,

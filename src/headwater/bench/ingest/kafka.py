@@ -169,7 +169,8 @@ def confluent(servers: str, records: int, topic: str) -> dict[str, Any]:
 
 
 _QUIX = """
-import json, resource, sys, time
+import json, resource, sys
+from time import monotonic
 from quixstreams import Application
 servers, topic, records, warm = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 app = Application(broker_address=servers, consumer_group="bench-quix", auto_offset_reset="earliest", loglevel="ERROR")
@@ -183,10 +184,10 @@ def count(value):
     global seen, began
     seen += 1
     if seen == warm:
-        began = (time.monotonic(), cpu())
+        began = (monotonic(), cpu())
 frame.update(count)
 app.run(count=records + warm)
-print(json.dumps([seen - warm, time.monotonic() - began[0], cpu() - began[1]]))
+print(json.dumps([seen - warm, monotonic() - began[0], cpu() - began[1]]))
 """
 
 

@@ -1,5 +1,5 @@
-"""Readers that run in a JVM of their own: Spark, by the location of a table's metadata, and Flink, through the catalog
-that Headwater serves. Each reads many tables in one process."""
+"""Readers that run in a JVM of their own, Spark and Flink. Both find the tables through the catalog that Headwater
+serves, as docs/lake.md says, and each reads many tables in one process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -30,11 +30,11 @@ Place = tuple[Path, str, str]
 _OPENED = ("java.lang", "java.net", "java.nio", "java.time", "java.util", "java.util.concurrent", "sun.nio.ch")
 
 
-def spark(tables: Mapping[Place, str], folder: Path) -> tuple[str, dict[Place, pa.Table]]:
+def spark(tables: Collection[Place], folder: Path) -> tuple[str, dict[Place, pa.Table]]:
     """What Spark sees.
 
     Args:
-        tables: the location of each table's metadata.
+        tables: which.
         folder: for what it writes.
 
     Returns:
@@ -43,21 +43,23 @@ def spark(tables: Mapping[Place, str], folder: Path) -> tuple[str, dict[Place, p
     python = virtual_environment(_BUILDS / "venv-spark-iceberg", _HERE / "spark" / "requirements.lock")
     jars = ",".join(map(str, jars_of(_HERE / "spark" / "pom.xml", _BUILDS / "spark-iceberg")))
     copies = {place: folder / f"spark-{number}" for number, place in enumerate(tables)}
-    asked = {"jars": jars, "tables": [[at, str(copies[place])] for place, at in tables.items()]}
-    (folder / "spark.json").write_text(json.dumps(asked), encoding="utf-8")
     environment = {"SPARK_LOCAL_IP": "127.0.0.1", "_JAVA_OPTIONS": _HEAP}
-    said = _run([str(python), str(_HERE / "spark" / "job.py"), str(folder / "spark.json")], environment)
+    with ExitStack() as stack:
+        addresses = _served(stack, tables)
+        rows = [[addresses[place[:2]], place[1], place[2], str(copy)] for place, copy in copies.items()]
+        (folder / "spark.json").write_text(json.dumps({"jars": jars, "tables": rows}), encoding="utf-8")
+        said = _run([str(python), str(_HERE / "spark" / "job.py"), str(folder / "spark.json")], environment)
     version = json.loads(said.splitlines()[-1])["spark"]
     return version, {place: pq.read_table(copy) for place, copy in copies.items()}
 
 
-def flink(tables: Mapping[Place, str], folder: Path) -> tuple[str, dict[Place, pa.Table]]:
-    """What Flink sees; as `spark`. It asks the catalog for the tables, which are those that `tables` names."""
+def flink(tables: Collection[Place], folder: Path) -> tuple[str, dict[Place, pa.Table]]:
+    """What Flink sees; as `spark`."""
     home, jars = java_home(), jars_of(_HERE / "flink" / "pom.xml", _BUILDS / "flink-iceberg")
     classes = compiled(_HERE / "flink" / "java", jars, home, _BUILDS)
     copies = {place: f"copy_{number}" for number, place in enumerate(tables)}
     with ExitStack() as stack:
-        addresses = {lake: _served(stack, lake[0], lake[1]) for lake in {place[:2] for place in tables}}
+        addresses = _served(stack, tables)
         lines = ["\t".join((addresses[place[:2]], place[1], place[2], copy)) for place, copy in copies.items()]
         (folder / "flink.tsv").write_text("\n".join(lines), encoding="utf-8")
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
@@ -68,13 +70,16 @@ def flink(tables: Mapping[Place, str], folder: Path) -> tuple[str, dict[Place, p
     return said.split()[-1], rows
 
 
-def _served(stack: ExitStack, folder: Path, namespace: str) -> str:
-    """The address at which a lake's catalog is served."""
-    lake = IcebergLake(folder, namespace=namespace, read_only=True)
-    stack.callback(lake.close)
-    server = CatalogServer(lake)
-    stack.callback(server.close)
-    return server.url
+def _served(stack: ExitStack, tables: Collection[Place]) -> dict[tuple[Path, str], str]:
+    """By lake, folder and namespace, the address at which its catalog is served."""
+    addresses = {}
+    for folder, namespace in sorted({place[:2] for place in tables}):
+        lake = IcebergLake(folder, namespace=namespace, read_only=True)
+        stack.callback(lake.close)
+        server = CatalogServer(lake)
+        stack.callback(server.close)
+        addresses[folder, namespace] = server.url
+    return addresses
 
 
 def _run(command: list[str], environment: dict[str, str]) -> str:

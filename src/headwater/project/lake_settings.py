@@ -59,6 +59,11 @@ class CatalogSettings(Settings):
         default=None, min_length=1, description="Who gives the tokens, if not the REST catalog itself."
     )
     scope: str | None = Field(default=None, min_length=1, description="Scope of the tokens asked for.")
+    serve: bool = Field(
+        default=False,
+        description="Whether `headwater run` serves the catalog to other engines, read-only, over the Iceberg REST "
+        "protocol: at /iceberg of its web server (`api:`).",
+    )
     warehouse: str | None = Field(
         default=None, min_length=1, description="Which of its warehouses a REST catalog that has several is to use."
     )

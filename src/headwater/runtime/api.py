@@ -10,6 +10,7 @@ from headwater.api.settings import ApiSettings
 from headwater.capture.source import Source
 from headwater.clock import Clock
 from headwater.project.definition import Project
+from headwater.runtime.catalog_service import CatalogService
 from headwater.runtime.completions import Completions
 from headwater.runtime.identity import state_identity
 from headwater.runtime.journal import Journal
@@ -44,7 +45,8 @@ def make_api(
         UserError: the address cannot be listened at.
     """
     served = [source for source in sources if isinstance(source, Served)]
-    if not served and project.api is None:
+    serves_catalog = project.lake.catalog.serve
+    if not served and not serves_catalog and project.api is None:
         return None
     names = [source.name for source in served]
     tables = {table.name for model in project.models for table in model.tables}
@@ -57,4 +59,5 @@ def make_api(
         journal.write("api.failed", "error", error=error)
 
     services = [*(source.service() for source in served), completions.service(), *more]
+    services += [CatalogService(project).service()] if serves_catalog else []
     return ApiServer(project.api or ApiSettings.model_validate({}), services, tell)

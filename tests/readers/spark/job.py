@@ -1,6 +1,6 @@
 """Reads Iceberg tables with Spark and writes their rows as Parquet; run by the Python that has pyspark.
 
-Argument: a file of JSON: `jars`, and `tables`, pairs of the location of a table's metadata and the folder for its rows.
+Argument: a file of JSON: `jars`, and `tables`: address of the REST catalog, namespace, table, folder for its rows.
 """
 
 from __future__ import annotations
@@ -26,8 +26,12 @@ def main(asked: dict[str, object]) -> None:
     for name, value in _OPTIONS.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
-    for metadata, folder in list(asked["tables"]):  # type: ignore[call-overload]
-        session.read.format("iceberg").load(metadata).coalesce(1).write.parquet(folder)
+    for address, namespace, table, folder in list(asked["tables"]):  # type: ignore[call-overload]
+        catalog = "lake_" + "".join(filter(str.isdigit, address))
+        session.conf.set(f"spark.sql.catalog.{catalog}", "org.apache.iceberg.spark.SparkCatalog")
+        session.conf.set(f"spark.sql.catalog.{catalog}.type", "rest")
+        session.conf.set(f"spark.sql.catalog.{catalog}.uri", address)
+        session.table(f"{catalog}.`{namespace}`.`{table}`").coalesce(1).write.parquet(folder)
     sys.stdout.write(json.dumps({"spark": session.version}) + "\n")
     session.stop()
 

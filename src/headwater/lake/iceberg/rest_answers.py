@@ -6,7 +6,7 @@ that is open in a browser on this machine can reach 127.0.0.1 too: so a request 
 rebinding), and must not come from a page (Origin). Bound to anything but loopback, the server demands a token, which no
 such page knows, and goes by any name.
 
-`answer` knows nothing of sockets: `headwater catalog serve` has it answer.
+`answer` knows nothing of sockets: `headwater catalog serve` and the web server of `headwater run` have it answer.
 Credentials of the storage are not handed out; a reader has its own.
 
 The protocol: Iceberg's `open-api/rest-catalog-open-api.yaml`.

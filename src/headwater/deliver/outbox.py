@@ -10,13 +10,14 @@ name of the model's can be in the way.
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -53,11 +54,13 @@ class OutboxOf:
         id: unique.
         model: the model.
         key: the sync's key.
+        columns: the model's columns when it began.
     """
 
     id: str
     model: str
     key: tuple[str, ...]
+    columns: pa.Schema
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,9 @@ def current(folder: Path) -> OutboxOf | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return OutboxOf(str(found["id"]), str(found["model"]), tuple(found["key"]))
-    except (ValueError, KeyError, TypeError) as error:
+        columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["columns"])))
+        return OutboxOf(str(found["id"]), str(found["model"]), tuple(found["key"]), columns)
+    except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
         hint = "move the folder away: the sync then begins anew"
         raise UserError(f"{path} does not say which outbox there is: {error}", hint=hint) from error
 
@@ -103,22 +107,30 @@ class Outbox:
         of: what the outbox is of; a new one has no folder yet.
         segment_bytes: size at which a segment is closed.
         clock: time.
+
+    Attributes:
+        columns: the model's columns as they are now.
     """
 
     def __init__(self, folder: Path, of: OutboxOf, segment_bytes: int, clock: Clock) -> None:
         self.of, self._folder, self._clock, self._segment_bytes = of, folder, clock, segment_bytes
+        self.columns = of.columns
         self._lock = threading.Lock()
         make_folder(folder)
         self._partition = self._open()
 
     @classmethod
-    def anew(cls, folder: Path, model: str, key: tuple[str, ...], segment_bytes: int, clock: Clock) -> Outbox:
+    def anew(
+        cls, folder: Path, model: str, key: tuple[str, ...], columns: pa.Schema, segment_bytes: int, clock: Clock
+    ) -> Outbox:
         """An empty outbox, which becomes the current one when it `takes_over`."""
-        return cls(folder, OutboxOf(secrets.token_hex(6), model, key), segment_bytes, clock)
+        return cls(folder, OutboxOf(secrets.token_hex(6), model, key, columns), segment_bytes, clock)
 
     def takes_over(self) -> None:
         """Makes this outbox the sync's current one, and removes any other."""
-        replace_file(self._folder / FILE, json.dumps({"v": 1, **asdict(self.of)}))
+        columns = base64.b64encode(self.of.columns.serialize().to_pybytes()).decode()
+        told = {"v": 1, "id": self.of.id, "model": self.of.model, "key": list(self.of.key), "columns": columns}
+        replace_file(self._folder / FILE, json.dumps(told))
         for other in self._folder.iterdir():
             if other.is_dir() and other.name != self.of.id:
                 shutil.rmtree(other, ignore_errors=True)

@@ -11,6 +11,7 @@ from headwater.errors import Place
 from headwater.project.definition import Model, Project, SourceDefinition
 from headwater.project.mistakes import Mistakes, did_you_mean
 from headwater.project.models import model_files, place_of_name, times_to_live
+from headwater.project.sync_check import check_syncs
 from headwater.project.table_check import check_tables
 from headwater.schema import StreamSchema
 from headwater.sql import check as sql_check
@@ -45,12 +46,16 @@ def check(
     left_out = {path.stem for path in model_files(project.folder)} - models
     names = {*known, *models, *left_out}
     schemas: dict[str, pa.Schema] = {}
+    analyses: dict[str, sql_check.Analysis] = {}
     for model in project.models:
         if _check_inputs(model, names, mistakes):
             ttl = _times_to_live(project, model, mistakes)
-            _check_sql(model, {**known, **schemas}, schemas, mistakes, [] if notes is None else notes, ttl)
+            analysis = _check_sql(model, {**known, **schemas}, schemas, mistakes, [] if notes is None else notes, ttl)
+            if analysis is not None:
+                analyses[model.name] = analysis
     _check_final(project, left_out, mistakes)
     check_tables(project, streams, schemas, mistakes)
+    check_syncs(project, streams, analyses, mistakes)
     mistakes.raise_any()
     return schemas
 
@@ -134,10 +139,10 @@ def _check_sql(
     mistakes: Mistakes,
     notes: list[str],
     ttl: tuple[TimeToLive, ...],
-) -> None:
+) -> sql_check.Analysis | None:
     """Compiles the model, and notes its columns for those that read it. One that reads a broken model is skipped."""
     if any(name not in known for name in model.inputs):
-        return
+        return None
     analysis = sql_check.check(
         model.sql,
         {name: known[name] for name in model.inputs},
@@ -153,6 +158,7 @@ def _check_sql(
     if analysis.columns is not None:
         schemas[model.name] = analysis.columns
         _check_key(model, analysis.columns.names, mistakes)
+    return analysis
 
 
 def _check_key(model: Model, columns: Sequence[str], mistakes: Mistakes) -> None:

@@ -60,7 +60,7 @@ class Output:
 class Step:
     """What an epoch, or a slice of one, computed: outputs by table, the models that were built anew for it, the streams
     whose columns are others than before, what could not go on, and by stream the keys of rows whose rejects are moot,
-    because later changes have made them whole."""
+    because later changes have made them whole; and what changes in the models themselves, by model, for syncs."""
 
     outputs: dict[str, Output] = field(default_factory=dict)
     rebuilt: list[str] = field(default_factory=list)
@@ -69,6 +69,7 @@ class Step:
     replayed: list[int] = field(default_factory=list)
     failed_replays: dict[int, str] = field(default_factory=dict)
     healed: dict[str, list[str]] = field(default_factory=dict)
+    handed: dict[str, Output] = field(default_factory=dict)
 
     def follows(self, earlier: Step) -> None:
         """Puts what the slices before said, but for their outputs, before what this one says."""
@@ -160,13 +161,18 @@ class ModelNode:
     refed: int = 0
 
     @property
+    def spec(self) -> TableSpec:
+        """What the model's rows look like."""
+        return TableSpec(self.model.name, self.view.schema, self.view.key)
+
+    @property
     def specs(self) -> list[TableSpec]:
         """What the model's tables look like."""
         return [spec_of(table, self.view.schema, self.view.key) for table in self.model.tables]
 
     def outputs(self, delta: pa.Table, epoch: int, time_us: int | None, *, replace: bool) -> dict[str, Output]:
         """What a change of the model, or all its rows, mean to each table; see `model_trace`."""
-        rows, found = TableSpec(self.model.name, self.view.schema, self.view.key), {}
+        rows, found = self.spec, {}
         for table in self.model.tables:
             changed = delta
             if table.traced:
@@ -240,6 +246,13 @@ class Dataflow:
         """Takes in a stream that was not known before: the next step has its first rows, which make its table."""
         self.streams[node.stream.name] = node
         self._newcomers.add(node.stream.name)
+
+    def sources_of(self, model: str) -> set[str]:
+        """The sources whose streams a model reads, itself or by way of others."""
+        found: set[str] = set()
+        for name in self.models[model].inputs if model in self.models else ():
+            found |= {self.streams[name].source} if name in self.streams else self.sources_of(name)
+        return found
 
     def forget(self, names: Collection[str]) -> None:
         """Leaves these models, and all that read them, to be built anew."""
@@ -369,6 +382,7 @@ class Dataflow:
         whole = settled(pa.concat_tables(parts))
         whole = _weighted(expanded(whole) if whole is not None else node.view.schema.empty_table())
         step.outputs |= node.outputs(whole, plan.epoch, self._time_us, replace=True)
+        step.handed[model.name] = Output(whole, True, node.spec)
         return whole
 
     def _step_model(
@@ -385,6 +399,7 @@ class Dataflow:
             out.append(view.advance(self._watermarks(inputs, plan), self._idle.intersection(inputs)))
         delta = pa.concat_tables(out)
         step.outputs |= node.outputs(delta, plan.epoch, self._time_us, replace=False)
+        step.handed[node.model.name] = Output(delta, False, node.spec)
         return delta
 
     def _refeed(self, node: ModelNode, entry: str, replay: Replay, step: Step) -> pa.Table:

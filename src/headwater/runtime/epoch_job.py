@@ -13,6 +13,7 @@ from headwater.runtime.capture_job import Partitions
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.job import Job
 from headwater.runtime.journal import Journal
+from headwater.runtime.outboxes import Outboxes
 from headwater.runtime.pipeline import Pipeline
 from headwater.runtime.progress import Progress, read_progress
 from headwater.runtime.recovery import open_pipeline
@@ -31,6 +32,7 @@ class EpochJob(Job):
         partitions: the log, open.
         captured: says whether no more will arrive, for `--once`.
         wait_s: how long the next epoch is to wait on top of its interval.
+        outboxes: of the syncs.
 
     Attributes:
         progress: what the status page shows, replaced whole after every epoch.
@@ -45,6 +47,7 @@ class EpochJob(Job):
         journal: Journal,
         clock: Clock,
         wait_s: Callable[[], float] = lambda: 0.0,
+        outboxes: Outboxes | None = None,
     ) -> None:
         super().__init__("epochs", journal, clock)
         self.progress = Progress()
@@ -53,6 +56,7 @@ class EpochJob(Job):
         self._partitions = partitions
         self._captured = captured
         self._wait_s = wait_s
+        self._outboxes = outboxes or Outboxes(project, journal, clock)
         self._pipeline: Pipeline | None = None
         self._freshness = Freshness()
         self._recorded: int | None = None
@@ -60,7 +64,7 @@ class EpochJob(Job):
     def body(self) -> None:
         """Opens the project, which runs again what a crash cut short, and goes on."""
         pipeline = open_pipeline(
-            self._project, self._sources, self._partitions, self.journal, self.clock, self._freshness
+            self._project, self._sources, self._partitions, self.journal, self.clock, self._freshness, self._outboxes
         )
         try:
             self._pipeline = pipeline
@@ -100,6 +104,7 @@ class EpochJob(Job):
             began = self.clock.monotonic_s()
             at_end = self._captured()
             took = self._epoch(pipeline)
+            pipeline.resync()
             if not took and at_end:
                 return
             if self.clock.monotonic_s() >= due:

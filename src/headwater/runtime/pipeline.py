@@ -12,6 +12,7 @@ The order of writes is the exactly-once protocol (`docs/decisions/2026-11-21-epo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,12 +31,13 @@ from headwater.project.recorded import source_fingerprint
 from headwater.quality.accounting import Account
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
-from headwater.runtime.dataflow import Dataflow, Step, StreamNode
+from headwater.runtime.dataflow import Dataflow, Output, Step, StreamNode
 from headwater.runtime.freshness import KEPT, Freshness
 from headwater.runtime.hand_over import OFFSET
 from headwater.runtime.identity import state_identity
 from headwater.runtime.intake import Intake, Slicing, boundaries_after, boundary_after, take_in
 from headwater.runtime.journal import Journal
+from headwater.runtime.outboxes import Outboxes
 from headwater.runtime.replay import superseded
 from headwater.runtime.silence import Silence
 from headwater.runtime.sinks import Sinks
@@ -84,6 +86,7 @@ class Pipeline:
         rebuild: tables that the next epoch builds anew.
         checkpointed: epoch of the last checkpoint.
         slicing: how large a slice of an epoch may be.
+        doubted: tables that lacked something when the project was opened, until all their rows are replaced.
         left_out: by stream, the log offset before which its changes are not wanted.
     """
 
@@ -95,6 +98,7 @@ class Pipeline:
     folder: CheckpointFolder
     clock: Clock
     freshness: Freshness
+    outboxes: Outboxes
     epoch: int = 0
     offsets: dict[str, int] | None = None
     rebuild: tuple[str, ...] = ()
@@ -103,6 +107,7 @@ class Pipeline:
     journal: Journal | None = None
     slicing: Slicing | None = None
     silence: Silence = field(default_factory=Silence)
+    doubted: set[str] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
 
     def next_plan(self, replays: tuple[Replay, ...]) -> EpochPlan | None:
@@ -169,8 +174,11 @@ class Pipeline:
         step = self.flow.step(plan, intake)
         self._remember(step.evolved)
         self._tell_waiting()
+        self.outboxes.take(plan, step.handed, self.former_rows, self.flow.sources_of, last=intake.last)
+        step.handed.clear()
         if intake.last:
             self.sinks.commit(plan.epoch, step.outputs, self._properties(plan))
+            self.doubted -= {name for name, output in step.outputs.items() if output.replace}
         else:
             self.sinks.stage(plan.epoch, step.outputs)
             step.outputs.clear()
@@ -199,6 +207,32 @@ class Pipeline:
                 max_bytes=int(retention.max_bytes),
             )
         self._forget_settled()
+
+    def begin_syncs(self) -> None:
+        """Begins the outboxes of syncs that are new."""
+        snapshotting = [
+            source for source in self.partitions.as_mapping() if self._in_snapshot(source, self.offsets_of(source))
+        ]
+        self.outboxes.begin(self.epoch, self._specs(), self.former_rows, self.flow.sources_of, snapshotting)
+
+    def resync(self) -> None:
+        """Hands over everything again where a user wants it."""
+        self.outboxes.resync(self.epoch, self._specs(), self.former_rows)
+
+    def former_rows(self, model: str, epoch: int | None) -> pa.Table | None:
+        """The rows of a model as a table of it has them, at the end of an epoch or now; None if none can say."""
+        for table in self.flow.models[model].tables if model in self.flow.models else ():
+            lacking = table.name in self.doubted or table.name in self.sinks.rolled_back
+            found = self.sinks.open_tables().get(table.name)
+            if table.kind_text == "mirror" and not lacking and found is not None:
+                with suppress(UserError):
+                    return found.read(epoch)
+        return None
+
+    def _specs(self) -> dict[str, Output]:
+        """Of the models that are up to date, what their rows look like."""
+        nodes = self.flow.nodes.items()
+        return {name: Output(node.view.schema.empty_table(), spec=node.spec) for name, node in nodes}
 
     def stream_accounts(self) -> dict[str, Account]:
         """The account of every stream, each side counted where it happens."""
@@ -396,6 +430,7 @@ class Pipeline:
             refed={name: node.refed for name, node in self.flow.nodes.items()},
             sources={name: node.source for name, node in streams.items()},
             tables=self._kept_up_to_date(),
+            syncs=self.outboxes.record(),
         )
 
 

@@ -27,6 +27,7 @@ from headwater.runtime.hand_over import hand_over
 from headwater.runtime.identity import index_folder, state_identity
 from headwater.runtime.journal import Journal
 from headwater.runtime.memory_plan import MemoryPlan, plan_memory
+from headwater.runtime.outboxes import Outboxes
 from headwater.runtime.pipeline import Pipeline
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, StateStore
@@ -42,6 +43,7 @@ def open_pipeline(
     journal: Journal,
     clock: Clock,
     freshness: Freshness,
+    outboxes: Outboxes | None = None,
 ) -> Pipeline:
     """Opens the project and runs again whatever a crash cut short; afterwards every table holds the last epoch planned.
 
@@ -60,9 +62,12 @@ def open_pipeline(
         streams = _find_streams(project, sources, partitions, journal)
         opened = _Opened(project, streams, store, partitions, lake, journal, memory)
         flow, record, from_lake = _restore(opened, folder)
-        pipeline = Pipeline(project, store, partitions, flow, sinks, folder, clock, freshness)
+        outboxes = outboxes or Outboxes(project, journal, clock)
+        outboxes.open(record.syncs if record else None, record.epoch if record else 0)
+        pipeline = Pipeline(project, store, partitions, flow, sinks, folder, clock, freshness, outboxes)
         pipeline.left_out, pipeline.journal, pipeline.slicing = streams.left_out, journal, memory.slicing
         _resume(pipeline, record, lake, streams.new)
+        pipeline.begin_syncs()
         settle()
         if from_lake:
             pipeline.checkpointed = None
@@ -224,7 +229,7 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, new
     flow, sinks = pipeline.flow, pipeline.sinks
     plans = pipeline.store.plans_after(record.epoch if record else -1)
     _open_tables(flow, sinks, lake, _unbuilt(flow, record, plans))
-    _hold_back(flow, sinks, record, plans[0].epoch if plans else None)
+    pipeline.doubted |= _hold_back(flow, sinks, record, plans[0].epoch if plans else None)
     fresh = record is None and not plans
     if not fresh:
         last = plans[-1].epoch if plans else record.epoch if record else 0
@@ -267,7 +272,7 @@ def _is_kept(table: TableDefinition, node: StreamNode, record: CheckpointRecord 
     return record is not None and table.name in record.tables and record.sources.get(node.stream.name) == node.source
 
 
-def _hold_back(flow: Dataflow, sinks: Sinks, record: CheckpointRecord | None, again: int | None) -> None:
+def _hold_back(flow: Dataflow, sinks: Sinks, record: CheckpointRecord | None, again: int | None) -> set[str]:
     """Tables that lack changes are built anew: they were not kept up to date until the checkpoint, or were dropped or
     replaced by an older copy since. One that has taken every change from the first lacks nothing.
 
@@ -286,6 +291,7 @@ def _hold_back(flow: Dataflow, sinks: Sinks, record: CheckpointRecord | None, ag
             whole = table.traced and record is None and (not held or (again is not None and held >= again))
             if table.name in behind or not (whole or _is_kept(table, node, record)):
                 sinks.held.add(table.name)
+    return lacking
 
 
 def _open_tables(flow: Dataflow, sinks: Sinks, lake: Lake, unbuilt: set[str]) -> None:

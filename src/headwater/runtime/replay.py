@@ -37,6 +37,8 @@ def requested_replays(
     ready: dict[tuple[object, ...], list[tuple[Reject, pa.RecordBatch]]] = {}
     failed: dict[int, str] = {}
     for reject in store.ledger.entries(("requested",), limit=MOST):
+        if reject.stage == "delivery":
+            continue  # its sync sends it again by itself
         try:
             rows, together = _prepare(reject, sources, models)
         except UserError as error:

@@ -109,6 +109,7 @@ class CheckpointRecord:
         refed: by model, rejects fed to it again.
         sources: by stream, the source that fed it.
         tables: by table kept up to date, the epoch that it held, 0 if none: it must not hold an older one later.
+        syncs: by sync, its outbox and the last epoch that this held something of, "ID:EPOCH".
     """
 
     epoch: int
@@ -121,6 +122,7 @@ class CheckpointRecord:
     refed: Mapping[str, int] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, int] = field(default_factory=dict)
+    syncs: Mapping[str, str] = field(default_factory=dict)
 
 
 class StateStore:

@@ -22,6 +22,8 @@ from headwater.runtime.state_store import BUSY_TIMEOUT_S
 
 if TYPE_CHECKING:  # what only asks how a run stands, as `headwater status` and `query` do, is not to load the engine
     from headwater.runtime.capture_job import CaptureJob
+    from headwater.runtime.deliverers import Deliverers
+    from headwater.runtime.delivery_job import DeliveryJob
     from headwater.runtime.epoch_job import EpochJob
     from headwater.runtime.maintenance_job import MaintenanceJob
     from headwater.runtime.source_watch import SourceWatch
@@ -50,12 +52,16 @@ class StatusWriter:
         watches: Sequence[SourceWatch],
         epochs: EpochJob,
         maintenance: MaintenanceJob,
+        deliverers: Deliverers,
         *,
         running: bool,
     ) -> Status:
         """Writes `status.json`, whole or not at all, and returns what it says."""
         status = self.compose(captures, watches, epochs, running=running)
         status["maintenance"] = _maintenance(maintenance)
+        status["syncs"] = [_sync(job, self._clock.now_us()) for job in deliverers.jobs]
+        holds = all(job.picture.holds for job in deliverers.jobs)
+        status["accounting"] = bool(status["accounting"]) and holds
         temporary = self._state / f".{FILE}.tmp"
         temporary.write_text(json.dumps(status), encoding="utf-8")
         temporary.replace(self._state / FILE)
@@ -130,6 +136,27 @@ class StatusWriter:
             rate = (count - before.get(name, count)) / (now - then)
             self._rates[name] = round(0.5 * self._rates.get(name, rate) + 0.5 * rate, 1)
         self._before = (now, counts)
+
+
+def _sync(job: DeliveryJob, now_us: int) -> Status:
+    picture = job.picture
+    state = "paused" if picture.paused and job.state not in ("stopped", "waiting") else job.state
+    return {
+        "name": job.sync.name,
+        "model": job.sync.model,
+        "type": job.sync.type,
+        "state": state,
+        "error": None if job.error is None else {"message": str(job.error), "hint": job.error.hint},
+        "handed": picture.handed,
+        "delivered": picture.delivered,
+        "superseded": picture.superseded,
+        "parked": picture.parked,
+        "pending": picture.pending,
+        "failed": picture.failed,
+        "discarded": picture.discarded,
+        "oldest_s": None if picture.oldest_us is None else round(max(0, now_us - picture.oldest_us) / 1e6, 3),
+        "holds": picture.holds,
+    }
 
 
 def _maintenance(job: MaintenanceJob) -> Status:

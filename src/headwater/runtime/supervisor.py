@@ -21,6 +21,7 @@ from headwater.redaction import Secrets
 from headwater.registry.store import SchemaStore
 from headwater.runtime.api import make_api
 from headwater.runtime.capture_job import CaptureJob, Partitions
+from headwater.runtime.deliverers import Deliverers
 from headwater.runtime.epoch_job import EpochJob
 from headwater.runtime.identity import state_identity
 from headwater.runtime.journal import Journal
@@ -76,9 +77,11 @@ class Supervisor:
             SourceWatch(job, job.source.watcher(), self._partitions, self._journal, self._clock)
             for job in self._captures
         ]
+        self._deliverers = Deliverers(project, self._handed_over, self._journal, self._clock)
         self._epochs = EpochJob(
-            project, made, self._partitions, self._captured, self._journal, self._clock, self._maintenance_wait_s
-        )
+            project, made, self._partitions, self._captured, self._journal, self._clock, self._maintenance_wait_s,
+            self._deliverers.outboxes,
+        )  # fmt: skip
         self._maintenance = MaintenanceJob(
             project, self._epochs.tables, self._epochs.behind, self._journal, self._clock
         )
@@ -93,6 +96,7 @@ class Supervisor:
         if self._api is not None:
             self._api.start()
             self._journal.write("api.listening", url=self._api.url)
+        self._deliverers.start()
         try:
             while not self._clock.wait(self._stop, TICK_S) and not self._interrupted and self._epochs.is_alive():
                 self._revive()
@@ -134,7 +138,8 @@ class Supervisor:
         )  # fmt: skip
 
     def _revive(self) -> None:
-        """Begins a source again that stopped for a decision which has been taken since."""
+        """Begins a source or sync again that stopped for a decision which has been taken since."""
+        self._deliverers.revive()
         for at, job in enumerate(self._captures):
             lost = not job.is_alive() and isinstance(job.error, PositionLost)
             if lost and Requests(self._project.state, job.source.name).decision() is not None:
@@ -143,6 +148,10 @@ class Supervisor:
 
     def _maintenance_wait_s(self) -> float:
         return self._maintenance.wait_s()
+
+    def _handed_over(self) -> bool:
+        """Whether no more will be handed to the syncs."""
+        return not self._epochs.is_alive() and self._epochs.state in ("done", "stopped")
 
     def _captured(self) -> bool:
         """Whether no more records will arrive."""
@@ -158,19 +167,24 @@ class Supervisor:
         for ending in (self._maintenance, self._epochs):
             ending.stop()
             ending.join()
+        drains = self._once and not self._interrupted and not self._stop.is_set()
+        stopped = self._deliverers.finish((lambda: self._interrupted) if drains else None)
         self._tell(running=False)
         self._partitions.close()
         if "schemas" in self.__dict__:
             self.schemas.close()
         os.close(self._lock)
         errors = [job.error for job in (self._epochs, *self._captures) if job.error and job.state == "stopped"]
+        errors += stopped
         for error in errors:
             self._keep_traceback(error)
         return errors[0] if errors else None
 
     def _tell(self, *, running: bool) -> None:
         try:
-            status = self._status.write(self._captures, self._watches, self._epochs, self._maintenance, running=running)
+            status = self._status.write(
+                self._captures, self._watches, self._epochs, self._maintenance, self._deliverers, running=running
+            )
         except OSError as error:
             self._journal.write("status.unwritten", "warning", error=str(error))
             return

@@ -192,7 +192,7 @@ class SyncUnderTest:
         return self._delivery
 
     def _new_outbox(self) -> Outbox:
-        made = Outbox.anew(self._folder, "model", self.key, 1 << 16, self.clock)
+        made = Outbox.anew(self._folder, "model", self.key, self.columns, 1 << 16, self.clock)
         made.commit(0, changes_of(self.columns.empty_table().append_column(WEIGHT, pa.array([], pa.int64())), self.key))
         made.takes_over()
         return made

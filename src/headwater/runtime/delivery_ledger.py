@@ -1,0 +1,122 @@
+"""The parked records of a sync in the ledger of rejects (stage `delivery`, stream `sync:NAME`).
+
+The delivery job's thread has a connection of its own. An entry's uid names sync, outbox and record, so that a
+record which is parked again after a crash, or refused again, is the same entry.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from headwater.clock import Clock
+from headwater.deliver.ledger import Parked
+from headwater.errors import StorageFailed
+from headwater.runtime.state_store import BUSY_TIMEOUT_S
+
+STAGE = "delivery"
+
+
+def stream_of(sync: str) -> str:
+    """What the ledger calls a sync."""
+    return f"sync:{sync}"
+
+
+class DeliveryLedger:
+    """See `headwater.deliver.ledger.Ledger`.
+
+    Args:
+        state: the state folder; its state store must be there already.
+        project: the project's name.
+        sync: the sync's name.
+        outbox: id of its outbox.
+        version: fingerprint of the model.
+    """
+
+    def __init__(self, state: Path, project: str, sync: str, outbox: str, version: str, clock: Clock) -> None:
+        self._project, self._stream, self._version, self._clock = project, stream_of(sync), version, clock
+        self._prefix = f"{self._stream}:{outbox}:"
+        with _storing():
+            self._connection = sqlite3.connect(state / "state.db", timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            self._connection.execute("PRAGMA synchronous=FULL")
+
+    def park(self, records: Sequence[Parked]) -> None:
+        """See `Ledger.park`."""
+        now = self._clock.now_us()
+        rows = [
+            (f"{self._prefix}{one.seq}", one.epoch, self._stream, STAGE, one.reason, one.message, str(one.seq), one.key,
+             one.record, one.weight, self._project, now, now, self._version)
+            for one in records
+        ]  # fmt: skip
+        self._write(
+            "INSERT INTO rejects (uid, epoch, stream, stage, reason, message, position, key, record, weight, project,"
+            " first_seen_us, last_seen_us, version) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+            " ON CONFLICT (uid) DO UPDATE SET state = 'open', attempts = attempts + 1, message = excluded.message,"
+            " reason = excluded.reason, last_seen_us = excluded.last_seen_us",
+            rows,
+        )
+
+    def delivered(self, seqs: Iterable[int]) -> None:
+        """See `Ledger.delivered`."""
+        self._move(seqs, "replayed")
+
+    def superseded(self, seqs: Iterable[int]) -> None:
+        """See `Ledger.superseded`."""
+        self._move(seqs, "superseded")
+
+    def discarded(self, seqs: Iterable[int]) -> None:
+        """See `Ledger.discarded`."""
+        self._move(seqs, "discarded")
+
+    def keep_open(self, seqs: Iterable[int]) -> None:
+        """See `Ledger.keep_open`. Entries of a former outbox are superseded by the new one."""
+        query = "SELECT uid FROM rejects WHERE stage = ? AND stream = ? AND state IN ('open', 'requested')"
+        with _storing():
+            waiting = [uid for (uid,) in self._connection.execute(query, (STAGE, self._stream))]
+        kept = {f"{self._prefix}{seq}" for seq in seqs}
+        gone = [uid for uid in waiting if uid not in kept]
+        self._update([("replayed" if uid.startswith(self._prefix) else "superseded", uid) for uid in gone])
+
+    def asked(self) -> tuple[list[int], list[int]]:
+        """See `Ledger.asked`."""
+        query = "SELECT position, state, uid FROM rejects WHERE stage = ? AND stream = ? AND state IN (?, ?)"
+        with _storing():
+            rows = self._connection.execute(query, (STAGE, self._stream, "requested", "discarded")).fetchall()
+        ours = [(int(seq), state) for seq, state, uid in rows if uid.startswith(self._prefix)]
+        return [seq for seq, state in ours if state == "requested"], [
+            seq for seq, state in ours if state == "discarded"
+        ]
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._connection.close()
+
+    def _move(self, seqs: Iterable[int], state: str) -> None:
+        self._update([(state, f"{self._prefix}{seq}") for seq in seqs])
+
+    def _update(self, changes: Sequence[tuple[str, str]]) -> None:
+        self._write("UPDATE rejects SET state = ? WHERE uid = ? AND state IN ('open', 'requested')", changes)
+
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if not rows:
+            return
+        with _storing():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.executemany(statement, rows)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        hint = "free some space on the disk of the state folder; nothing was lost"
+        raise StorageFailed(f"cannot write the ledger of rejects: {error}", hint=hint) from error

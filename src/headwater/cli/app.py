@@ -71,6 +71,11 @@ COMMANDS: tuple[Command, ...] = (
         "Read tables again while their changes are followed.",
     ),
     Command("rejects", "headwater.cli.rejects:app", "List, show, replay or discard the records that could not go on."),
+    Command(
+        "syncs",
+        "headwater.cli.syncs:app",
+        "Show what is sent where and how far it got; try again, pause, or send everything again.",
+    ),
     Command("log", "headwater.cli.log:app", "Look into the durable log, where every change comes first."),
     Command("bench", "headwater.cli.bench:app", "Measure parts of Headwater on this machine."),
 )

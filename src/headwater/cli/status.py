@@ -49,6 +49,7 @@ def _print(current: Mapping[str, object]) -> None:
     lines += [_account("model", entry) for entry in models]
     output.print_table(["", "name", *_PARTS, "adds up"], lines)
     _print_maintenance(current)
+    _print_syncs(_entries(current.get("syncs") or ()))
     for source in sources:
         for entry in _entries(source.get("snapshots") or ()):
             output.print_data(_snapshot(entry))
@@ -57,6 +58,16 @@ def _print(current: Mapping[str, object]) -> None:
         )
         for alarm in _entries(source.get("alarms", ())):
             output.warn(f"{source['name']}: {alarm['message']}", str(alarm["hint"]))
+
+
+def _print_syncs(syncs: Sequence[Mapping[str, object]]) -> None:
+    for sync in syncs:
+        parts = ", ".join(f"{sync[part]:,} {part}" for part in ("handed", "delivered", "parked", "pending"))
+        wrong = "" if sync["holds"] else ": this does not add up"
+        output.print_data(f"sync {sync['name']}: {sync['state']}, {parts}{wrong}")
+        error = cast("Mapping[str, object] | None", sync["error"])
+        if error:
+            output.warn(f"{sync['name']}: {error['message']}", str(error["hint"]))
 
 
 def _print_maintenance(current: Mapping[str, object]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from headwater.deliver.destination import Batch, Destination, Sync
-from headwater.deliver.outbox import Outbox
+from headwater.deliver.outbox import Outbox, read_records
+from headwater.log.partition import PartitionView
 
 
-def preview(destination: Destination, sync: Sync, outbox: Outbox, *, cursor: int, most: int) -> list[str]:
+def preview(destination: Destination, sync: Sync, log: Outbox | PartitionView, *, cursor: int, most: int) -> list[str]:
     """A text for each of the next records, at most so many.
 
     Args:
@@ -14,7 +15,8 @@ def preview(destination: Destination, sync: Sync, outbox: Outbox, *, cursor: int
     """
     shown: list[str] = []
     while len(shown) < most:
-        handed = outbox.read(max(cursor, outbox.base), most - len(shown))
+        start, left = max(cursor, log.base), most - len(shown)
+        handed = log.read(start, left) if isinstance(log, Outbox) else read_records(log, start, left)
         if handed is None:
             break
         before = handed.before if destination.wants_before else None

@@ -32,7 +32,7 @@ from headwater.deliver.changes import Changes, as_struct
 from headwater.deliver.destination import Op
 from headwater.durable import make_folder, replace_file
 from headwater.errors import StorageFailed, UserError
-from headwater.log.partition import Partition
+from headwater.log.partition import Partition, PartitionView
 from headwater.position import Boundary, JsonScalar, Position
 from headwater.schema import StreamSchema
 
@@ -210,15 +210,7 @@ class Outbox:
         Raises:
             UserError: they are no longer kept.
         """
-        partition = self._partition
-        end = min(start + most, partition.head)
-        pieces: list[Handed] = []
-        for record in partition.read(start, end) if start < end else ():
-            piece = _handed(record.offset, record.rows)
-            if pieces and not piece.rows.schema.equals(pieces[0].rows.schema):
-                break
-            pieces.append(piece)
-        return _joined(pieces) if pieces else None
+        return read_records(self._partition, start, most)
 
     def retain(self, *, before: int, min_age_s: float, max_bytes: int) -> None:
         """Lets records below `before` go, which nobody needs, as far as they are older or more than wanted."""
@@ -256,6 +248,18 @@ class Outbox:
                 pa.nulls(len(op), pa.binary()), row, before,
             ]  # fmt: skip
             yield ChangeBatch(stream, pa.RecordBatch.from_arrays(arrays, schema=log_schema(stream)))
+
+
+def read_records(log: Partition | PartitionView, start: int, most: int) -> Handed | None:
+    """As `Outbox.read`, of an outbox that may be another process's."""
+    end = min(start + most, log.head)
+    pieces: list[Handed] = []
+    for record in log.read(start, end) if start < end else ():
+        piece = _handed(record.offset, record.rows)
+        if pieces and not piece.rows.schema.equals(pieces[0].rows.schema):
+            break
+        pieces.append(piece)
+    return _joined(pieces) if pieces else None
 
 
 def new_resync_id(clock: Clock) -> str:

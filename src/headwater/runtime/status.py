@@ -159,6 +159,19 @@ def _sync(job: DeliveryJob, now_us: int) -> Status:
     }
 
 
+def sync_state(state: Path, name: str) -> tuple[str, str]:
+    """How a sync fares, and what it waits or stopped for, as far as a status says."""
+    path = state / FILE
+    if not path.exists():
+        return "not run yet", ""
+    told = json.loads(path.read_text(encoding="utf-8"))
+    entry = next((one for one in told.get("syncs", ()) if one["name"] == name), None)
+    if entry is None:
+        return "not run yet", ""
+    said = entry["state"] if entry["state"] == "stopped" or is_running(state) else "not running"
+    return said, entry["error"]["message"] if entry["error"] else ""
+
+
 def _maintenance(job: MaintenanceJob) -> Status:
     picture = job.picture
     return {

@@ -27,6 +27,7 @@ from headwater.sql.parse import tables_of
 from headwater.sql.prelude import connect, shared
 
 REJECTS = "_rejects"
+DELIVERIES = "_deliveries"
 _NAMES = (duckdb.BinderException, duckdb.CatalogException)
 
 _THREADS = os.cpu_count() or 1
@@ -132,7 +133,7 @@ def plan(project: Project, lake: Lake, wanted: Sequence[str], at: Moment | None,
     """What a query over these tables reads; see `ask`."""
     there = lake.names()
     models = {model.name for model in project.models}
-    _require_names(wanted, {*there, REJECTS, *(models if fresh else ())})
+    _require_names(wanted, {*there, REJECTS, DELIVERIES, *(models if fresh else ())})
     if at is not None:
         return _past(lake, wanted, at)
     mirrors = _mirrors(project, there)
@@ -144,8 +145,8 @@ def plan(project: Project, lake: Lake, wanted: Sequence[str], at: Moment | None,
 
 
 def _past(lake: Lake, wanted: Sequence[str], at: Moment) -> Plan:
-    if REJECTS in wanted:
-        raise UserError("the ledger of rejects is not kept as of earlier moments", hint="leave `--at` out")
+    if REJECTS in wanted or DELIVERIES in wanted:
+        raise UserError("rejects and deliveries are not kept as of earlier moments", hint="leave `--at` out")
     datasets, said = as_of({name: lake.open_table(name) for name in wanted}, at)
     return Plan([Relation(name, base) for name, base in datasets.items()], f"as of {said}")
 
@@ -157,6 +158,10 @@ def _committed(project: Project, lake: Lake, wanted: Sequence[str]) -> Plan:
     for name in wanted:
         if name == REJECTS:
             relations.append(Relation(name, read_rejects(project.state)))
+        elif name == DELIVERIES:
+            from headwater.serve.deliveries import read_deliveries
+
+            relations.append(Relation(name, read_deliveries(project)))
         else:
             table = lake.open_table(name)
             of_epochs = done is not None and table.committed() is not None
@@ -229,7 +234,7 @@ def _require_names(wanted: Sequence[str], there: Collection[str]) -> None:
             near = difflib.get_close_matches(name, sorted(there), n=1)
             raise SqlError(
                 f"there is no table {name!r}" + (f": did you mean {near[0]!r}?" if near else ""),
-                hint=f"tables: {', '.join(sorted(there, key=lambda one: (one == REJECTS, one)))}",
+                hint=f"tables: {', '.join(sorted(there, key=lambda one: (one in (REJECTS, DELIVERIES), one)))}",
             )
 
 

@@ -247,13 +247,6 @@ class Dataflow:
         self.streams[node.stream.name] = node
         self._newcomers.add(node.stream.name)
 
-    def sources_of(self, model: str) -> set[str]:
-        """The sources whose streams a model reads, itself or by way of others."""
-        found: set[str] = set()
-        for name in self.models[model].inputs if model in self.models else ():
-            found |= {self.streams[name].source} if name in self.streams else self.sources_of(name)
-        return found
-
     def forget(self, names: Collection[str]) -> None:
         """Leaves these models, and all that read them, to be built anew."""
         for model in self.models.values():

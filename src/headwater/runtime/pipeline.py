@@ -174,7 +174,7 @@ class Pipeline:
         step = self.flow.step(plan, intake)
         self._remember(step.evolved)
         self._tell_waiting()
-        self.outboxes.take(plan, step.handed, self.former_rows, self.flow.sources_of, last=intake.last)
+        self.outboxes.take(plan, step.handed, self.former_rows, self.sources_of, last=intake.last)
         step.handed.clear()
         if intake.last:
             self.sinks.commit(plan.epoch, step.outputs, self._properties(plan))
@@ -213,11 +213,18 @@ class Pipeline:
         snapshotting = [
             source for source in self.partitions.as_mapping() if self._in_snapshot(source, self.offsets_of(source))
         ]
-        self.outboxes.begin(self.epoch, self._specs(), self.former_rows, self.flow.sources_of, snapshotting)
+        self.outboxes.begin(self.epoch, self._specs(), self.former_rows, self.sources_of, snapshotting)
 
     def resync(self) -> None:
         """Hands over everything again where a user wants it."""
         self.outboxes.resync(self.epoch, self._specs(), self.former_rows)
+
+    def sources_of(self, model: str) -> set[str]:
+        """The sources whose streams a model reads, itself or by way of others."""
+        flow, found = self.flow, set[str]()
+        for name in flow.models[model].inputs if model in flow.models else ():
+            found |= {flow.streams[name].source} if name in flow.streams else self.sources_of(name)
+        return found
 
     def former_rows(self, model: str, epoch: int | None) -> pa.Table | None:
         """The rows of a model as a table of it has them, at the end of an epoch or now; None if none can say."""

@@ -44,6 +44,11 @@ DESTINATIONS: tuple[DestinationKind, ...] = (
         destination="headwater.deliver.elasticsearch:ElasticsearchDestination",
     ),
     DestinationKind(
+        "http",
+        settings="headwater.deliver.http_settings:HttpSettings",
+        destination="headwater.deliver.http:HttpDestination",
+    ),
+    DestinationKind(
         "redis",
         settings="headwater.deliver.redis_settings:RedisSettings",
         destination="headwater.deliver.redis:RedisDestination",

@@ -13,6 +13,7 @@ FAULT_RUNS_pr := 3
 FAULT_RUNS_night := 40
 FAULT_RUNS_release := 200
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+WORKERS ?= $(shell expr 2 \* $(JOBS))  # of the suite, which waits for servers half of its time
 
 .PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput fuzz-formats faults large readers lock clean
 
@@ -33,7 +34,7 @@ test: setup  ## the whole test suite, with real servers it starts and stops itse
 	$(BIN)/python -m headwater.testing.lake_servers
 	$(BIN)/python -m headwater.testing.kafka
 	$(BIN)/python -m headwater.testing.opensearch
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 check: setup  ## style, types and import layers
 	$(BIN)/ruff format --check src tests

@@ -1,0 +1,49 @@
+"""What holds for all tests: a kernel is compiled by one process, and loaded by the others from its cache.
+
+In a fresh clone every worker would compile the same kernels at the same time, which is a third of what the suite takes.
+"""
+
+import fcntl
+import hashlib
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from numba.core.caching import NullCache
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import Dispatcher
+
+_LOCKS = Path(tempfile.gettempdir()) / "headwater-test-kernels"
+_held: set[str] = set()
+
+
+@contextmanager
+def _alone(kernel):
+    """Holds a kernel's lock; within, its cache has what others have compiled. The compiler's own lock is taken first, so
+    that of this process only one thread ever waits here."""
+    name = hashlib.sha256(f"{kernel.py_func.__code__.co_filename}:{kernel.py_func.__qualname__}".encode()).hexdigest()
+    with global_compiler_lock:
+        if name in _held:  # it compiles itself for other types
+            yield
+            return
+        _LOCKS.mkdir(exist_ok=True)
+        with (_LOCKS / name).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            _held.add(name)
+            try:
+                yield
+            finally:
+                _held.discard(name)
+
+
+def _compile_once(compile_kernel):
+    def compiled(self, sig):
+        if isinstance(self._cache, NullCache):
+            return compile_kernel(self, sig)
+        with _alone(self):
+            return compile_kernel(self, sig)
+
+    return compiled
+
+
+Dispatcher.compile = _compile_once(Dispatcher.compile)

@@ -13,7 +13,8 @@ FAULT_RUNS_pr := 3
 FAULT_RUNS_night := 40
 FAULT_RUNS_release := 200
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
-WORKERS ?= $(shell expr 2 \* $(JOBS))  # of the suite, which waits for servers half of its time
+# The suite waits for servers half of its time.
+WORKERS ?= $(shell expr 2 \* $(JOBS))
 
 .PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput fuzz-formats faults large readers lock clean
 

@@ -19,7 +19,7 @@ _held: set[str] = set()
 
 @contextmanager
 def _alone(kernel):
-    """Holds a kernel's lock; within, its cache has what others have compiled. The compiler's own lock is taken first, so
+    """Holds a kernel's lock; within, its cache has what others have compiled. The compiler's own lock comes first, so
     that of this process only one thread ever waits here."""
     name = hashlib.sha256(f"{kernel.py_func.__code__.co_filename}:{kernel.py_func.__qualname__}".encode()).hexdigest()
     with global_compiler_lock:

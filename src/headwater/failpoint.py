@@ -32,6 +32,7 @@ NAMES = (
     "capture.reread.after_begin",
     "capture.reread.after_chunk",
     "capture.reread.after_end",
+    "files.group.after",
     "epoch.plan.before",
     "epoch.plan.after",
     "epoch.models.after",

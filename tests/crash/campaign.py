@@ -56,8 +56,8 @@ UPKEEP = ("lake.rewrite.", "lake.expire.", "lake.orphans.", "lake.index.", "epoc
 then a transaction changes more of them than an epoch takes at once."""
 DELIVERY = ("outbox.", "deliver.")
 """Only projects with syncs pass these."""
-SENT_TO = ("capture.http.",)
-"""Only a source that clients send to passes these: scenario http."""
+SENT_TO = ("capture.http.", "files.")
+"""Only a source that clients send to, or one of files, passes these."""
 KEPT = tuple(name for name in failpoint.NAMES if not name.startswith((*LARGE, *DELIVERY, *SENT_TO)))
 """Failpoints that a ledger's run passes."""
 REACHED = tuple(name for name in KEPT if not name.startswith(UPKEEP))

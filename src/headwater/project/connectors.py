@@ -89,6 +89,12 @@ CONNECTORS: tuple[Connector, ...] = (
         source="headwater.capture.http.source:HttpSource",
         record="headwater.capture.messages.message:as_text",
     ),
+    Connector(
+        "files",
+        settings="headwater.capture.files.settings:FilesSettings",
+        source="headwater.capture.files.source:FilesSource",
+        record="headwater.capture.messages.message:as_text",
+    ),
 )
 
 
@@ -129,6 +135,13 @@ class _Spilling(Protocol):
 
 
 @runtime_checkable
+class _InFolder(Protocol):
+    """A source whose settings name files; relative paths count from the project's folder."""
+
+    folder: Path | None
+
+
+@runtime_checkable
 class _Learning(Protocol):
     """A source that learns its streams' schemas from messages; `schemas` is set before anything is asked of it."""
 
@@ -164,6 +177,8 @@ def make_source(
     source = make(definition.name, definition.settings, project=project, identity=identity, clock=clock)
     if isinstance(source, _Spilling):
         source.scratch = scratch
+    if isinstance(source, _InFolder):
+        source.folder = Path(definition.place.file).parent
     if isinstance(source, _Learning):
         source.schemas = schemas()
     return source

@@ -14,6 +14,7 @@ from headwater.errors import UserError
 from headwater.formats.schema_source import SchemaSource
 
 if TYPE_CHECKING:
+    from headwater.formats.avro.settings import AvroFormat, DebeziumAvroFormat
     from headwater.formats.protobuf.settings import ProtobufFormat
     from headwater.formats.settings import FormatSettings
 
@@ -106,23 +107,35 @@ def make_decoder(
         from headwater.formats.raw import RawDecoder
 
         return RawDecoder(settings)
-    if settings.type == "avro":
-        from headwater.formats.avro.decoder import AvroDecoder
-        from headwater.registry.client import RegistryClient
-
-        return AvroDecoder(settings, RegistryClient(settings.registry) if settings.registry else registry)
+    if settings.type in ("avro", "debezium-avro", "protobuf"):
+        return _with_schemas(settings, registry, part)
     if settings.type == "grok":
         from headwater.formats.grok import GrokDecoder
 
         return GrokDecoder(settings)
-    if settings.type == "protobuf":
-        return _protobuf(settings, registry)
     raise UserError(f"the format {settings.type} cannot be read yet")
 
 
-def _protobuf(settings: ProtobufFormat, registry: SchemaSource | None) -> Decoder:
-    from headwater.registry.client import RegistryClient
+def _with_schemas(
+    settings: AvroFormat | DebeziumAvroFormat | ProtobufFormat, registry: SchemaSource | None, part: str
+) -> Decoder:
+    """The decoders whose messages name their schemas."""
+    if settings.registry is not None:
+        from headwater.registry.client import RegistryClient
 
+        registry = RegistryClient(settings.registry)
+    if settings.type == "protobuf":
+        return _protobuf(settings, registry)
+    from headwater.formats.avro.decoder import AvroDecoder
+    from headwater.formats.avro.settings import AvroFormat
+    from headwater.formats.debezium.avro import DebeziumAvroDecoder
+
+    if settings.type == "avro":
+        return AvroDecoder(settings, registry)
+    return AvroDecoder(AvroFormat.model_validate({}), registry) if part == "key" else DebeziumAvroDecoder(registry)
+
+
+def _protobuf(settings: ProtobufFormat, registry: SchemaSource | None) -> Decoder:
     try:
         from headwater.formats.protobuf.decoder import ProtobufDecoder
     except ModuleNotFoundError as error:
@@ -131,4 +144,4 @@ def _protobuf(settings: ProtobufFormat, registry: SchemaSource | None) -> Decode
         raise UserError(
             f"the format protobuf needs the package {error.name}", hint="pip install 'headwater[protobuf]'"
         ) from error
-    return ProtobufDecoder(settings, RegistryClient(settings.registry) if settings.registry else registry)
+    return ProtobufDecoder(settings, registry)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from headwater.formats.avro.settings import AvroFormat
+from headwater.formats.avro.settings import AvroFormat, DebeziumAvroFormat
 from headwater.formats.protobuf.settings import ProtobufFormat
 
 
@@ -79,7 +79,14 @@ def _spelled_out(given: object) -> object:
 
 
 FormatSettings = Annotated[
-    JsonFormat | CsvFormat | RawFormat | GrokFormat | DebeziumJsonFormat | AvroFormat | ProtobufFormat,
+    JsonFormat
+    | CsvFormat
+    | RawFormat
+    | GrokFormat
+    | DebeziumJsonFormat
+    | AvroFormat
+    | DebeziumAvroFormat
+    | ProtobufFormat,
     Field(discriminator="type"),
     BeforeValidator(_spelled_out),
 ]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
 
+from starlette.routing import Mount
+
 from headwater.api.server import ApiServer, Service
 from headwater.api.settings import ApiSettings
 from headwater.capture.source import Source
 from headwater.clock import Clock
 from headwater.project.definition import Project
+from headwater.registry.routes import routes
+from headwater.registry.store import SchemaStore
 from headwater.runtime.catalog_service import CatalogService
 from headwater.runtime.completions import Completions
 from headwater.runtime.identity import state_identity
@@ -29,7 +33,7 @@ class Served(Protocol):
 
 def make_api(
     project: Project, sources: Iterable[Source], progress: Callable[[], Progress], journal: Journal, clock: Clock,
-    more: Iterable[Service] = (),
+    schemas: Callable[[], SchemaStore],
 ) -> ApiServer | None:  # fmt: skip
     """The web server, which listens already and does not answer yet; None if nothing asks for one.
 
@@ -39,7 +43,7 @@ def make_api(
         progress: how far its epochs are.
         journal: where requests that fail through a fault of ours are told of.
         clock: time.
-        more: what else is to live in it.
+        schemas: gives the schemas that its registry serves, below /registry.
 
     Raises:
         UserError: the address cannot be listened at.
@@ -58,6 +62,7 @@ def make_api(
     def tell(error: str) -> None:
         journal.write("api.failed", "error", error=error)
 
-    services = [*(source.service() for source in served), completions.service(), *more]
+    registry = Service([Mount("/registry", routes=routes(schemas()))])
+    services = [*(source.service() for source in served), completions.service(), registry]
     services += [CatalogService(project).service()] if serves_catalog else []
     return ApiServer(project.api or ApiSettings.model_validate({}), services, tell)

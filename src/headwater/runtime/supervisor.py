@@ -86,7 +86,9 @@ class Supervisor:
             project, self._epochs.tables, self._epochs.behind, self._journal, self._clock
         )
         self._status = StatusWriter(project.name, project.state, self._clock)
-        self._api = make_api(project, made.values(), lambda: self._epochs.progress, self._journal, self._clock)
+        self._api = make_api(
+            project, made.values(), lambda: self._epochs.progress, self._journal, self._clock, lambda: self.schemas
+        )
 
     def run(self) -> HeadwaterError | None:
         """Runs until stopped; returns the error that stopped it, or None after a stop that was asked for."""

@@ -73,20 +73,28 @@ class AvroDecoder:
 
     def decode(self, values: pa.BinaryArray) -> Decoded:
         """See `Decoder.decode`."""
+        parts, bad = self.read(values)
+        rows, message = merge(parts) if parts else (pa.RecordBatch.from_arrays([], names=[]), np.zeros(0, np.int64))
+        return Decoded(rows, message, bad=bad, typed=True)
+
+    def read(self, values: pa.BinaryArray) -> tuple[list[tuple[pa.RecordBatch, Longs]], tuple[Bad, ...]]:
+        """The rows of each schema that the messages were written with and the number of each row's message; and what
+        is bad, ascending."""
         spans = spans_of(values)
         if not self._framed:
             assert self._reader is not None
-            found = walk(self._reader, spans)
-            return Decoded(found.rows, found.message, bad=found.bad, typed=True)
-        ids = confluent_frame.schema_ids(spans)
-        parts = [
-            walk(program, confluent_frame.chosen(spans, ids == identifier, confluent_frame.SIZE))
-            for identifier in np.unique(ids).tolist()
-            if identifier >= 0 and isinstance(program := self._program(identifier), Program)
-        ]
-        bad = [each for part in parts for each in part.bad] + list(self._without_schema(ids))
-        rows, message = merge([(part.rows, part.message) for part in parts]) if parts else _nothing()
-        return Decoded(rows, message, bad=tuple(sorted(bad, key=lambda each: each.message)), typed=True)
+            found = [walk(self._reader, spans)]
+            wrong: list[Bad] = []
+        else:
+            ids = confluent_frame.schema_ids(spans)
+            found = [
+                walk(program, confluent_frame.chosen(spans, ids == identifier, confluent_frame.SIZE))
+                for identifier in np.unique(ids).tolist()
+                if identifier >= 0 and isinstance(program := self._program(identifier), Program)
+            ]
+            wrong = list(self._without_schema(ids))
+        bad = sorted([*wrong, *(each for part in found for each in part.bad)], key=lambda each: each.message)
+        return [(part.rows, part.message) for part in found], tuple(bad)
 
     def _without_schema(self, ids: Longs) -> Iterator[Bad]:
         for number in np.flatnonzero(ids == confluent_frame.NO_FRAME).tolist():
@@ -116,10 +124,6 @@ class AvroDecoder:
             return compile_schema(parse_registered(found, self._registry))
         except AvroSchemaError as error:
             return "bad_schema", f"schema {identifier}: {error}"
-
-
-def _nothing() -> tuple[pa.RecordBatch, Longs]:
-    return pa.RecordBatch.from_arrays([], names=[]), np.zeros(0, np.int64)
 
 
 def walk(program: Program, spans: Spans) -> Walked:

@@ -91,6 +91,16 @@ _LOGICAL: Final = {
 }
 
 
+_CONNECT: Final = {
+    "io.debezium.time.Date": "date",
+    "io.debezium.time.Time": "time-millis",
+    "io.debezium.time.MicroTime": "time-micros",
+    "io.debezium.time.Timestamp": "local-timestamp-millis",
+    "io.debezium.time.MicroTimestamp": "local-timestamp-micros",
+}
+"""What Debezium calls types that Avro has a name for as well."""
+
+
 def parse(text: str, known: Mapping[str, AvroType] | None = None) -> AvroSchema:
     """Reads a schema.
 
@@ -235,7 +245,7 @@ def _join(namespace: str, name: str) -> str:
 
 def _with_logical(kind: AvroType, found: Mapping[str, object]) -> AvroType:
     """The type with its logical type; as the specification wants, one that is not valid is not there."""
-    logical = found.get("logicalType")
+    logical = found.get("logicalType", _CONNECT.get(str(found.get("connect.name"))))
     if not isinstance(logical, str) or kind.kind not in _LOGICAL.get(logical, ()):
         return kind
     if (logical == "duration" and kind.size != 12) or (logical == "uuid" and kind.kind == "fixed" and kind.size != 16):

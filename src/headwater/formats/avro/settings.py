@@ -34,3 +34,14 @@ class AvroFormat(BaseModel):
     registry: RegistrySettings | None = Field(
         None, description="The registry that has the schemas; the project's own if not given."
     )
+
+
+class DebeziumAvroFormat(BaseModel):
+    """Debezium's envelope in Avro, with the ids of a registry."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["debezium-avro"] = Field(default="debezium-avro", description="Which format.")
+    registry: RegistrySettings | None = Field(
+        None, description="The registry that has the schemas; the project's own if not given."
+    )

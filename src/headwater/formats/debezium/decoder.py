@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +23,9 @@ OPS = {"c": Op.INSERT, "r": Op.READ, "u": Op.UPDATE, "d": Op.DELETE, "t": Op.TRU
 UNAVAILABLE = "__debezium_unavailable_value"
 """What stands for a large value that did not change and was not sent (`unavailable.value.placeholder`'s default)."""
 
+EnvelopeGroup = tuple[Longs, pa.StructArray, dict[str, ConnectType]]
+"""Rows whose envelopes have one schema: their numbers, the envelopes, and types of columns."""
+
 
 @dataclass
 class _Rows:
@@ -41,32 +45,10 @@ class DebeziumJsonDecoder:
     def decode(self, values: pa.BinaryArray) -> Decoded:
         """See `Decoder.decode`."""
         found = self._reader.read(values)
-        count = len(found.columns)
-        ops = np.full(count, -1, np.int64)
-        has_after, has_before = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-        made = _Rows()
-        for at, envelope, types in self._groups(found.columns):
-            parts = _parts(envelope)
-            ops[at] = _ops(parts.get("op"), len(at))
-            for name, there in (("after", has_after), ("before", has_before)):
-                if name in parts:
-                    there[at] = parts[name].is_valid().to_numpy(zero_copy_only=False)
-            self._take(made, parts, types, at, ops, count)
-        reasons = _reasons(ops, has_after, has_before)
-        numbers = found.messages
-        bad = [Bad(int(numbers[row]), *reasons[row]) for row in sorted(reasons)]
-        good = np.array([row for row in range(count) if row not in reasons], np.int64) if reasons else np.arange(count)
-        bad = sorted([*found.bad(), *bad], key=lambda entry: entry.message)
-        return Decoded(
-            _batch(made.rows, good, count),
-            numbers[good],
-            ops[good].astype(np.uint8),
-            tuple(bad),
-            {name: mask[good] for name, mask in made.unsent.items() if mask[good].any()},
-            typed=bool(self._types),
-        )
+        groups = self._groups(found.columns)
+        return open_envelopes(groups, found.messages, found.bad(), is_typed=bool(self._types))
 
-    def _groups(self, columns: pa.StructArray) -> list[tuple[Longs, pa.StructArray, dict[str, ConnectType]]]:
+    def _groups(self, columns: pa.StructArray) -> list[EnvelopeGroup]:
         """Rows whose envelope stands in the same place with the same schema."""
         parts = _parts(columns)
         payload, schema = parts.get("payload"), parts.get("schema")
@@ -74,7 +56,7 @@ class DebeziumJsonDecoder:
         if payload is None or not pa.types.is_struct(payload.type):
             return [(whole, columns, {})]
         wrapped = payload.is_valid().to_numpy(zero_copy_only=False)
-        none: list[tuple[Longs, pa.StructArray, dict[str, ConnectType]]] = []
+        none: list[EnvelopeGroup] = []
         groups = none if wrapped.all() else [(whole[~wrapped], columns.filter(pa.array(~wrapped)), {})]
         if schema is None or not pa.types.is_string(schema.type):
             return [*groups, (whole[wrapped], payload.filter(pa.array(wrapped)), {})]
@@ -94,23 +76,58 @@ class DebeziumJsonDecoder:
             self._types[key] = row_types(text)
         return self._types[key]
 
-    def _take(
-        self, made: _Rows, parts: dict[str, pa.Array], types: dict[str, ConnectType], at: Longs, ops: Longs, count: int
-    ) -> None:
-        """Adds the columns of one group of rows, `at`, out of `count`."""
-        for name in ("after", "before"):
-            part = parts.get(name)
-            if part is None or not pa.types.is_struct(part.type):
-                continue
-            gone = ops[at] == Op.DELETE
-            wanted = (gone if name == "before" else ~gone) & part.is_valid().to_numpy(zero_copy_only=False)
-            for column, values in zip(part.type, part.flatten(), strict=True):
-                values, unsent = _sent(values)
-                values = typed(values, types[column.name]) if column.name in types else values
-                rows = _at(values, at, wanted, count)
-                made.rows.append((column.name, rows))
-                if name == "after" and unsent.any():
-                    made.unsent.setdefault(column.name, np.zeros(count, np.bool_))[at[unsent]] = True
+
+def open_envelopes(groups: Sequence[EnvelopeGroup], numbers: Longs, bad: Sequence[Bad], *, is_typed: bool) -> Decoded:
+    """What the envelopes of a batch say.
+
+    Args:
+        groups: of each group of rows their numbers, their envelopes, and the types of their columns if the envelopes'
+            own do not say it all.
+        numbers: by row, the number of its message, ascending.
+        bad: messages that are no rows.
+        is_typed: see `Decoded.typed`.
+    """
+    count = len(numbers)
+    ops = np.full(count, -1, np.int64)
+    has_after, has_before = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    made = _Rows()
+    for at, envelope, types in groups:
+        parts = _parts(envelope)
+        ops[at] = _ops(parts.get("op"), len(at))
+        for name, there in (("after", has_after), ("before", has_before)):
+            if name in parts:
+                there[at] = parts[name].is_valid().to_numpy(zero_copy_only=False)
+        _take(made, parts, types, at, ops, count)
+    reasons = _reasons(ops, has_after, has_before)
+    wrong = [Bad(int(numbers[row]), *reasons[row]) for row in sorted(reasons)]
+    good = np.array([row for row in range(count) if row not in reasons], np.int64) if reasons else np.arange(count)
+    return Decoded(
+        _batch(made.rows, good, count),
+        numbers[good],
+        ops[good].astype(np.uint8),
+        tuple(sorted([*bad, *wrong], key=lambda entry: entry.message)),
+        {name: mask[good] for name, mask in made.unsent.items() if mask[good].any()},
+        typed=is_typed,
+    )
+
+
+def _take(
+    made: _Rows, parts: dict[str, pa.Array], types: dict[str, ConnectType], at: Longs, ops: Longs, count: int
+) -> None:
+    """Adds the columns of one group of rows, `at`, out of `count`."""
+    for name in ("after", "before"):
+        part = parts.get(name)
+        if part is None or not pa.types.is_struct(part.type):
+            continue
+        gone = ops[at] == Op.DELETE
+        wanted = (gone if name == "before" else ~gone) & part.is_valid().to_numpy(zero_copy_only=False)
+        for column, values in zip(part.type, part.flatten(), strict=True):
+            values, unsent = _sent(values)
+            values = typed(values, types[column.name]) if column.name in types else values
+            rows = _at(values, at, wanted, count)
+            made.rows.append((column.name, rows))
+            if name == "after" and unsent.any():
+                made.unsent.setdefault(column.name, np.zeros(count, np.bool_))[at[unsent]] = True
 
 
 def _parts(envelope: pa.StructArray) -> dict[str, pa.Array]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -17,6 +19,7 @@ from headwater.deliver.destination import Batch, Op, Outcomes, State, Sync
 from headwater.deliver.elasticsearch import ROOM, ElasticsearchDestination
 from headwater.deliver.elasticsearch_settings import ElasticsearchSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable
+from headwater.testing.destination_contract import DestinationContract, Row
 from headwater.testing.opensearch import OpenSearchServer
 from headwater.testing.proxy import Proxy
 
@@ -140,6 +143,44 @@ def test_check_and_preview_say_what_will_be_done(node: OpenSearchServer) -> None
     assert "is not there" in told[1]
     shown = destination(node.url, "x").preview(sync("check"), batch(1, (Op.DELETE, 1, "a")))
     assert shown == ['{"delete": {"_index": "x", "_id": "1", "version": 100, "version_type": "external"}}']
+
+
+class SearchPeer:
+    """An index, behind a proxy that can be cut."""
+
+    appends, poisons, stoppable = False, False, True
+    made = itertools.count(1)
+
+    def __init__(self, node: OpenSearchServer, proxy: Proxy) -> None:
+        self._node, self._proxy, self._index = node, proxy, f"contract-{next(self.made)}"
+        node.call("PUT", f"/{self._index}", {"settings": {"number_of_replicas": 0}})
+
+    def destination(self) -> ElasticsearchDestination:
+        notes = f"notes-{self._index}"
+        return destination(f"http://127.0.0.1:{self._proxy.port}", self._index, notes_index=notes, timeout_s=10)
+
+    def rows(self) -> dict[int, Row]:
+        found = self._node.documents(self._index).values()
+        return {row["id"]: {**row, "at": row["at"] and datetime.fromisoformat(row["at"])} for row in found}
+
+    def names(self, number: int) -> list[str]:
+        return [str(row["name"]) for key, row in self.rows().items() if key == number]
+
+    def heal(self) -> None:
+        """Nothing is refused."""
+
+    def stop(self) -> None:
+        self._proxy.down()
+
+    def start(self) -> None:
+        self._proxy.up()
+
+
+class TestContract(DestinationContract):
+    @pytest.fixture
+    def peer(self, node: OpenSearchServer) -> Iterator[SearchPeer]:
+        with Proxy(node.port) as proxy:
+            yield SearchPeer(node, proxy)
 
 
 class Refusing(BaseHTTPRequestHandler):

@@ -4,19 +4,58 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from headwater.deliver.destination import Batch, Op, Receipt, State, Sync
 from headwater.deliver.redis import RedisDestination
 from headwater.deliver.redis_settings import RedisSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable
+from headwater.testing.destination_contract import DestinationContract, Row
 from headwater.testing.proxy import Proxy
 from headwater.testing.redis import RedisServer
+
+
+class RedisPeer:
+    """Keys of a database, behind a proxy that can be cut."""
+
+    appends, poisons, stoppable = False, False, True
+
+    def __init__(self, server: RedisServer, proxy: Proxy) -> None:
+        self._client, self._proxy = server.connect(), proxy
+
+    def destination(self) -> RedisDestination:
+        url = f"redis://127.0.0.1:{self._proxy.port}/0"
+        return RedisDestination(RedisSettings(url=SecretStr(url), prefix="row:", timeout_s=5))
+
+    def rows(self) -> dict[int, Row]:
+        found = [json.loads(self._client.get(key)) for key in self._client.keys("row:*")]
+        return {row["id"]: {**row, "at": row["at"] and datetime.fromisoformat(row["at"])} for row in found}
+
+    def names(self, number: int) -> list[str]:
+        return [str(row["name"]) for key, row in self.rows().items() if key == number]
+
+    def heal(self) -> None:
+        """Nothing is refused."""
+
+    def stop(self) -> None:
+        self._proxy.down()
+
+    def start(self) -> None:
+        self._proxy.up()
+
+
+class TestContract(DestinationContract):
+    @pytest.fixture
+    def peer(self, server: RedisServer, keys: Any) -> Iterator[RedisPeer]:
+        with Proxy(server.port) as proxy:
+            yield RedisPeer(server, proxy)
+
 
 COLUMNS = pa.schema([("id", pa.int64()), ("name", pa.string()), ("score", pa.float64())])
 

@@ -15,10 +15,11 @@ import redis
 from redis import exceptions
 
 from headwater.deliver.destination import Batch, Op, Outcomes, Send, Sync
-from headwater.deliver.documents import documents
 from headwater.deliver.key_text import names
 from headwater.deliver.redis_settings import RedisSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable
+from headwater.formats.encoder import make_encoder
+from headwater.formats.settings import JsonFormat
 
 NO_KEY = "the record has no key: a part of it is null"
 
@@ -159,10 +160,14 @@ def _values(
     if settings.value == "string":
         values = names(batch.rows, [settings.column])
     elif settings.on_change == "keep":
-        texts = documents(batch.rows)
-        values = [text.decode() for text in texts] if settings.value == "json" else _hashes(batch)
+        values = _json(batch) if settings.value == "json" else _hashes(batch)
     for key, away, value in zip(keys, gone.tolist(), values, strict=True):
         yield None if key is None else settings.prefix + key, None if away else value
+
+
+def _json(batch: Batch) -> list[str]:
+    texts = make_encoder(JsonFormat(nan=False)).encode(batch.rows)
+    return [text.decode() for text in texts.to_pylist()]
 
 
 def _hashes(batch: Batch) -> list[dict[str, str]]:

@@ -49,6 +49,12 @@ DESTINATIONS: tuple[DestinationKind, ...] = (
         destination="headwater.deliver.http:HttpDestination",
     ),
     DestinationKind(
+        "rabbitmq",
+        settings="headwater.deliver.rabbitmq_settings:RabbitmqSettings",
+        destination="headwater.deliver.rabbitmq:RabbitmqDestination",
+        extra="rabbitmq",
+    ),
+    DestinationKind(
         "redis",
         settings="headwater.deliver.redis_settings:RedisSettings",
         destination="headwater.deliver.redis:RedisDestination",

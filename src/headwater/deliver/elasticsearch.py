@@ -18,11 +18,10 @@ from urllib.parse import quote
 import httpx
 
 from headwater.deliver.destination import Batch, Op, Outcomes, Send, Sync
+from headwater.deliver.documents import documents
 from headwater.deliver.elasticsearch_settings import ElasticsearchSettings
 from headwater.deliver.key_text import names
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError
-from headwater.formats.encoder import make_encoder
-from headwater.formats.settings import JsonFormat
 from headwater.outgoing import AddressRefused, client
 
 ROOM = 1 << 40
@@ -238,7 +237,7 @@ def _base(settings: ElasticsearchSettings, sync: Sync, server: _Server) -> int:
 def _actions(settings: ElasticsearchSettings, sync: Sync, batch: Batch, base: int) -> Iterator[bytes | None]:
     """The lines of each record; None for one that has no id."""
     ids = names(batch.rows, sync.key) if sync.key else batch.idempotency_keys(sync)
-    texts = make_encoder(JsonFormat(nan=False)).encode(batch.rows).to_pylist()
+    texts = documents(batch.rows)
     for name, op, seq, text in zip(ids, batch.op.tolist(), batch.seq.tolist(), texts, strict=True):
         if name is None:
             yield None

@@ -15,11 +15,10 @@ import redis
 from redis import exceptions
 
 from headwater.deliver.destination import Batch, Op, Outcomes, Send, Sync
+from headwater.deliver.documents import documents
 from headwater.deliver.key_text import names
 from headwater.deliver.redis_settings import RedisSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable
-from headwater.formats.encoder import make_encoder
-from headwater.formats.settings import JsonFormat
 
 NO_KEY = "the record has no key: a part of it is null"
 
@@ -166,8 +165,7 @@ def _values(
 
 
 def _json(batch: Batch) -> list[str]:
-    texts = make_encoder(JsonFormat(nan=False)).encode(batch.rows)
-    return [text.decode() for text in texts.to_pylist()]
+    return [text.decode() for text in documents(batch.rows)]
 
 
 def _hashes(batch: Batch) -> list[dict[str, str]]:

@@ -17,11 +17,12 @@ RESULTS = Path("bench/results/crash.json")
 SCENARIOS = {
     "all": ("",), "snapshot": ("capture.snapshot.", "capture.reread.", "capture.confirm."), "mysql": ("",),
     "lake": ("lake.", "epoch.sinks."),
+    "http": ("log.", "capture.http.", "capture.confirm.", "epoch.", "checkpoint.", "lake.commit."),
     "rabbitmq": ("log.", "capture.confirm.", "epoch.", "checkpoint.", "lake.commit."),
 }  # fmt: skip
 """The beginnings of the names of failpoints that a campaign kills at. `mysql` has MariaDB for its source, `lake`
 a table of every kind and maintenance all the time, `rabbitmq` queues."""
-SCENE = {"mysql": "bank", "lake": "ledger", "rabbitmq": "queues"}
+SCENE = {"mysql": "bank", "lake": "ledger", "rabbitmq": "queues", "http": "web"}
 ONLY_POSTGRES = "capture.snapshot.after_slot"
 WORKERS = max(1, min(3, (os.cpu_count() or 2) - 1))
 
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _failpoints(count: int | None, seed: int, scenario: str) -> tuple[str, ...]:
-    reached = KEPT if scenario == "lake" else REACHED
+    reached = KEPT if scenario == "lake" else (*REACHED, "capture.http.keys_stored") if scenario == "http" else REACHED
     names = tuple(name for name in reached if name.startswith(SCENARIOS[scenario]))
     if scenario == "mysql":
         names = tuple(name for name in names if name != ONLY_POSTGRES)

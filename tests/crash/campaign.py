@@ -28,6 +28,7 @@ from tests.crash.case import (
     settings_for,
 )
 from tests.crash.evidence import BROKEN, DOUBLED, LOST, Fault
+from tests.crash.ingest_server import IngestServer
 from tests.crash.lake_server import LakeServer
 from tests.crash.queue_server import QueueServer
 from tests.crash.shop_server import ShopServer
@@ -44,6 +45,7 @@ SCENES: Mapping[str, Callable[[], Scene]] = {
     "shop": ShopServer,
     "bank": BankServer,
     "ledger": LakeServer,
+    "web": IngestServer,
     "queues": QueueServer,
 }
 """A shop in PostgreSQL, a bank in MariaDB, a ledger in PostgreSQL whose tables are kept without a pause,
@@ -264,6 +266,8 @@ def _at_failpoint(choice: Choice, name: str, passing: int, *, again: bool) -> Pl
 def _plan(choice: Choice, name: str, kills: tuple[Kill, ...], chance: random.Random, failpoint: str = "") -> Plan:
     retire = failpoint.startswith("log.retire") or chance.random() < 0.5
     settings = settings_for(chance, retire=retire, slices=failpoint == "epoch.sinks.staged")
+    if choice.scene == "web":  # clients that were not answered ask the next process, while they are still there
+        kills = (*kills, Kill(seconds=chance.uniform(0.3, 1.5), since=RUNNING))
     return Plan(name, kills, settings, chance.choice(RATES), chance.randrange(1 << 30))
 
 

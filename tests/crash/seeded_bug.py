@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from headwater.api.server import Service
 from headwater.capture.health import Watcher
+from headwater.capture.http.keys import CARRIED
 from headwater.capture.request import Progress, Request
 from headwater.capture.source import Reader, Source
 from headwater.change import ChangeBatch, Group
@@ -19,6 +22,8 @@ from headwater.clock import SystemClock
 from headwater.errors import PositionLost
 from headwater.position import Boundary, Resume
 from headwater.project.connectors import make_source
+from headwater.registry.store import SchemaStore
+from headwater.runtime.api import Served
 from headwater.runtime.journal import Journal
 from headwater.runtime.supervisor import Supervisor, state_identity
 from headwater.schema import StreamSchema
@@ -93,10 +98,19 @@ class Doubles(WrongReader):
         return group
 
 
+class ForgetsKeys(WrongReader):
+    """Lets the log have the records of a request without the key under which they came."""
+
+    def meddle(self, group: Group) -> Group:
+        resume = {name: value for name, value in group.boundary.resume.items() if name != CARRIED}
+        return replace(group, boundary=replace(group.boundary, resume=resume))
+
+
 BUGS: dict[str, Callable[[Reader], WrongReader]] = {
     "confirm-before-fsync": ConfirmsEarly,
     "lose": Loses,
     "double": Doubles,
+    "forget-keys": ForgetsKeys,
 }
 
 
@@ -130,12 +144,24 @@ class WrongSource:
         return self._source.decode(record)
 
 
+class WrongServedSource(WrongSource):
+    """One that clients send to."""
+
+    def service(self) -> Service:
+        assert isinstance(self._source, Served)
+        return self._source.service()
+
+
 def main(bug: str, folder: Path, *, once: bool) -> int:
     """Runs the project as `headwater run` does; returns the exit code."""
     project = open_project(folder)
     identity, clock = state_identity(project.state), SystemClock()
-    made = {d.name: make_source(d, project.name, identity, clock) for d in project.sources}
-    sources: dict[str, Source] = {name: WrongSource(source, BUGS[bug]) for name, source in made.items()}
+    state, schemas = project.state, SchemaStore(project.state)
+    made = {d.name: make_source(d, project.name, identity, clock, state, lambda: schemas) for d in project.sources}
+    sources: dict[str, Source] = {
+        name: (WrongServedSource if isinstance(source, Served) else WrongSource)(source, BUGS[bug])
+        for name, source in made.items()
+    }
     supervisor = Supervisor(project, Journal(as_json=True), once=once, sources=sources)
     supervisor.stop_on_signals()
     error = supervisor.run()

@@ -63,6 +63,19 @@ def test_killed_beside_maintenance_every_reader_sees_the_source_and_no_file_is_l
     assert "ok     1/1 lake.rewrite.after_write:1" in done.stdout
 
 
+def test_clients_that_send_again_until_they_are_answered_have_everything_there_once() -> None:
+    done = campaign("--scenario", "http", "--only", "capture.http.keys_stored:3", "--workers", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok     1/1 capture.http.keys_stored:3" in done.stdout
+
+
+def test_a_key_that_is_not_as_durable_as_its_records_is_found_out() -> None:
+    options = ("--scenario", "http", "--only", "capture.confirm.before:5", "--workers", "1")
+    done = campaign(*options, "--seeded-bug", "forget-keys")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "       doubled: " in done.stdout
+
+
 @pytest.mark.parametrize(
     ("bug", "failpoint", "kind"),
     [("confirm-before-fsync", "log.append.before:6", "lost"), ("double", "epoch.plan.before:12", "doubled")],

@@ -3,8 +3,8 @@
 import pytest
 from mysql_database import MysqlDatabase
 
-from headwater.capture.mysql.url import parse_url
 from headwater.errors import SourceStopped, SourceUnavailable
+from headwater.mysql_url import parse_url
 from headwater.project.connectors import connector_of_url
 from headwater.testing.mariadb import MariaDbServer
 

@@ -39,6 +39,12 @@ DESTINATIONS: tuple[DestinationKind, ...] = (
         destination="headwater.deliver.postgres:PostgresDestination",
     ),
     DestinationKind(
+        "mysql",
+        settings="headwater.deliver.mysql_settings:MysqlSettings",
+        destination="headwater.deliver.mysql:MysqlDestination",
+        extra="mysql",
+    ),
+    DestinationKind(
         "elasticsearch",
         settings="headwater.deliver.elasticsearch_settings:ElasticsearchSettings",
         destination="headwater.deliver.elasticsearch:ElasticsearchDestination",

@@ -8,8 +8,8 @@ from typing import Any, NoReturn, TypeAlias
 import pymysql
 
 from headwater.capture.mysql.settings import MysqlSettings
-from headwater.capture.mysql.url import parse_url
 from headwater.errors import HeadwaterError, SourceStopped, SourceUnavailable
+from headwater.mysql_url import parse_url
 
 Connection: TypeAlias = "pymysql.Connection[Any]"
 Row = tuple[Any, ...]

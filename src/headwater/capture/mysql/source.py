@@ -37,7 +37,6 @@ from headwater.capture.mysql.snapshot import READ, Snapshot
 from headwater.capture.mysql.stream import Stream
 from headwater.capture.mysql.table import Layout, Table
 from headwater.capture.mysql.transactions import Assembler
-from headwater.capture.mysql.url import parse_url
 from headwater.capture.mysql.verification import MysqlTableAt
 from headwater.capture.mysql.watch import MysqlWatcher
 from headwater.capture.request import Request
@@ -46,6 +45,7 @@ from headwater.capture.worklist import Task, Worklist
 from headwater.change import ChangeBatch, Group
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost, SourceStopped, UserError
+from headwater.mysql_url import parse_url
 from headwater.position import Boundary, Position, Resume
 from headwater.schema import StreamSchema
 

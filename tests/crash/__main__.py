@@ -19,10 +19,11 @@ SCENARIOS = {
     "lake": ("lake.", "epoch.sinks."),
     "http": ("log.", "capture.http.", "capture.confirm.", "epoch.", "checkpoint.", "lake.commit."),
     "rabbitmq": ("log.", "capture.confirm.", "epoch.", "checkpoint.", "lake.commit."),
+    "kafka": ("log.", "capture.confirm.", "epoch.", "checkpoint.", "lake.commit."),
 }  # fmt: skip
 """The beginnings of the names of failpoints that a campaign kills at. `mysql` has MariaDB for its source, `lake`
-a table of every kind and maintenance all the time, `rabbitmq` queues."""
-SCENE = {"mysql": "bank", "lake": "ledger", "rabbitmq": "queues", "http": "web"}
+a table of every kind and maintenance all the time, `http` an endpoint, `rabbitmq` queues, `kafka` topics."""
+SCENE = {"mysql": "bank", "lake": "ledger", "rabbitmq": "queues", "http": "web", "kafka": "topics"}
 ONLY_POSTGRES = "capture.snapshot.after_slot"
 WORKERS = max(1, min(3, (os.cpu_count() or 2) - 1))
 

@@ -32,6 +32,7 @@ from tests.crash.ingest_server import IngestServer
 from tests.crash.lake_server import LakeServer
 from tests.crash.queue_server import QueueServer
 from tests.crash.shop_server import ShopServer
+from tests.crash.topic_server import TopicServer
 
 from headwater import failpoint
 from headwater.clock import SystemClock
@@ -47,9 +48,10 @@ SCENES: Mapping[str, Callable[[], Scene]] = {
     "ledger": LakeServer,
     "web": IngestServer,
     "queues": QueueServer,
+    "topics": TopicServer,
 }
 """A shop in PostgreSQL, a bank in MariaDB, a ledger in PostgreSQL whose tables are kept without a pause,
-queues in RabbitMQ."""
+queues in RabbitMQ, topics in Kafka."""
 TRACED_S = 4.0
 LARGE = ("log.forget_parts.", "log.append.after_part")
 """Only transactions larger than memory pass these; `tests/log` and `tests/runtime/test_slices.py` kill there."""

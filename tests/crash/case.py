@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tests.crash.evidence import BROKEN, LOST, SOURCE, Fault, whole_log
 
@@ -68,6 +68,14 @@ class Scene(Protocol):
 
     def stop(self) -> None:
         """Stops the server and removes its folder."""
+
+
+@runtime_checkable
+class Suspicious(Protocol):
+    """A scene that looks at what a kill has left behind."""
+
+    def after_kill(self, folder: Path) -> list[Fault]:
+        """What is wrong already, before the project in `folder` is started again."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +188,7 @@ class _Case:
     def __init__(self, plan: Plan, folder: Path, server: Scene, url: str, bug: str, outcome: Outcome) -> None:
         self.project = folder / "project"
         self._plan, self._folder, self._url, self._bug, self._outcome = plan, folder, url, bug, outcome
+        self._server = server
         self._clock = SystemClock()
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0
@@ -207,6 +216,8 @@ class _Case:
                 return
             self._kill(process, kill if ended is not None else None, required=number == 0 and bool(kill.failpoint))
             self._outcome.faults += whole_log(self.project / ".headwater")
+            if isinstance(self._server, Suspicious):
+                self._outcome.faults += self._server.after_kill(self.project)
 
     def finish(self) -> bool:
         """Runs to the end of the source; whether it came there."""

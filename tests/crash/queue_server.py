@@ -111,7 +111,7 @@ class QueueServer:
             faults.append(Fault(kind, f"{sent.poison} messages are no JSON, and the ledger says {rejects}"))
         lake = IcebergFolder(folder / "lake", "broker")
         for table, names, rows in sent.expected():
-            faults += _difference(lake, table, names, rows)
+            faults += difference(lake, table, names, rows)
         lake.close()
         faults += whole_log(project.state)
         faults += faults_in_itself(replace(read_log(project.state), rejects=0))
@@ -214,9 +214,10 @@ class Publisher(threading.Thread):
         self.stop()
 
 
-def _difference(
+def difference(
     lake: IcebergFolder, table: str, names: tuple[str, ...], rows: Counter[tuple[object, ...]]
 ) -> list[Fault]:
+    """What a table of the lake has too few or too many of."""
     if table not in lake.names():
         return [Fault(LOST, f"{table}: the lake has no such table")]
     here = Counter(tuple(row[name] for name in names) for row in lake.rows(table).to_pylist())

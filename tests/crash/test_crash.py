@@ -50,6 +50,24 @@ def test_with_rabbitmq_as_the_source_nothing_is_lost_or_doubled_either(tmp_path:
     assert found["lost"] == found["doubled"] == found["broken"] == 0
 
 
+def test_with_kafka_as_the_source_nothing_is_lost_or_doubled_either(tmp_path: Path) -> None:
+    figures = tmp_path / "crash.json"
+    options = ("--scenario", "kafka", "--runs", "1", "--failpoints", "1", "--workers", "1")
+    done = campaign(*options, "--results", str(figures))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(figures.read_text(encoding="utf-8"))
+    assert found["cases"] == found["passed"] == 2
+    assert found["changes"] > 50
+    assert found["lost"] == found["doubled"] == found["broken"] == 0
+
+
+def test_an_offset_that_is_committed_before_the_fsync_is_found() -> None:
+    options = ("--scenario", "kafka", "--seeded-bug", "confirm-before-fsync", "--only", "log.append.before:6")
+    done = campaign(*options)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "       lost: " in done.stdout
+
+
 def test_a_message_that_is_acknowledged_before_the_fsync_is_found_to_be_lost() -> None:
     options = ("--scenario", "rabbitmq", "--seeded-bug", "confirm-before-fsync", "--only", "log.append.before:6")
     done = campaign(*options)

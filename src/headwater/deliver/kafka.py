@@ -11,15 +11,16 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from headwater.deliver.destination import Batch, Outcomes, Send, Sync
-from headwater.deliver.documents import documents
 from headwater.deliver.kafka_messages import Encoders, Message, messages
 from headwater.deliver.kafka_settings import KafkaSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError
+from headwater.formats.encoder import make_encoder
 from headwater.kafka.connection import configuration
 from headwater.kafka.failures import hint_of
 
@@ -241,7 +242,12 @@ def encoders(settings: KafkaSettings) -> Encoders:
     Raises:
         UserError: what the format needs is not installed.
     """
-    return Encoders(documents, documents)
+    encoder = make_encoder(settings.format)
+
+    def encode(rows: pa.Table) -> list[bytes]:
+        return cast("list[bytes]", encoder.encode(rows).to_pylist())
+
+    return Encoders(encode, encode)
 
 
 def failed(error: KafkaException, doing: str) -> HeadwaterError:

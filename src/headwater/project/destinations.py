@@ -66,6 +66,12 @@ DESTINATIONS: tuple[DestinationKind, ...] = (
         destination="headwater.deliver.redis:RedisDestination",
         extra="redis",
     ),
+    DestinationKind(
+        "kafka",
+        settings="headwater.deliver.kafka_settings:KafkaSettings",
+        destination="headwater.deliver.kafka:KafkaDestination",
+        extra="kafka",
+    ),
 )
 
 

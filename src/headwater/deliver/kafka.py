@@ -13,8 +13,6 @@ from typing import Any, cast
 
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from headwater.deliver.destination import Batch, Outcomes, Send, Sync
 from headwater.deliver.kafka_messages import Encoders, Message, messages
@@ -22,11 +20,14 @@ from headwater.deliver.kafka_settings import KafkaSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError
 from headwater.formats.encoder import make_encoder
 from headwater.kafka.connection import configuration
+from headwater.kafka.control import Control
 from headwater.kafka.failures import hint_of
 
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD)
 TIMEOUT_S = 30.0
+LARGEST = 1_000_000
+"""What brokers take if nobody has said otherwise."""
 TAIL = 16
 """Offsets that are looked at first for the last note: it and its transaction's mark are two."""
 
@@ -44,7 +45,7 @@ class KafkaDestination:
 
     def check(self, sync: Sync) -> list[str]:
         """See `Destination.check`."""
-        there = self._topics(self._admin(sync))
+        there = self._control(sync).names()
         settings = self.settings
         if settings.topic not in there and not settings.create:
             raise DestinationStopped(
@@ -59,16 +60,18 @@ class KafkaDestination:
 
     def open(self, sync: Sync) -> KafkaSession:
         """See `Destination.open`."""
-        admin = self._admin(sync)
-        there = self._topics(admin)
         self.check(sync)
-        if self.settings.topic not in there:
-            policy = "compact" if self.settings.envelope == "upsert" else "delete"
-            _make(admin, self.settings.topic, self.settings.partitions, {"cleanup.policy": policy})
+        control, settings = self._control(sync), self.settings
+        there = control.names()
+        if settings.topic not in there:
+            policy = "compact" if settings.envelope == "upsert" else "delete"
+            control.make_topic(settings.topic, settings.partitions, {"cleanup.policy": policy})
         if self._progress(sync) not in there:
-            kept = {"cleanup.policy": "compact", "segment.ms": "3600000"}
-            _make(admin, self._progress(sync), 1, kept)
-        return KafkaSession(self.settings, sync, self._progress(sync))
+            control.make_topic(self._progress(sync), 1, {"cleanup.policy": "compact", "segment.ms": "3600000"})
+        largest = int(settings.options.get("message.max.bytes", LARGEST))
+        return KafkaSession(
+            settings, sync, self._progress(sync), min(largest, control.largest_message(settings.topic) or largest)
+        )
 
     def preview(self, sync: Sync, batch: Batch) -> list[str]:
         """See `Destination.preview`."""
@@ -77,14 +80,9 @@ class KafkaDestination:
     def _progress(self, sync: Sync) -> str:
         return self.settings.progress_topic or f"headwater-{sync.project}-{sync.name}-progress"
 
-    def _admin(self, sync: Sync) -> AdminClient:
-        return AdminClient(dict(configuration(self.settings, sync.id)))
-
-    def _topics(self, admin: AdminClient) -> Mapping[str, Any]:
-        try:
-            return admin.list_topics(timeout=TIMEOUT_S).topics
-        except KafkaException as error:
-            raise failed(error, "asking the brokers") from error
+    def _control(self, sync: Sync) -> Control:
+        given = configuration(self.settings, sync.id)
+        return Control(given, f"asking the brokers about sync {sync.name!r}", failed=_refused)
 
 
 class KafkaSession:
@@ -94,15 +92,16 @@ class KafkaSession:
         settings: the destination's.
         sync: what is sent.
         progress: topic of the notes.
+        largest: most bytes of a message.
 
     Raises:
         DestinationStopped, DestinationUnavailable: as `Destination.open`.
     """
 
-    def __init__(self, settings: KafkaSettings, sync: Sync, progress: str) -> None:
+    def __init__(self, settings: KafkaSettings, sync: Sync, progress: str, largest: int) -> None:
         self._settings, self._sync, self._progress = settings, sync, progress
         self._encoders = encoders(settings)
-        self._largest = int(settings.options.get("message.max.bytes", "1000000"))
+        self._largest = largest
         self._producer = Producer(
             {
                 **configuration(settings, sync.id),
@@ -113,7 +112,8 @@ class KafkaSession:
                 "compression.type": settings.compression,
                 "partitioner": "murmur2_random",
                 "linger.ms": 5,
-                "message.max.bytes": max(self._largest, 16 << 20),
+                "message.max.bytes": 2 * LARGEST,
+                "batch.size": min(1_000_000, largest),
                 "queue.buffering.max.messages": 1_000_000,
             }
         )
@@ -129,6 +129,7 @@ class KafkaSession:
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 10,
             }
         )
         try:
@@ -178,7 +179,8 @@ class KafkaSession:
             too_large = self._transact(left, batch.receipt(outcomes))
             if not too_large:
                 return outcomes
-            refused.update(too_large)
+            largest = max((message for message in made if message.row in too_large), key=lambda one: one.size)
+            refused[largest.row] = too_large[largest.row]  # the brokers refuse a batch for one of its messages
 
     def _transact(self, sent: list[Message], receipt: str) -> dict[int, str]:
         """One transaction; if brokers refuse messages, it is aborted, and those are returned with why."""
@@ -253,15 +255,19 @@ def encoders(settings: KafkaSettings) -> Encoders:
 def failed(error: KafkaException, doing: str) -> HeadwaterError:
     """Kafka's error as one of a destination."""
     given = cast(KafkaError, error.args[0])
-    if given.code() in FENCED:
+    return _refused(given.code(), given.str(), doing)
+
+
+def _refused(code: int, text: str, doing: str) -> HeadwaterError:
+    if code in FENCED:
         return DestinationStopped(
             f"{doing}: another process has taken this sync over",
             hint="only one may run with this project's state; see whether another one does",
         )
-    hint = hint_of(given.code())
+    hint = hint_of(code)
     if hint is not None:
-        return DestinationStopped(f"{doing}: {given.str()}", hint=hint)
-    return DestinationUnavailable(f"{doing}: {given.str()}", hint="trying again")
+        return DestinationStopped(f"{doing}: {text}", hint=hint)
+    return DestinationUnavailable(f"{doing}: {text}", hint="trying again")
 
 
 def _noting(row: int, failures: list[tuple[int, KafkaError]]) -> Callable[[KafkaError | None, object], None]:
@@ -284,12 +290,3 @@ def _outcomes(batch: Batch, made: list[Message], refused: Mapping[int, str]) -> 
         elif message.key in stuck:
             waits[message.row] = "an earlier change of its key was refused"
     return Outcomes.of(len(batch), refused, waits)
-
-
-def _make(admin: AdminClient, name: str, partitions: int, config: dict[str, str]) -> None:
-    topic = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=config)
-    try:
-        admin.create_topics([topic])[name].result(TIMEOUT_S)
-    except KafkaException as error:
-        if cast(KafkaError, error.args[0]).code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise failed(error, f"making topic {name}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,16 +13,18 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._metadata import ClusterMetadata
+from confluent_kafka.cimpl import NewTopic
 
+from headwater.errors import HeadwaterError
 from headwater.kafka.failures import failure, is_final
-from headwater.kafka.librdkafka import ALL_BROKERS_DOWN
+from headwater.kafka.librdkafka import ALL_BROKERS_DOWN, TOPIC_FORBIDDEN
 
 Place = tuple[str, int]
 """Topic and partition."""
 
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """What a broker that knows no topic ids (older than 2.8) says."""
-UNKNOWN = 3
+UNKNOWN, ALREADY_THERE = 3, 36
 TURN_S = 1.0
 
 
@@ -53,13 +55,20 @@ class Control:
         configuration: librdkafka's.
         doing: what it is for, for messages, as in "asking the brokers about source 'orders'".
         timeout_s: for each question.
+        failed: makes an error of Kafka's code and text and of `doing`.
     """
 
-    def __init__(self, configuration: Mapping[str, str], doing: str, timeout_s: float = 15.0) -> None:
+    def __init__(
+        self,
+        configuration: Mapping[str, str],
+        doing: str,
+        timeout_s: float = 15.0,
+        failed: Callable[[int, str, str], HeadwaterError] = failure,
+    ) -> None:
         self._errors: list[tuple[int, str]] = []
         told: dict[str, Any] = {**configuration, "error_cb": self._note}
         self._client = AdminClient(told)
-        self._doing, self._timeout_s = doing, timeout_s
+        self._doing, self._timeout_s, self._error = doing, timeout_s, failed
 
     def _note(self, error: Any) -> None:
         self._errors.append((error.code(), error.str()))
@@ -147,6 +156,19 @@ class Control:
                 found[str(resource.name)] = int(entries["retention.ms"].value)
         return found
 
+    def largest_message(self, topic: str) -> int | None:
+        """Most bytes of a batch of messages that a topic takes; None if we may not ask."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        asked = self._client.describe_configs([resource], request_timeout=self._timeout_s)[resource]
+        entries = self._answer(asked, missing=TOPIC_FORBIDDEN)
+        return None if entries is None else int(entries["max.message.bytes"].value)
+
+    def make_topic(self, name: str, partitions: int, config: dict[str, str]) -> None:
+        """Makes a topic; one that is there stays as it is."""
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=config)
+        asked = self._client.create_topics([topic], request_timeout=self._timeout_s)[name]
+        self._answer(asked, missing=ALREADY_THERE)
+
     def _answer(self, future: Future[Any], missing: int | None = None) -> Any:
         """What was answered; None for the error `missing`."""
         try:
@@ -161,10 +183,10 @@ class Control:
         given = cast(Any, error.args[0])
         self._client.poll(0)
         for code, text in self._errors:
-            refused = failure(code, text, self._doing)
+            refused = self._error(code, text, self._doing)
             if not refused.retryable:
                 return refused
-        return failure(given.code(), given.str(), self._doing)
+        return self._error(given.code(), given.str(), self._doing)
 
 
 def _each(places: Iterable[Place], spec: Any) -> dict[Place, OffsetSpec]:

@@ -10,7 +10,8 @@ import pytest
 from fenced import DOCS, ROOT, prose
 
 PAGES = [
-    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "examples/shop/README.md")),
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "examples").glob("*/README.md")),
     *sorted(DOCS.rglob("*.md")),
 ]
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")

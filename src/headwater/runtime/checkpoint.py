@@ -45,6 +45,7 @@ class CheckpointFolder:
         before = self._folder / str(previous) if previous is not None else None
         try:
             shutil.rmtree(making, ignore_errors=True)
+            making.mkdir()  # also if there is nothing to write: every record so far may have been rejected
             self._write_parts(making, before, flow)
             _sync_folders(making)
             failpoint.reach("checkpoint.after_fsync")

@@ -29,10 +29,23 @@ def rows_of(replay: Replay) -> pa.Table:
 
 
 def changes_of(replay: Replay, stream: StreamSchema) -> ChangeBatch:
-    """The rows as changes of the stream as it is now. It gets the columns that only they have: a message may have been
-    rejected for a column that nobody knew."""
+    """The rows as changes of the stream as it is now. It gets the columns that only they have, and their types where
+    its own do not hold their values: a message may have been rejected for a column that nobody knew, or for a type that
+    has been declared as another one since."""
     rows = rows_of(replay)
     known = {*stream.columns.names, *(field.name for field in CHANGE_COLUMNS)}
-    columns = pa.schema([*stream.columns, *(field for field in rows.schema if field.name not in known)])
-    wider = stream if len(columns) == len(stream.columns) else replace(stream, columns=columns)
+    held = [field if _holds(rows, field) else rows.schema.field(field.name) for field in stream.columns]
+    columns = pa.schema([*held, *(field for field in rows.schema if field.name not in known)])
+    wider = stream if columns.equals(stream.columns) else replace(stream, columns=columns)
     return ChangeBatch(wider, realigned(rows, wider))
+
+
+def _holds(rows: pa.Table, field: pa.Field) -> bool:
+    """Whether a column's type holds the values that the rows have in it."""
+    if field.name not in rows.column_names:
+        return True
+    try:
+        rows.column(field.name).cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True

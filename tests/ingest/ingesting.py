@@ -20,6 +20,10 @@ from headwater.runtime.state_store import StateStore
 from headwater.runtime.supervisor import Supervisor
 
 DEADLINE_S = 60.0
+READING = (
+    '{"type": "record", "name": "reading", "fields": '
+    '[{"name": "sensor", "type": "string"}, {"name": "value", "type": "double"}]}'
+)
 PROJECT = """
 name: shop
 api: {{port: 0}}
@@ -32,6 +36,8 @@ sources:
         key: [id]
         columns: {{id: BIGINT, amount: 'DECIMAL(10,2)'}}
       events:
+      readings:
+        format: {{type: avro, framing: none, schema: '{avro}'}}
 run: {{epoch_interval: 20 ms, checkpoint_interval: 200 ms}}
 """
 
@@ -42,7 +48,7 @@ class Web:
     def __init__(self, folder: Path, source: str = "", project: str = PROJECT) -> None:
         self.folder = folder
         (folder / "models").mkdir(parents=True, exist_ok=True)
-        (folder / "headwater.yml").write_text(project.format(source=source))
+        (folder / "headwater.yml").write_text(project.format(source=source, avro=READING))
         self.log = io.StringIO()
         self.client = httpx.Client(trust_env=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
+import fastavro
 import pyarrow as pa
 import pytest
-from ingesting import DEADLINE_S, Web, lines, wait_until
+from ingesting import DEADLINE_S, READING, Web, lines, wait_until
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 
@@ -76,6 +78,15 @@ def test_cloudevents_are_the_same_in_every_mode(web: Web) -> None:
     assert (missing.status_code, "ce-source, ce-type" in missing.json()["detail"]) == (400, True)
     assert web.post("events", b"{", JSON, **named).status_code == 400
     assert web.post("events", b"[]", "application/cloudevents+json").status_code == 400
+
+
+def test_a_record_of_avro_is_read_by_the_schema_of_its_stream(web: Web) -> None:
+    written = io.BytesIO()
+    fastavro.schemaless_writer(written, json.loads(READING), {"sensor": "s", "value": 1.5})
+    answer = web.post("readings", written.getvalue(), "avro/binary")
+    assert web.land(answer, "readings").json()["visible"]
+    assert web.rows("readings") == [{"sensor": "s", "value": 1.5}]
+    assert web.post("readings", b"\x02", "avro/binary").json()["rejected"] == 1
 
 
 def test_bad_records_go_to_the_ledger_and_good_ones_on(web: Web) -> None:

@@ -13,6 +13,7 @@ Measure = Callable[[int, Callable[[dict[str, Any]], None]], list[dict[str, Any]]
 `seconds`, `cpu_s`, `per_s` and `per_core_s` (records to a second of processor time), or `what` and `error`."""
 
 SOURCES: Mapping[str, str] = {
+    "http": "headwater.bench.ingest.http:measure",
     "kafka": "headwater.bench.ingest.kafka:measure",
 }
 

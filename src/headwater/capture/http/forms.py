@@ -35,7 +35,7 @@ _TYPES = {
 }
 ACCEPTED = ", ".join(dict.fromkeys(_TYPES))
 CONTAINER = b"Obj\x01"
-"""How an Avro container file begins; what begins otherwise is one record in Confluent's wire format."""
+"""How an Avro container file begins."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,10 @@ def cut(content_type: ContentType, headers: Mapping[str, str], body: bytes) -> B
         return Body(JSON, json_lines(body))
     if kind == "csv":
         return _csv(content_type, body)
+    if kind == "avro" and body.startswith(CONTAINER):
+        raise Unknown(
+            "Avro container files are not taken here: send records one by one, or drop files for a files source"
+        )
     if kind in ("avro", "own"):
         return Body(AVRO if kind == "avro" else OWN, pa.array([body], pa.binary()))
     values = json_values(body)

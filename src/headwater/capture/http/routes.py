@@ -107,6 +107,8 @@ class _Desk:
         """
         try:
             found = cut(content_type, headers, body)
+        except Unknown as error:
+            raise Problem(415, error.message) from error
         except UserError as error:
             raise Problem(400, error.message) from error
         if len(found.values) > self._source.settings.max_records:

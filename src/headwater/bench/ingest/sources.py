@@ -14,6 +14,7 @@ Measure = Callable[[int, Callable[[dict[str, Any]], None]], list[dict[str, Any]]
 
 SOURCES: Mapping[str, str] = {
     "http": "headwater.bench.ingest.http:measure",
+    "files": "headwater.bench.ingest.files:measure",
     "kafka": "headwater.bench.ingest.kafka:measure",
 }
 

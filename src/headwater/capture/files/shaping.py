@@ -250,7 +250,7 @@ def _with_rows(shaped: Shaped, piece: Piece, first: Position) -> Shaped:
         with pa.ipc.new_stream(sink, piece.rows.schema) as writer:
             writer.write_batch(piece.rows.slice(number, 1))
         message = _messages(piece).slice(number, 1).to_pylist()[0] | {"value": sink.getvalue().to_pybytes()}
-        records.append(frame(message, Position(first.commit, first.ordinal + number)))
+        records.append(frame(message, Position(first.commit, first.ordinal + number), piece.stream))
     place = shaped.rejects.schema.get_field_index("record")
     made = shaped.rejects.set_column(place, shaped.rejects.schema.field(place), pa.array(records, pa.binary()))
     return replace(shaped, rejects=made)

@@ -12,6 +12,7 @@ from headwater.capture.files.settings import FilesSettings
 from headwater.capture.files.shaping import FileShaper
 from headwater.capture.files.tail import Series, Tail
 from headwater.capture.health import NoWatcher
+from headwater.capture.messages.message import stream_of
 from headwater.capture.messages.shaping import SchemasInMemory
 from headwater.capture.request import Request
 from headwater.change import ChangeBatch
@@ -113,13 +114,10 @@ class FilesSource:
 
     def decode(self, record: bytes) -> ChangeBatch:
         """See `Source.decode`."""
-        problems = []
-        for shaper in self._shapers(self.schemas).values():
-            try:
-                return shaper.decode(record)
-            except UserError as error:
-                problems.append(error)
-        raise problems[0]
+        stream = stream_of(record)
+        if stream not in self.settings.files:
+            raise UserError(f"stream {stream!r} is not read any more")
+        return FileShaper(stream, self.settings.files[stream], self.schemas).decode(record)
 
     def _shapers(self, schemas: SchemaStore | SchemasInMemory | None) -> dict[str, FileShaper]:
         return {name: FileShaper(name, settings, schemas) for name, settings in self.settings.files.items()}

@@ -39,7 +39,7 @@ def test_a_partial_line_waits_for_its_end(tmp_path: Path) -> None:
     follow.drain(3)
     assert follow.values() == ["one", "two"]
     assert follow.reader is not None and follow.reader.lag_bytes() == 3
-    never = Following(tmp_path, {"log": {"paths": "app.log", "unfinished_after": None}}).drain(20)
+    never = Following(tmp_path, {"log": {"paths": "app.log", "unfinished_after_s": None}}).drain(20)
     assert never.values() == ["one", "two"]
     assert never.reader is not None and never.reader.lag_bytes() == 0
 

@@ -123,7 +123,10 @@ def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 
 def run(folder: Path, actions: list[str], width: int, rng: random.Random) -> tuple[Following, Writer]:
     """Does what is said; at the end the last line is whole and all has been looked at."""
-    writer, follow = Writer(folder, width), Following(folder, {"log": {"paths": "app.log*", "unfinished_after": None}})
+    writer, follow = (
+        Writer(folder, width),
+        Following(folder, {"log": {"paths": "app.log*", "unfinished_after_s": None}}),
+    )
     for action in actions:
         if action == "lines":
             writer.lines(rng.randrange(1, 60))

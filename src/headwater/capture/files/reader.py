@@ -195,7 +195,7 @@ class FilesReader:
         return (
             file.stuck == file.known.size
             and not file.known.whole
-            and (file.known.whole_only or self._settings[file.known.stream].unfinished_after is not None)
+            and (file.known.whole_only or self._settings[file.known.stream].unfinished_after_s is not None)
         )
 
     def _due(self, file: File) -> bool:
@@ -203,8 +203,8 @@ class FilesReader:
         if not self._waits(file) or file.held_by is not None:
             return False
         settings = self._settings[file.known.stream]
-        waits = settings.complete_after if file.known.whole_only else settings.unfinished_after
-        return waits is not None and self._clock.monotonic_s() - file.changed_s >= waits.total_seconds()
+        waits = settings.complete_after_s if file.known.whole_only else settings.unfinished_after_s
+        return waits is not None and self._clock.monotonic_s() - file.changed_s >= waits
 
     def _read(self, file: File, room: int) -> Piece | None:
         if file.container:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -71,7 +70,7 @@ FileFormat = Annotated[
     Discriminator(_kind),
     BeforeValidator(_spelled_out),
 ]
-Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
+Seconds = Annotated[float, Field(gt=0)]
 
 
 class Multiline(BaseModel):
@@ -131,15 +130,16 @@ class FileStreamSettings(MessageStreamSettings):
     longest_record: Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(ge=1024, le=1 << 30)] = (
         Field(ByteSize(16 << 20), description="A longer record is rejected, in pieces of this size; default 16 MiB.")
     )
-    unfinished_after: Seconds | None = Field(
-        timedelta(seconds=5),
-        description="A last line without its end is taken for whole when the file has not changed for so long; null: "
+    unfinished_after_s: Seconds | None = Field(
+        5,
+        description="A last line without its end is taken for whole when the file has not changed for so many "
+        "seconds; null: "
         "never.",
     )
-    complete_after: Seconds = Field(
-        timedelta(seconds=60),
+    complete_after_s: Seconds = Field(
+        60,
         description="A compressed, Parquet or Avro file that cannot be read to its end is waited for until it has not "
-        "changed for so long; then it counts as damaged.",
+        "changed for so many seconds; then it counts as damaged.",
     )
 
     @property
@@ -165,10 +165,8 @@ class FilesSettings(BaseModel):
         "beginning",
         description="Where files that are there at the first run are read from. end: only what comes after.",
     )
-    look_every: Seconds = Field(
-        timedelta(seconds=0.1), description="Time between two looks whether open files have grown."
-    )
-    find_every: Seconds = Field(timedelta(seconds=1), description="Time between two looks for new and moved files.")
+    look_every_s: Seconds = Field(0.1, description="Seconds between two looks whether open files have grown.")
+    find_every_s: Seconds = Field(1, description="Seconds between two looks for new and moved files.")
     lost: Literal["stop", "record"] = Field(
         "stop",
         description="What happens when a file is truncated, removed or damaged before all of it was read. stop: the "

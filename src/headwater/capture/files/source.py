@@ -131,7 +131,7 @@ class FilesSource:
         self, tail: Tail, resume: Resume | None, decision: Request | None, shapers: dict[str, FileShaper]
     ) -> FilesReader:
         settings = self.settings
-        look_s, find_s = settings.look_every.total_seconds(), settings.find_every.total_seconds()
+        look_s, find_s = settings.look_every_s, settings.find_every_s
         plan = Plan(self.name, resume, decision, settings.lost == "record", look_s, find_s)
         return FilesReader(plan, tail, settings.files, shapers, self._clock)
 

@@ -54,4 +54,8 @@ def test_a_sync_is_looked_at_and_acted_on(server: PostgresServer, tmp_path: Path
     shop.run_once()
     assert connection.execute("SELECT count(*) FROM scores").fetchone() == (4,)
     assert "did you mean 'crm'" in run("syncs", "show", "crn", tmp_path).err
+    assert "crm: keeps the table public.scores equal to the model scores" in run("check", tmp_path).err
+    connection.execute("ALTER TABLE scores DROP CONSTRAINT scores_pkey")
+    refused = run("check", tmp_path)
+    assert refused.code == 3 and "headwater.yml:12" in refused.err and "no primary key" in refused.err
     connection.close()

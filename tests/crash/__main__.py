@@ -9,21 +9,26 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.crash.campaign import KEPT, REACHED, Campaign, Choice, save
+from tests.crash.campaign import KEPT, REACHED, SENT, Campaign, Choice, save
 from tests.crash.case import NO_BUG
 from tests.crash.seeded_bug import BUGS
+from tests.crash.wrong_destination import SENDING_BUGS
 
 RESULTS = Path("bench/results/crash.json")
 SCENARIOS = {
     "all": ("",), "snapshot": ("capture.snapshot.", "capture.reread.", "capture.confirm."), "mysql": ("",),
     "lake": ("lake.", "epoch.sinks."),
     "http": ("log.", "capture.http.", "capture.confirm.", "epoch.", "checkpoint.", "lake.commit."),
+    "deliver": ("outbox.", "deliver.", "epoch.", "checkpoint."),
     "rabbitmq": ("log.", "capture.confirm.", "epoch.", "checkpoint.", "lake.commit."),
     "kafka": ("log.", "capture.confirm.", "epoch.", "checkpoint.", "lake.commit."),
 }  # fmt: skip
 """The beginnings of the names of failpoints that a campaign kills at. `mysql` has MariaDB for its source, `lake`
-a table of every kind and maintenance all the time, `http` an endpoint, `rabbitmq` queues, `kafka` topics."""
-SCENE = {"mysql": "bank", "lake": "ledger", "rabbitmq": "queues", "http": "web", "kafka": "topics"}
+a table of every kind and maintenance all the time, `http` an endpoint, `rabbitmq` queues, `kafka` topics, `deliver`
+syncs into PostgreSQL and MariaDB."""
+SCENE = {
+    "deliver": "crm", "mysql": "bank", "lake": "ledger", "rabbitmq": "queues", "http": "web", "kafka": "topics",
+}  # fmt: skip
 ONLY_POSTGRES = "capture.snapshot.after_slot"
 WORKERS = max(1, min(3, (os.cpu_count() or 2) - 1))
 
@@ -54,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _failpoints(count: int | None, seed: int, scenario: str) -> tuple[str, ...]:
     reached = KEPT if scenario == "lake" else (*REACHED, "capture.http.keys_stored") if scenario == "http" else REACHED
+    if scenario == "deliver":
+        reached = SENT
     names = tuple(name for name in reached if name.startswith(SCENARIOS[scenario]))
     if scenario == "mysql":
         names = tuple(name for name in names if name != ONLY_POSTGRES)
@@ -83,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scenario", default="all", choices=sorted(SCENARIOS), help="which failpoints")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=WORKERS, help="cases at a time, each with its own PostgreSQL")
-    parser.add_argument("--seeded-bug", default=NO_BUG, nargs="?", const="confirm-before-fsync", choices=sorted(BUGS))
+    parser.add_argument(
+        "--seeded-bug", default=NO_BUG, nargs="?", const="confirm-before-fsync", choices=sorted({*BUGS, *SENDING_BUGS})
+    )
     parser.add_argument(
         "--keep", type=Path, help="an empty folder for the projects, `python -m tests.readers` reads them"
     )

@@ -27,6 +27,7 @@ from tests.crash.case import (
     run_case,
     settings_for,
 )
+from tests.crash.crm_server import CrmServer
 from tests.crash.evidence import BROKEN, DOUBLED, LOST, Fault
 from tests.crash.ingest_server import IngestServer
 from tests.crash.lake_server import LakeServer
@@ -47,11 +48,12 @@ SCENES: Mapping[str, Callable[[], Scene]] = {
     "bank": BankServer,
     "ledger": LakeServer,
     "web": IngestServer,
+    "crm": CrmServer,
     "queues": QueueServer,
     "topics": TopicServer,
 }
 """A shop in PostgreSQL, a bank in MariaDB, a ledger in PostgreSQL whose tables are kept without a pause,
-queues in RabbitMQ, topics in Kafka."""
+queues in RabbitMQ, topics in Kafka, a shop whose models are sent on."""
 TRACED_S = 4.0
 LARGE = ("log.forget_parts.", "log.append.after_part")
 """Only transactions larger than memory pass these; `tests/log` and `tests/runtime/test_slices.py` kill there."""
@@ -66,6 +68,8 @@ KEPT = tuple(name for name in failpoint.NAMES if not name.startswith((*LARGE, *D
 """Failpoints that a ledger's run passes."""
 REACHED = tuple(name for name in KEPT if not name.startswith(UPKEEP))
 """Failpoints that a shop's run passes."""
+SENT = (*REACHED, *(name for name in failpoint.NAMES if name.startswith(DELIVERY)))
+"""Failpoints that a shop's run passes whose models are sent on."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +216,7 @@ class Campaign:
 
 def _of(choice: Choice) -> tuple[str, ...]:
     """Failpoints that a case of the choice's scene may pass."""
-    return KEPT if choice.scene == "ledger" else REACHED
+    return KEPT if choice.scene == "ledger" else SENT if choice.scene == "crm" else REACHED
 
 
 def planned(choice: Choice, passings: dict[str, int]) -> Iterator[Plan]:

@@ -152,16 +152,24 @@ class WrongServedSource(WrongSource):
         return self._source.service()
 
 
+def _wrong(source: Source, bug: str) -> Source:
+    if bug not in BUGS:
+        return source
+    return (WrongServedSource if isinstance(source, Served) else WrongSource)(source, BUGS[bug])
+
+
 def main(bug: str, folder: Path, *, once: bool) -> int:
     """Runs the project as `headwater run` does; returns the exit code."""
     project = open_project(folder)
+    if bug not in BUGS:
+        sys.path.insert(0, str(Path(__file__).parents[2]))
+        from tests.crash.wrong_destination import put_in
+
+        put_in(bug)
     identity, clock = state_identity(project.state), SystemClock()
     state, schemas = project.state, SchemaStore(project.state)
     made = {d.name: make_source(d, project.name, identity, clock, state, lambda: schemas) for d in project.sources}
-    sources: dict[str, Source] = {
-        name: (WrongServedSource if isinstance(source, Served) else WrongSource)(source, BUGS[bug])
-        for name, source in made.items()
-    }
+    sources: dict[str, Source] = {name: _wrong(source, bug) for name, source in made.items()}
     supervisor = Supervisor(project, Journal(as_json=True), once=once, sources=sources)
     supervisor.stop_on_signals()
     error = supervisor.run()

@@ -94,6 +94,12 @@ def test_a_key_that_is_not_as_durable_as_its_records_is_found_out() -> None:
     assert "       doubled: " in done.stdout
 
 
+def test_models_sent_on_stand_at_postgresql_and_mariadb_once() -> None:
+    done = campaign("--scenario", "deliver", "--only", "deliver.call.after:3", "--workers", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok     1/1 deliver.call.after:3" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("bug", "failpoint", "kind"),
     [("confirm-before-fsync", "log.append.before:6", "lost"), ("double", "epoch.plan.before:12", "doubled")],

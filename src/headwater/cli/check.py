@@ -10,10 +10,16 @@ from headwater.cli import output
 from headwater.errors import ProjectError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from headwater.errors import HeadwaterError
     from headwater.project import Project
     from headwater.project.discovery import Answers
     from headwater.project.mistakes import Mistakes
     from headwater.schema import StreamSchema
+
+    _Models = dict[str, tuple[pa.Schema, tuple[str, ...]]]
+    """By model, its columns and key."""
 
 
 def check(directory: Path = Path(), /, *, connect: bool = True, json: bool = False) -> int:
@@ -35,13 +41,16 @@ def check(directory: Path = Path(), /, *, connect: bool = True, json: bool = Fal
         project = _read(directory, mistakes)
         answers = _ask(project) if connect else None
         notes: list[str] = []
-        depth = _check(project, answers, mistakes, notes)
+        models: _Models = {}
+        depth = _check(project, answers, mistakes, notes, models)
+        errors = dict(answers.errors) if answers else {}
+        if connect and depth == "types":
+            errors |= _ask_destinations(project, models, notes)
     except ProjectError as error:
         if not json:
             raise
         output.print_json({"ok": False, "depth": "none", "mistakes": output.error_json(error), "unreachable": {}})
         return output.INVALID
-    errors = dict(answers.errors) if answers else {}
     if json:
         unreachable = {name: output.error_json(error) for name, error in errors.items()}
         output.print_json({"ok": not errors, "depth": depth, "mistakes": [], "unreachable": unreachable})
@@ -55,6 +64,33 @@ def _ask(project: Project) -> Answers:
     from headwater.project.discovery import ask_sources
 
     return ask_sources(project, SystemClock())
+
+
+def _ask_destinations(project: Project, models: _Models, notes: list[str]) -> dict[str, HeadwaterError]:
+    """Asks the destinations of the syncs whether they can be written to; what those say that do not answer.
+
+    Raises:
+        ProjectError: some will not do.
+    """
+    from headwater.deliver.destination import Sync
+    from headwater.errors import DestinationStopped, DestinationUnavailable, UserError
+    from headwater.project.destinations import make_destination
+
+    away: dict[str, HeadwaterError] = {}
+    wrong: list[UserError] = []
+    for sync in project.syncs:
+        columns, key = models[sync.model]
+        told = Sync(project.name, sync.name, "", sync.model, columns, sync.settings.key or key, project.folder)
+        try:
+            notes += [f"{sync.name}: {said}" for said in make_destination(sync).check(told)]
+        except DestinationUnavailable as error:
+            away[sync.name] = error
+            output.warn(f"the destination of {sync.name!r} did not answer: {error.message}", error.hint)
+        except DestinationStopped as error:
+            wrong.append(UserError(error.message, hint=error.hint, place=sync.place))
+    if wrong:
+        raise ProjectError(wrong)
+    return away
 
 
 def _read(directory: Path, mistakes: Mistakes) -> Project:
@@ -73,7 +109,9 @@ def _read(directory: Path, mistakes: Mistakes) -> Project:
     return project
 
 
-def _check(project: Project, answers: Answers | None, mistakes: Mistakes, notes: list[str]) -> str:
+def _check(
+    project: Project, answers: Answers | None, mistakes: Mistakes, notes: list[str], models: _Models | None = None
+) -> str:
     """Checks as deep as can be: "types" when the streams are known, "syntax" when not."""
     from headwater.project.check import check as check_types
 
@@ -81,7 +119,10 @@ def _check(project: Project, answers: Answers | None, mistakes: Mistakes, notes:
     if not streams and project.sources and not (answers is not None and answers.complete):
         mistakes.raise_any()
         return "syntax"
-    check_types(project, streams, mistakes, notes)
+    keys: dict[str, tuple[str, ...]] = {}
+    columns = check_types(project, streams, mistakes, notes, keys)
+    if models is not None:
+        models |= {name: (schema, keys.get(name, ())) for name, schema in columns.items()}
     return "types"
 
 

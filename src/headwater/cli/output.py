@@ -16,6 +16,8 @@ from typing import TextIO
 
 from headwater.errors import (
     CorruptLog,
+    DestinationStopped,
+    DestinationUnavailable,
     HeadwaterError,
     Place,
     ProjectError,
@@ -29,7 +31,7 @@ OK, FAILED, USAGE, INVALID, UNREACHABLE, WRONG_DATA, INTERRUPTED = 0, 1, 2, 3, 4
 
 _CODES: tuple[tuple[tuple[type[HeadwaterError], ...], int], ...] = (
     ((ProjectError, SqlError), INVALID),
-    ((SourceUnavailable, SourceStopped), UNREACHABLE),
+    ((SourceUnavailable, SourceStopped, DestinationUnavailable, DestinationStopped), UNREACHABLE),
     ((CorruptLog,), WRONG_DATA),
 )
 _SECRET_KEY = re.compile(

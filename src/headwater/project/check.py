@@ -11,7 +11,7 @@ from headwater.errors import Place
 from headwater.project.definition import Model, Project, SourceDefinition
 from headwater.project.mistakes import Mistakes, did_you_mean
 from headwater.project.models import model_files, place_of_name, times_to_live
-from headwater.project.sync_check import check_syncs
+from headwater.project.sync_check import check_syncs, key_of
 from headwater.project.table_check import check_tables
 from headwater.schema import StreamSchema
 from headwater.sql import check as sql_check
@@ -20,8 +20,9 @@ from headwater.sql.last_resort import last_resorts
 
 
 def check(
-    project: Project, streams: Sequence[StreamSchema], before: Mistakes | None = None, notes: list[str] | None = None
-) -> dict[str, pa.Schema]:
+    project: Project, streams: Sequence[StreamSchema], before: Mistakes | None = None, notes: list[str] | None = None,
+    keys: dict[str, tuple[str, ...]] | None = None,
+) -> dict[str, pa.Schema]:  # fmt: skip
     """Checks all models and stream settings against `streams`, which are all that the sources feed.
 
     Args:
@@ -30,6 +31,7 @@ def check(
         before: mistakes found already, to be reported with those found here.
         notes: takes a sentence for each part of a query that has no key to work by, as its model
             allows.
+        keys: takes the key of each model.
 
     Returns:
         The columns of every model.
@@ -53,6 +55,8 @@ def check(
             analysis = _check_sql(model, {**known, **schemas}, schemas, mistakes, [] if notes is None else notes, ttl)
             if analysis is not None:
                 analyses[model.name] = analysis
+                if keys is not None:
+                    keys[model.name] = key_of(model, analysis)
     _check_final(project, left_out, mistakes)
     check_tables(project, streams, schemas, mistakes)
     check_syncs(project, streams, analyses, mistakes)

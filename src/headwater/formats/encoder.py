@@ -13,6 +13,7 @@ from headwater.formats.schema_source import SchemaSource
 
 if TYPE_CHECKING:
     from headwater.formats.settings import CsvFormat, FormatSettings
+    from headwater.registry.settings import RegistrySettings
 
 
 class Encoder(Protocol):
@@ -27,12 +28,13 @@ class Encoder(Protocol):
         """
 
 
-def make_encoder(settings: FormatSettings, registry: SchemaSource | None = None) -> Encoder:
+def make_encoder(settings: FormatSettings, registry: SchemaSource | None = None, subject: str = "") -> Encoder:
     """The encoder of a format.
 
     Args:
         settings: the format.
         registry: for formats whose messages name their schemas.
+        subject: under which they register them, if the settings name none.
 
     Raises:
         UserError: the format cannot be written with these settings, or what it needs is not installed.
@@ -45,7 +47,20 @@ def make_encoder(settings: FormatSettings, registry: SchemaSource | None = None)
         return RawEncoder()
     if settings.type == "debezium-json":
         return EnvelopeEncoder()
+    if settings.type == "avro":
+        from headwater.formats.avro.encoder import AvroEncoder
+
+        return AvroEncoder(settings, _foreign(settings.registry, registry), subject)
     raise UserError(f"the format {settings.type} cannot be written yet")
+
+
+def _foreign(settings: RegistrySettings | None, registry: SchemaSource | None) -> SchemaSource | None:
+    """The registry of a format's settings; the project's own if they name none."""
+    if settings is None:
+        return registry
+    from headwater.registry.client import RegistryClient
+
+    return RegistryClient(settings)
 
 
 class JsonEncoder:

@@ -14,6 +14,8 @@ SHOWN = 3
 _ADVICE = {
     EXPIRED: "against a next time keep messages longer: kafka-configs.sh --alter --entity-type topics --entity-name "
     "TOPIC --add-config retention.ms=604800000",
+    RECREATED: "the clean way is to read all of it again, for messages of the new topic may have been read as the old "
+    "one's",
     DELETED: "if it comes back by the same name it is another topic; leave it out with '!TOPIC' if it does not",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -191,3 +192,12 @@ def test_our_own_client(url, store):
     with pytest.raises(UserError, match="409"):
         client.register("orders/value", SchemaText(0, "AVRO", '"string"'))
     client.close()
+
+
+def test_the_example_of_the_documentation(url, store):
+    page = (Path(__file__).parents[2] / "docs" / "registry.md").read_text(encoding="utf-8")
+    block = page.split("```python\n")[1].split("```")[0]
+    found = {}
+    exec(block.replace("http://127.0.0.1:8080/registry", url), found)
+    found["serializer"]({"id": 1}, VALUE)
+    assert store.subjects() == ["orders-value"]

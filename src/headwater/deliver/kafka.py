@@ -11,11 +11,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from headwater.deliver.destination import Batch, Outcomes, Send, Sync
-from headwater.deliver.kafka_messages import Encoders, Message, messages
+from headwater.deliver.kafka_messages import Encode, Encoders, Message, messages
 from headwater.deliver.kafka_settings import KafkaSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError
 from headwater.formats.encoder import make_encoder
@@ -244,12 +243,12 @@ def encoders(settings: KafkaSettings) -> Encoders:
     Raises:
         UserError: what the format needs is not installed.
     """
-    encoder = make_encoder(settings.format)
 
-    def encode(rows: pa.Table) -> list[bytes]:
-        return cast("list[bytes]", encoder.encode(rows).to_pylist())
+    def encode(part: str) -> Encode:
+        encoder = make_encoder(settings.format, subject=f"{settings.topic}-{part}")
+        return lambda rows: cast("list[bytes]", encoder.encode(rows).to_pylist())
 
-    return Encoders(encode, encode)
+    return Encoders(encode("key"), encode("value"))
 
 
 def failed(error: KafkaException, doing: str) -> HeadwaterError:

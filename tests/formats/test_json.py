@@ -25,8 +25,8 @@ def test_fields_become_columns_of_their_own_types():
         ("b", "double", [1.5, None]),
         ("c", "string", ["x", ""]),
         ("d", "bool", [True, None]),
-        ("e", "null", [None, None]),
         ("f", "struct<g: list<item: int64>>", [None, {"g": [1, 2]}]),
+        ("e", "null", [None, None]),
     ]
 
 

@@ -32,9 +32,8 @@ def convertible(given: pa.DataType, wanted: pa.DataType) -> bool:
 def converted(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask]:
     """Values in another type of their family, null where they would not be the same, and where that is so."""
     try:
-        there = pc.cast(values, kind)
-        if not pa.types.is_floating(kind) or pa.types.is_floating(values.type):
-            return there, np.zeros(len(values), np.bool_)
+        if not any(pa.types.is_floating(one) or pa.types.is_decimal(one) for one in (values.type, kind)):
+            return pc.cast(values, kind), np.zeros(len(values), np.bool_)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         pass
     try:
@@ -73,9 +72,10 @@ class DeclaredTypes:
     """
 
     def __init__(self, columns: dict[str, str]) -> None:
-        self._connection = duckdb.connect()
-        self._connection.execute("SET TimeZone = 'UTC'")
         self._names = dict(columns)
+        if columns:
+            self._connection = duckdb.connect()
+            self._connection.execute("SET TimeZone = 'UTC'")
         self.fields = pa.schema([pa.field(name, self._arrow_type(name, kind)) for name, kind in columns.items()])
 
     def _arrow_type(self, name: str, kind: str) -> pa.DataType:
@@ -126,7 +126,9 @@ class DeclaredTypes:
     def _by_sql(self, name: str, values: pa.Array) -> tuple[pa.Array, Mask]:
         kind, declared = self.fields.field(name).type, self._names[name]
         nested = pa.types.is_nested(kind)
-        value = "CAST(value AS JSON)" if nested and pa.types.is_string(values.type) else "value"
+        value = "value"
+        if nested and pa.types.is_string(values.type):
+            value = "CAST(CASE WHEN json_valid(value) THEN value END AS JSON)"
         given = pa.table({"value": values})
         self._connection.register("given", given)
         try:

@@ -120,7 +120,7 @@ class Fitter:
         for name, values in sorted(found, key=lambda entry: _first(entry[1])):
             if values.null_count == len(values) and not (self._typed and self._growth != "none"):
                 continue
-            if is_vague(values.type):
+            if is_vague(values.type) or (not self._typed and _first(values) == len(values)):
                 vague.append((name, values))
             else:
                 self._take(self._own_name(name), values)
@@ -142,12 +142,14 @@ class Fitter:
         place = self._places.get(name.casefold())
         if place is None:
             if self._growth == "none":
-                self._refuse(values.is_valid(), f"there is no column {name!r}")
+                self._refuse(_says_something(values), f"there is no column {name!r}")
                 return
             self._places[name.casefold()] = place = len(self._fields)
             self._fields.append(pa.field(name, _settled(values.type)))
             self._parts.append([])
             self._born[place] = _first(values)
+            if not self._typed:  # before its first value, as if each message had come by itself
+                values = _only(values, np.arange(len(values)) >= self._born[place])
         held = self._fields[place]
         kind, placed, rest = self._placed(held, values)
         if not kind.equals(held.type):
@@ -158,7 +160,7 @@ class Fitter:
         if self._growth == "none" or held.name in self._fixed:
             own, other = type_name(held.type), type_name(values.type)
             told = f"is {own}, not {other}" if own != other else f"is a {own} without all that came"
-            self._refuse(pa.array(rest), f"column {name!r} {told}")
+            self._refuse(rest & _says_something(values), f"column {name!r} {told}")
             return
         other = f"{name}__{type_name(values.type)}" if not variant else f"{name}_{variant + 1}"
         self._take(other, _only(values, rest), variant + 1 if variant else 1)
@@ -213,22 +215,23 @@ class Fitter:
     def _take_vague(self, name: str, values: pa.Array) -> None:
         """Nulls, empty lists and empty objects: held where the column is such, unless it came with this batch: then
         only after its first value, as if each message had come by itself."""
-        place = self._places.get(name.casefold())
-        if place is None or pa.types.is_null(values.type):
-            return
-        held = self._fields[place].type
-        alike = pa.types.is_list(held) and pa.types.is_list(values.type)
-        if alike or (pa.types.is_struct(held) and pa.types.is_struct(values.type)):
-            _, placed, rest = self._held(held, values)
-            since = np.arange(len(values)) >= self._born.get(place, 0)
-            self._parts[place].append(_only(placed, ~rest & since))
+        for candidate in (name, f"{name}__{type_name(values.type)}"):
+            place = self._places.get(candidate.casefold())
+            if place is None or pa.types.is_null(values.type):
+                continue
+            held = self._fields[place].type
+            alike = pa.types.is_list(held) and pa.types.is_list(values.type)
+            if alike or (pa.types.is_struct(held) and pa.types.is_struct(values.type)):
+                _, placed, rest = self._held(held, values)
+                since = np.arange(len(values)) >= self._born.get(place, 0)
+                self._parts[place].append(_only(placed, ~rest & since))
+                values = _only(values, rest)
 
     def _retype(self, place: int, kind: pa.DataType) -> None:
         self._fields[place] = self._fields[place].with_type(kind)
         self._parts[place] = [_recast(part, kind) for part in self._parts[place]]
 
-    def _refuse(self, rows: pa.Array, text: str) -> None:
-        mask = np.asarray(rows.to_numpy(zero_copy_only=False), np.bool_)
+    def _refuse(self, mask: Mask, text: str) -> None:
         for row in np.flatnonzero(mask & ~self._misfit).tolist():
             self._reason[row] = text
         self._misfit |= mask
@@ -275,11 +278,26 @@ def _settled(kind: pa.DataType) -> pa.DataType:
 
 
 def _first(values: pa.Array) -> int:
-    """The place of the first value that is not null; their number if there is none."""
-    if values.null_count == 0:
+    """The place of the first value that says something; their number if none does."""
+    if values.null_count == 0 and not pa.types.is_nested(values.type):
         return 0
-    valid = values.is_valid().to_numpy(zero_copy_only=False)
-    return int(np.argmax(valid)) if valid.any() else len(values)
+    said = _says_something(values)
+    return int(np.argmax(said)) if said.any() else len(values)
+
+
+def _says_something(values: pa.Array) -> Mask:
+    """Which values are more than null, an empty list or an object without fields, or made of such."""
+    valid = np.asarray(values.is_valid().to_numpy(zero_copy_only=False), np.bool_)
+    if pa.types.is_struct(values.type):
+        inner = [_says_something(child) for child in values.flatten()]
+        return np.asarray(valid & np.logical_or.reduce(inner), np.bool_) if inner else np.zeros(len(values), np.bool_)
+    if pa.types.is_list(values.type):
+        offsets = values.offsets.to_numpy()
+        items = values.values.slice(offsets[0], offsets[-1] - offsets[0])
+        counts = np.concatenate([[0], np.cumsum(_says_something(items))])
+        at = offsets - offsets[0]
+        return np.asarray(valid & (counts[at[1:]] > counts[at[:-1]]), np.bool_)
+    return valid
 
 
 def _only(values: pa.Array, keep: Mask) -> pa.Array:

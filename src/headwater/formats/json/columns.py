@@ -64,7 +64,7 @@ class Columns:
         arrays: list[pa.Array] = []
         names: list[str] = []
         rows = count if chosen is None else len(chosen)
-        for field in self._children.get(path, ()):
+        for field in sorted(self._children.get(path, ()), key=self._begin_of):
             for column in self._variants(field, rows, chosen):
                 arrays.append(column)
                 names.append(self._table.name(field))
@@ -73,6 +73,13 @@ class Columns:
         return pa.StructArray.from_arrays(
             arrays, fields=[pa.field(n, a.type) for n, a in zip(names, arrays, strict=True)]
         )
+
+    def _begin_of(self, path: int) -> int:
+        """Where the first value of a path that is more than null begins: fields come in the order of the messages."""
+        begin, end = int(self._begins[path]), int(self._begins[path + 1])
+        said = self._tape[CODE][begin:end] % LIST != NULL
+        first = int(np.argmax(said))
+        return int(self._tape[START][begin + first]) if said[first] else len(self._data)
 
     def _variants(self, path: int, rows: int, chosen: Longs | None) -> list[pa.Array]:
         """The columns of a field, by the place of each one's first value."""

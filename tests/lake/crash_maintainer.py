@@ -1,8 +1,7 @@
-"""A process that commits epochs and keeps the table, until it is done or killed: `crash_maintainer.py FOLDER LAST`."""
+"""Commits epochs and keeps the table, until it is done or killed; run by `fork_server.ForkServer`."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,5 +25,6 @@ def write(folder: Path, last: int) -> None:
     lake.close()
 
 
-if __name__ == "__main__":
-    write(Path(sys.argv[1]), int(sys.argv[2]))
+def main(folder: str, last: str) -> None:
+    """See the module."""
+    write(Path(folder), int(last))

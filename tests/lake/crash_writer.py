@@ -1,10 +1,8 @@
-"""A process that commits epochs to two tables, keeping their indexes if they are Iceberg's, until it is done or
-killed: `crash_writer.py FORMAT FOLDER LAST_EPOCH`.
-"""
+"""Commits epochs to two tables, keeping their indexes if they are Iceberg's, until it is done or killed; run by
+`fork_server.ForkServer`."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -44,5 +42,6 @@ def write(format: str, folder: Path, last: int) -> None:
     lake.close()
 
 
-if __name__ == "__main__":
-    write(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+def main(format: str, folder: str, last: str) -> None:
+    """See the module."""
+    write(format, Path(folder), int(last))

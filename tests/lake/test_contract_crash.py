@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import other_formats
 import pytest
 from crash_writer import state_at, write
+from fork_server import ForkServer
 from lake_model import KEYED, MULTISET, agree, format_of, open_any, rows_of, snapshot_epochs, table_folder
 
 from headwater.lake.table_format import Lake
@@ -28,9 +27,10 @@ FAILPOINTS = [
 LANDED = FAILPOINTS[3:]
 
 
-def run_writer(format: str, folder: Path, armed: str = "") -> int:
-    command = [sys.executable, str(Path(__file__).with_name("crash_writer.py")), format, str(folder), str(LAST)]
-    return subprocess.run(command, env={**os.environ, "HEADWATER_FAILPOINT": armed}, timeout=60, check=False).returncode
+@pytest.fixture(scope="module")
+def writer() -> Iterator[ForkServer]:
+    with ForkServer("crash_writer") as server:
+        yield server
 
 
 def expected_epochs(place: str, passing: int) -> dict[str, int]:
@@ -55,10 +55,10 @@ def check_whole(lake: Lake, name: str, epoch: int) -> None:
 
 
 @pytest.mark.parametrize(("place", "passing"), [*((place, 8) for place in FAILPOINTS), ("commit.after_catalog", 1)])
-def test_kill_at_failpoint(tmp_path: Path, format: str, place: str, passing: int) -> None:
+def test_kill_at_failpoint(writer: ForkServer, tmp_path: Path, format: str, place: str, passing: int) -> None:
     if place.startswith("index.") and format != "iceberg":
         pytest.skip("only Iceberg tables keep their indexes")
-    assert run_writer(format, tmp_path, f"lake.{place}:{passing}") == -signal.SIGKILL
+    assert writer.run(f"lake.{place}:{passing}", format, tmp_path, LAST) == -signal.SIGKILL
     reader = open_any(format, tmp_path, read_only=True)
     for name, epoch in expected_epochs(place, passing).items():
         check_whole(reader, name, epoch)

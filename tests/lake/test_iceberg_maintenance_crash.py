@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from crash_maintainer import ALL_AT_ONCE, write
 from crash_writer import state_at
+from fork_server import ForkServer
 from lake_model import KEYED, NAMESPACE, agree, open_lake
 from maintained import maintain
 
 from headwater.lake.iceberg.orphan_files import NamedFiles
 
 LAST = 8
+REWRITES = (1, 2, 3)
+"""Of data and of deletes. Four epochs are committed before, so the fifth commit is that of the first of them."""
 PLACES = [
-    "lake.rewrite.before_write:1",
-    "lake.rewrite.after_write:1",
-    "lake.commit.before_catalog:5",
-    "lake.commit.after_catalog:5",
+    *(f"lake.rewrite.before_write:{rewrite}" for rewrite in REWRITES),
+    *(f"lake.rewrite.after_write:{rewrite}" for rewrite in REWRITES),
+    *(f"lake.commit.before_catalog:{4 + rewrite}" for rewrite in REWRITES),
+    *(f"lake.commit.after_catalog:{4 + rewrite}" for rewrite in REWRITES),
     "lake.expire.before:1",
     "lake.expire.after:1",
     "lake.orphans.before:1",
     "lake.orphans.between:1",
+    "lake.orphans.between:4",
 ]
-"""Four epochs are committed before the first rewrite, so the fifth commit is that of the rewrite."""
+
+
+@pytest.fixture(scope="module")
+def maintainer() -> Iterator[ForkServer]:
+    with ForkServer("crash_maintainer") as server:
+        yield server
 
 
 @pytest.mark.parametrize("armed", PLACES)
-def test_kill_during_maintenance(tmp_path: Path, armed: str) -> None:
-    command = [sys.executable, str(Path(__file__).with_name("crash_maintainer.py")), str(tmp_path), str(LAST)]
-    ended = subprocess.run(command, env={**os.environ, "HEADWATER_FAILPOINT": armed}, timeout=120, check=False)
-    assert ended.returncode == -signal.SIGKILL
+def test_kill_during_maintenance(maintainer: ForkServer, tmp_path: Path, armed: str) -> None:
+    assert maintainer.run(armed, tmp_path, LAST) == -signal.SIGKILL
     lake = open_lake(tmp_path)
     table = lake.open_table(KEYED.name)
     assert table.committed().epoch == 4

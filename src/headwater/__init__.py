@@ -1,7 +1,8 @@
 """Headwater: a streaming lakehouse that you `pip install`.
 
 `headwater.View` is the engine on its own: a SELECT kept up to date while its inputs change. `headwater.udf` makes a
-Python function one that SQL can call, `headwater.geoip` one that says where an IP address is.
+Python function one that SQL can call, `headwater.geoip` one that says where an IP address is, and
+`headwater.source` makes a generator a source.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from headwater.capture.python.user_code import source as source
     from headwater.engine.view import View as View
     from headwater.sql.functions import udf as udf
     from headwater.sql.geoip import geoip as geoip
 
 __version__ = "0.1.0"
-__all__ = ["View", "__version__", "geoip", "udf"]
+__all__ = ["View", "__version__", "geoip", "source", "udf"]
 
 
 def __getattr__(name: str) -> object:
@@ -31,4 +33,8 @@ def __getattr__(name: str) -> object:
         from headwater.sql.geoip import geoip
 
         return geoip
+    if name == "source":
+        from headwater.capture.python.user_code import source
+
+        return source
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -33,6 +33,8 @@ NAMES = (
     "capture.reread.after_chunk",
     "capture.reread.after_end",
     "files.group.after",
+    "deliver.files.written",
+    "deliver.files.held",
     "epoch.plan.before",
     "epoch.plan.after",
     "epoch.models.after",

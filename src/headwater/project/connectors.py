@@ -90,6 +90,12 @@ CONNECTORS: tuple[Connector, ...] = (
         record="headwater.capture.messages.message:as_text",
     ),
     Connector(
+        "python",
+        settings="headwater.capture.python.settings:PythonSettings",
+        source="headwater.capture.python.source:PythonSource",
+        record="headwater.capture.messages.message:as_text",
+    ),
+    Connector(
         "files",
         settings="headwater.capture.files.settings:FilesSettings",
         source="headwater.capture.files.source:FilesSource",

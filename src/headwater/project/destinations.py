@@ -61,6 +61,11 @@ DESTINATIONS: tuple[DestinationKind, ...] = (
         extra="rabbitmq",
     ),
     DestinationKind(
+        "files",
+        settings="headwater.deliver.files_settings:FilesSettings",
+        destination="headwater.deliver.files:FilesDestination",
+    ),
+    DestinationKind(
         "redis",
         settings="headwater.deliver.redis_settings:RedisSettings",
         destination="headwater.deliver.redis:RedisDestination",

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from headwater.capture.files.cut import Cutting
 from headwater.capture.files.settings import AvroFilesFormat, FileStreamSettings, ParquetFormat
-from headwater.capture.messages.message import frame, messages_of, unframe
+from headwater.capture.messages.message import messages_of, unframe
+from headwater.capture.messages.rows import decode_row, only_row, shape_rows
 from headwater.capture.messages.settings import MessageStreamSettings
 from headwater.capture.messages.shaping import Schemas, Shaped, StreamShaper
 from headwater.change import ChangeBatch
-from headwater.errors import UserError
 from headwater.formats.decoder import Bad, Decoded, Decoder, make_decoder
 from headwater.formats.schema_source import SchemaSource
 from headwater.formats.settings import CsvFormat, GrokFormat, RawFormat
@@ -149,8 +149,7 @@ class FileShaper:
             nothing = pa.RecordBatch.from_pylist([], schema=pa.schema([]))
             return self._inner.shape_decoded(Decoded(nothing, np.zeros(0, np.int64), bad=bad), _messages(piece), first)
         if piece.rows is not None:
-            shaped = self._inner.shape_decoded(Decoded(piece.rows, np.arange(len(piece))), _messages(piece), first)
-            return _with_rows(shaped, piece, first) if shaped.rejects is not None else shaped
+            return shape_rows(self._inner, piece.rows, _messages(piece), first)
         if not self._keeps_blank:
             piece = piece.without_blank()
         if piece.header is not None:
@@ -164,21 +163,14 @@ class FileShaper:
         Raises:
             UserError: it still cannot be decoded.
         """
-        messages, place = unframe(record)
-        value = messages.column("value")[0].as_py()
-        headers = dict(messages.column("headers")[0].as_py() or [])
         if self._settings.is_container:
-            rows = pa.ipc.open_stream(value).read_all().combine_chunks().to_batches()[0]
-            decoded = Decoded(rows, np.zeros(1, np.int64))
-        elif HEADER in headers:
-            decoded = self._decoder(headers[HEADER]).decode(messages.column("value"))
-        else:
+            return decode_row(self._inner, record)
+        messages, place = unframe(record)
+        headers = dict(messages.column("headers")[0].as_py() or [])
+        if HEADER not in headers:
             return self._inner.decode(record)
-        shaped = self._inner.shape_decoded(decoded, messages, place)
-        if shaped.rejects is not None or not shaped.batches:
-            why = shaped.rejects.column("message")[0].as_py() if shaped.rejects is not None else "it holds no row"
-            raise UserError(why)
-        return shaped.batches[0]
+        decoded = self._decoder(headers[HEADER]).decode(messages.column("value"))
+        return only_row(self._inner.shape_decoded(decoded, messages, place))
 
     def _decoder(self, header: bytes) -> Decoder:
         """The decoder of CSV files with this header line."""
@@ -239,18 +231,3 @@ def _messages(piece: Piece) -> pa.RecordBatch:
         names, lines = pa.repeat(HEADER, count), pa.repeat(pa.scalar(piece.header, pa.binary()), count)
         more["headers"] = pa.MapArray.from_arrays(entries, names, lines)
     return messages_of(piece.values, partition=piece.paths, offset=pa.array(piece.starts), **more)
-
-
-def _with_rows(shaped: Shaped, piece: Piece, first: Position) -> Shaped:
-    """The rejects with their rows as Arrow IPC streams in place of the bytes that there are none of."""
-    assert shaped.rejects is not None and piece.rows is not None
-    records = []
-    for number in shaped.rejected.tolist():
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, piece.rows.schema) as writer:
-            writer.write_batch(piece.rows.slice(number, 1))
-        message = _messages(piece).slice(number, 1).to_pylist()[0] | {"value": sink.getvalue().to_pybytes()}
-        records.append(frame(message, Position(first.commit, first.ordinal + number), piece.stream))
-    place = shaped.rejects.schema.get_field_index("record")
-    made = shaped.rejects.set_column(place, shaped.rejects.schema.field(place), pa.array(records, pa.binary()))
-    return replace(shaped, rejects=made)

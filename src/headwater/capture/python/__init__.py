@@ -1,0 +1,1 @@
+"""Generators of the user's own as sources."""

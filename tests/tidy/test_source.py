@@ -26,6 +26,7 @@ GROWN: dict[str, int] = {
 }
 ROOMS_REFUSED = {"utils", "util", "common", "core", "helpers", "helper", "base", "manager", "managers", "misc"}
 MAY_CATCH_ALL = {
+    "capture/python/user_code.py": "the user's code: what it raises stops its source, told by its place",
     "cli/app.py": "the edge: a bug is one line and a file",
     "project/functions.py": "the user's code: what it raises is a mistake in the project",
     "sql/functions.py": "the user's code: what it raises is a reject",

@@ -64,7 +64,7 @@ bench-capture: setup  ## a backlog drained beside pg_recvlogical and Debezium, a
 docs: setup  ## regenerate docs/reference from the code
 	$(BIN)/python -m headwater.cli.reference docs/reference
 
-crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100 SCENARIO=snapshot, mysql, lake, rabbitmq or kafka
+crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100 SCENARIO=snapshot, mysql, lake, rabbitmq, http or kafka
 	$(BIN)/python -m tests.crash --runs $(RUNS) --scenario $(SCENARIO)
 
 lake-property: setup  ## random interleavings of all that is done to a lake table, at SIZE pr, night or release

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -273,3 +274,12 @@ def test_what_is_left_of_a_template_is_told() -> None:
     for text in ("{{a", "{{", "{{}}", "a {{b} }"):
         with pytest.raises(TemplateError):
             url_template(text)
+
+
+def test_a_request_that_breaks_off_does_not_count(server: WebServer) -> None:
+    """What the crash campaign relies on: a process that is killed while it sends has sent nothing."""
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+    assert not server.received

@@ -154,7 +154,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.server_owner.listening:
             self.close_connection = True
             return
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client died before it had sent all of it
+            self.close_connection = True
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = self.server_owner.take(Received(self.command, self.path, headers, body))
         self.send_response_only(reply.status)

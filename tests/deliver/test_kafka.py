@@ -15,9 +15,13 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from headwater.deliver.destination import Batch, Op, Receipt, State, Sync
-from headwater.deliver.kafka import KafkaDestination
+from headwater.deliver.kafka import KafkaDestination, encoders
+from headwater.deliver.kafka_messages import messages
 from headwater.deliver.kafka_settings import KafkaSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable
+from headwater.formats.avro.settings import AvroFormat
+from headwater.formats.decoder import make_decoder
+from headwater.registry.store import SchemaStore
 from headwater.testing.destination_contract import COLUMNS, DestinationContract, Row, row
 from headwater.testing.kafka import KafkaServer
 from headwater.testing.proxy import Proxy
@@ -186,3 +190,13 @@ def test_it_is_checked_before_it_is_opened(peer: KafkaPeer, tmp_path: Path) -> N
     assert f"made-{peer.topic}" in peer.server.admin().list_topics(timeout=WAIT_S).topics
     with Proxy(1) as nothing, pytest.raises(DestinationUnavailable):
         KafkaDestination(peer.settings(servers=f"127.0.0.1:{nothing.port}")).check(sync(peer))
+
+
+def test_keys_and_values_in_avro_have_subjects_of_their_own(peer: KafkaPeer, tmp_path: Path) -> None:
+    store = SchemaStore(tmp_path)
+    wanted = peer.settings(format="avro")
+    told = messages(wanted, sync(peer), batch(1, (Op.UPSERT, row(7)), (Op.DELETE, row(7))), encoders(wanted, store))
+    assert [message.value is None for message in told] == [False, True]
+    assert store.subjects() == [f"{peer.topic}-key", f"{peer.topic}-value"]
+    decoded = make_decoder(AvroFormat(), store).decode(pa.array([told[0].value, told[0].key], pa.binary()))
+    assert decoded.rows.to_pylist()[0]["name"] == "a" and decoded.rows.to_pylist()[1]["id"] == 7

@@ -17,7 +17,8 @@ from headwater.deliver.destination import Batch, Outcomes, Send, Sync
 from headwater.deliver.kafka_messages import Encode, Encoders, Message, messages
 from headwater.deliver.kafka_settings import KafkaSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError
-from headwater.formats.encoder import make_encoder
+from headwater.formats.encoder import Encoder, make_encoder
+from headwater.formats.schema_source import SchemaSource
 from headwater.kafka.connection import configuration
 from headwater.kafka.control import Control
 from headwater.kafka.failures import hint_of
@@ -237,18 +238,29 @@ class KafkaSession:
         self._producer.purge()
 
 
-def encoders(settings: KafkaSettings) -> Encoders:
-    """How the destination's keys and values are written.
+def encoders(settings: KafkaSettings, registry: SchemaSource | None = None) -> Encoders:
+    """How the destination's keys and values are written: under the subjects TOPIC-key and TOPIC-value where a registry
+    is asked.
+
+    Args:
+        settings: the destination's.
+        registry: where schemas are registered, if the format names no registry of its own.
 
     Raises:
-        UserError: what the format needs is not installed.
+        UserError: the format cannot be written as it is set up, or what it needs is not installed.
     """
+    own: dict[str, Any] = {
+        name: "" for name in ("subject", "schema_text") if name in type(settings.format).model_fields
+    }
+    of_key = settings.format.model_copy(update=own)  # which the settings name for values
+    return Encoders(
+        _encode(make_encoder(of_key, registry, f"{settings.topic}-key")),
+        _encode(make_encoder(settings.format, registry, f"{settings.topic}-value")),
+    )
 
-    def encode(part: str) -> Encode:
-        encoder = make_encoder(settings.format, subject=f"{settings.topic}-{part}")
-        return lambda rows: cast("list[bytes]", encoder.encode(rows).to_pylist())
 
-    return Encoders(encode("key"), encode("value"))
+def _encode(encoder: Encoder) -> Encode:
+    return lambda rows: cast("list[bytes]", encoder.encode(rows).to_pylist())
 
 
 def failed(error: KafkaException, doing: str) -> HeadwaterError:

@@ -30,7 +30,7 @@ def check(
         streams: what the sources feed.
         before: mistakes found already, to be reported with those found here.
         notes: takes a sentence for each part of a query that has no key to work by, as its model
-            allows.
+            allows, and for each model that waits for the first messages of a stream.
         keys: takes the key of each model.
 
     Returns:
@@ -49,10 +49,20 @@ def check(
     names = {*known, *models, *left_out}
     schemas: dict[str, pa.Schema] = {}
     analyses: dict[str, sql_check.Analysis] = {}
+    said = [] if notes is None else notes
     for model in project.models:
         if _check_inputs(model, names, mistakes):
             ttl = _times_to_live(project, model, mistakes)
-            analysis = _check_sql(model, {**known, **schemas}, schemas, mistakes, [] if notes is None else notes, ttl)
+            awaited = [name for name in model.inputs if name in known and is_unlearnt(known[name])]
+            found = Mistakes()
+            analysis = _check_sql(model, {**known, **schemas}, schemas, found, said, ttl)
+            if awaited and found.found:
+                said.append(
+                    f"{model.name}: waits for the first messages of {awaited[0]!r}, whose columns nobody knows yet; "
+                    "declare them (`columns:`) to have the model checked"
+                )
+                continue
+            mistakes.found += found.found
             if analysis is not None:
                 analyses[model.name] = analysis
                 if keys is not None:
@@ -62,6 +72,11 @@ def check(
     check_syncs(project, streams, analyses, mistakes)
     mistakes.raise_any()
     return schemas
+
+
+def is_unlearnt(columns: pa.Schema) -> bool:
+    """Whether of a stream of messages only what all messages have is known: its columns come with the first ones."""
+    return all(name.startswith("_") for name in columns.names)
 
 
 def names_on_trust(project: Project) -> tuple[str, ...]:

@@ -53,14 +53,9 @@ def check(
     for model in project.models:
         if _check_inputs(model, names, mistakes):
             ttl = _times_to_live(project, model, mistakes)
-            awaited = [name for name in model.inputs if name in known and is_unlearnt(known[name])]
             found = Mistakes()
             analysis = _check_sql(model, {**known, **schemas}, schemas, found, said, ttl)
-            if awaited and found.found:
-                said.append(
-                    f"{model.name}: waits for the first messages of {awaited[0]!r}, whose columns nobody knows yet; "
-                    "declare them (`columns:`) to have the model checked"
-                )
+            if _waits(model, known, found, said):
                 continue
             mistakes.found += found.found
             if analysis is not None:
@@ -77,6 +72,18 @@ def check(
 def is_unlearnt(columns: pa.Schema) -> bool:
     """Whether of a stream of messages only what all messages have is known: its columns come with the first ones."""
     return all(name.startswith("_") for name in columns.names)
+
+
+def _waits(model: Model, known: Mapping[str, pa.Schema], found: Mistakes, notes: list[str]) -> bool:
+    """Whether what is wrong with a model may only be that a stream's columns are not known yet."""
+    awaited = [name for name in model.inputs if name in known and is_unlearnt(known[name])]
+    if not awaited or not found.found:
+        return False
+    notes.append(
+        f"{model.name}: waits for the first messages of {awaited[0]!r}, whose columns nobody knows yet; declare them"
+        " (`columns:`) to have the model checked"
+    )
+    return True
 
 
 def names_on_trust(project: Project) -> tuple[str, ...]:

@@ -1,16 +1,15 @@
-"""A little of `make fuzz-formats`, with every decoder."""
+"""A few thousand of the inputs that `make fuzz-formats` has by the million."""
 
-from __future__ import annotations
-
-import sys
+import importlib.util
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
-import formats
+SPEC = importlib.util.spec_from_file_location("fuzz_formats", Path(__file__).with_name("fuzz_formats.py"))
+fuzz_formats = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(fuzz_formats)
 
 
-@pytest.mark.parametrize("name", formats.FORMATS)
-def test_mutated_messages_do_no_harm(name):
-    assert formats.run(name, 20_000, tell=lambda *_, **__: None) > 1000
+@pytest.mark.parametrize("form", fuzz_formats.FORMATS)
+def test_mutated_messages_have_declared_outcomes(form):
+    assert 0 < fuzz_formats.fuzz(form, 4000, 1) < 4000

@@ -90,4 +90,4 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     for form in FORMATS:
-        print(f"{form}: {given.inputs} inputs, {fuzz(form, given.inputs, given.seed)} bad, none undeclared")
+        print(f"{form}: {given.inputs} inputs, {fuzz(form, given.inputs, given.seed)} bad, none undeclared")  # noqa: T201

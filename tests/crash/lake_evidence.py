@@ -97,7 +97,7 @@ def _state(name: str, rows: pa.Table) -> Counter:
     if name.endswith("_history"):
         return Counter(row for row, now in zip(tuples, rows["is_current"].to_pylist(), strict=True) if now)
     if name.endswith("_kept"):
-        return Counter(row for row, gone in zip(tuples, rows["_deleted"].to_pylist(), strict=True) if not gone)
+        return Counter(row for row, gone in zip(tuples, rows["_is_deleted"].to_pylist(), strict=True) if not gone)
     if not name.endswith("_changelog"):
         return Counter(tuples)
     summed: Counter = Counter()

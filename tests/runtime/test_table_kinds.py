@@ -133,7 +133,7 @@ def check(shop, written):
     mirror = {row["id"]: row for row in shop.rows("orders")}
     assert mirror.keys() == there.keys()
     for key, (row, at) in there.items():
-        assert mirror[key] == {**row, "_deleted": at is not None, "_deleted_at": mirror[key]["_deleted_at"]}
+        assert mirror[key] == {**row, "_is_deleted": at is not None, "_deleted_at": mirror[key]["_deleted_at"]}
         assert us(mirror[key]["_deleted_at"]) == at
     account = shop.account("orders")
     assert account["holds"] and account["read"] == account["landed"]
@@ -229,7 +229,7 @@ def test_a_history_outlives_the_state_and_is_compared_with_the_next_snapshot(tmp
     ]  # fmt: skip
     told = [(r["change_op"], r["id"]) for r in shop.rows("orders_changelog") if r["change_commit"] == 8]
     assert sorted(told, key=str) == [("read", 1), ("read", 2), ("restart", None)]
-    gone = [row["id"] for row in shop.rows("orders") if row["_deleted"]]
+    gone = [row["id"] for row in shop.rows("orders") if row["_is_deleted"]]
     assert gone == [3]
 
 

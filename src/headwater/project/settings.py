@@ -63,7 +63,7 @@ class TableSettings(Settings):
     )
     deletes: Literal["hard", "soft"] = Field(
         default="hard",
-        description="soft: a deleted row stays in the mirror, _deleted is true and _deleted_at when.",
+        description="soft: a deleted row stays in the mirror, _is_deleted is true and _deleted_at when.",
     )
     dropped: Literal["keep", "remove"] = Field(
         default="keep",

@@ -41,7 +41,7 @@ VALIDITY = pa.schema(
 )
 """Columns of a history, after those of the rows."""
 
-DELETED, DELETED_AT = "_deleted", "_deleted_at"
+DELETED, DELETED_AT = "_is_deleted", "_deleted_at"
 DELETION = pa.schema([pa.field(DELETED, pa.bool_()), pa.field(DELETED_AT, TIME)])
 """Columns of a mirror with soft deletes, after those of the rows."""
 

@@ -21,8 +21,8 @@ def test_every_command_and_setting_is_there(written: dict[str, str]) -> None:
     for command in COMMANDS:
         assert f"\n## headwater {command.name}\n" in written["cli.md"]
     for known in CONNECTORS:
-        for name in settings_class(known).model_fields:
-            assert f"| `{name}` |" in written["settings.md"]
+        for name, field in settings_class(known).model_fields.items():
+            assert f"| `{field.alias or name}` |" in written["settings.md"]
     for name in RunSettings.model_fields:
         assert f"| `run.{name}` |" in written["settings.md"]
 

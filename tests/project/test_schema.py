@@ -12,7 +12,8 @@ def test_every_key_is_in_the_schema() -> None:
     assert set(schema["properties"]) == set(ProjectFile.model_fields)
     for known in CONNECTORS:
         source = schema["$defs"][f"source_{known.type}"]
-        assert set(source["properties"]) >= {*settings_class(known).model_fields, "mirror", "streams"}
+        names = {field.alias or name for name, field in settings_class(known).model_fields.items()}
+        assert set(source["properties"]) >= {*names, "mirror", "streams"}
         assert source["properties"]["type"]["const"] == known.type
         assert source["additionalProperties"] is False
 

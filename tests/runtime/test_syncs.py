@@ -205,7 +205,7 @@ def test_without_a_key_rows_are_inserted_once(shop: Shop) -> None:
         ("SELECT id, status FROM orders", ", key: id, retractions: ignore", "the model 'scores' has no key"),
         (MODEL, ", key: status", "the key of 'scores' is ['id']"),
         (MODEL, ", key: idd", "the model 'scores' has no column 'idd'"),
-        ("/* {key: id, table: {kind: changelog}} */ SELECT id, status FROM orders", "", "is a mirror"),
+        ("/*\nkey: id\ntable: {kind: changelog}\n*/\nSELECT id, status FROM orders", "", "is a mirror"),
     ],
 )
 def test_a_sync_that_does_not_go_with_its_model_is_a_mistake(shop: Shop, sql: str, settings: str, says: str) -> None:
@@ -213,7 +213,8 @@ def test_a_sync_that_does_not_go_with_its_model_is_a_mistake(shop: Shop, sql: st
     shop.model("scores", sql)
     with pytest.raises(ProjectError) as raised:
         shop.run_once()
-    assert [one for one in raised.value.mistakes if says in str(one) and "headwater.yml" in str(one)]
+    found = [str(one) for one in raised.value.mistakes]
+    assert [one for one in found if says in one and "headwater.yml" in one], found
 
 
 def test_a_sync_that_stopped_begins_again_when_it_is_told_to(shop: Shop) -> None:

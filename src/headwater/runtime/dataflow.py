@@ -359,7 +359,7 @@ class Dataflow:
         step.healed[name] = node.normaliser.take_healed()
         node.observe(delta)
         replace = name in self._newcomers or node.normaliser.refilled
-        rebuild = plan.rebuild if intake.first else ()
+        rebuild = plan.rebuild_of_streams if intake.first else ()
         returned = not left <= gone(node.stream.columns)
         step.outputs |= node.outputs(delta, intake.last_place(name), rebuild, replace=replace, returned=returned)
         return delta

@@ -74,6 +74,12 @@ class EpochPlan:
     replays: tuple[Replay, ...] = ()
     idle: tuple[str, ...] = ()
 
+    @property
+    def rebuild_of_streams(self) -> tuple[str, ...]:
+        """Tables to be rebuilt from streams. One of the name of a model of that time was built from the model, whatever
+        is called so now."""
+        return tuple(name for name in self.rebuild if name not in self.models)
+
     def to_json(self) -> str:
         """As kept in the state store."""
         return json.dumps({name: value for name, value in asdict(self).items() if name != "epoch"})

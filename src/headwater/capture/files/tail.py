@@ -307,7 +307,8 @@ class Tail:
         known = file.known
         if file.content is None and not self._found_beside(file):
             del self.files[known.id]
-            self.orphans.append(Orphan(known, "vanished", self._now()))
+            if file.held_by is None:  # a copy that goes takes nothing with it
+                self.orphans.append(Orphan(known, "vanished", self._now()))
             return
         content = self.open(file)
         status = content.status()
@@ -316,7 +317,7 @@ class Tail:
         if not file.unread and file.stuck is None and self._now() - file.changed_s > self._patience_s:
             self.shut(file)
             del self.files[known.id]
-            if not status.st_nlink:
+            if not status.st_nlink and file.held_by is None:
                 self.orphans.append(Orphan(known, "vanished", self._now()))
 
     def _found_beside(self, file: File) -> bool:
@@ -416,12 +417,12 @@ class Tail:
     def _successor(self, orphan: Orphan) -> bool:
         """Whether a file is found that holds an orphan's content, which it then is read on in."""
         known = orphan.known
-        if not known.offset:
-            return self._released(orphan)
+        if not known.offset and self._released(orphan):
+            return True
         for file in [*self.files.values()]:
             fresh = file.known.offset == 0 and file.known.id != known.id and file.known.stream == known.stream
             if fresh and self._continues(file, known):
-                return self._hand_over(file, known)
+                return not known.offset or self._hand_over(file, known)
         return self._successor_beside(orphan)
 
     def _released(self, orphan: Orphan) -> bool:

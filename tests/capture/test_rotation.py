@@ -258,6 +258,20 @@ def test_an_inode_that_is_used_again_is_another_file(tmp_path: Path) -> None:
     assert follow.drain(10).values() == ["first file", "other file"]
 
 
+def test_a_copy_with_the_inode_of_a_removed_file_is_held(tmp_path: Path) -> None:
+    writer, follow = Writer(tmp_path, 400), Following(tmp_path, LOG)
+    writer.lines(20)
+    follow.drain(3)
+    writer.rename()
+    (tmp_path / "app.log.1").rename(tmp_path / "reused")
+    shutil.copyfile(tmp_path / "reused", tmp_path / "app.log.2")
+    follow.crash()
+    writer.lines(3)
+    (tmp_path / "reused").write_bytes(writer.path.read_bytes())
+    (tmp_path / "reused").rename(tmp_path / "app.log.1")
+    assert sorted(follow.drain(10).values()) == sorted(writer.written)
+
+
 def test_names_of_a_series() -> None:
     series = ["app.log", "app.log.1", "app.log.12.gz", "app.log-20261122", "app.log-20261122.zst", "app-2026-11-22.log"]
     assert {stem(name) for name in series} == {"app.log"}

@@ -140,6 +140,7 @@ class Tail:
         self._now = clock.monotonic_s
         self._patience_s = patience_s
         self._named: dict[tuple[str, str], list[File]] = {}
+        self._replaced: list[File] = []
         for one in known:
             container = series[one.stream].container
             self.files[one.id] = File(replace(one), changed_s=clock.monotonic_s(), container=container)
@@ -163,6 +164,10 @@ class Tail:
             self._name(file)
         for stream, path, status in news:
             self._new(stream, path, status)
+        for file in self._replaced:  # a copy may have the inode of a file that was removed
+            if not file.container and not file.known.offset and file.held_by is None:
+                file.held_by = self._original(file)
+        self._replaced = []
         for file in [file for file in self.files.values() if file.held_by is not None]:
             self._hold(file)
         for orphan in list(self.orphans):
@@ -269,6 +274,7 @@ class Tail:
                 file.forget()
                 self.shut(file)
                 self._same(file, status.st_size)
+                self._replaced.append(file)
             known.size, known.modified_ns, known.whole = status.st_size, status.st_mtime_ns, False
             file.changed_s = self._now()
 

@@ -130,6 +130,18 @@ def test_the_last_call_is_read_from_the_topic_itself(peer: KafkaPeer) -> None:
         session.deliver(batch(5, (Op.UPSERT, row(5))))
 
 
+@pytest.mark.parametrize("records", [1, 3, 300])
+def test_who_is_fenced_is_told_so_whatever_is_reported_meanwhile(peer: KafkaPeer, records: int) -> None:
+    """The library raises the fencing in the midst of reports on messages."""
+    first = peer.destination().open(sync(peer))
+    for call in range(1, 9):
+        then = peer.destination().open(sync(peer))
+        with pytest.raises(DestinationStopped, match="taken this sync over"):
+            first.deliver(batch(call, *((Op.UPSERT, row(number)) for number in range(records))))
+        first = then
+    assert not peer.rows()
+
+
 def test_a_call_that_was_not_committed_is_not_there(peer: KafkaPeer) -> None:
     session = peer.destination().open(sync(peer))
     session.deliver(batch(1, (Op.UPSERT, row(1))))

@@ -29,6 +29,8 @@ class Task:
         state: see `State`.
         begun: SNAPSHOT_BEGIN is in the log, and SNAPSHOT_END is not.
         after: texts of the last key read, as the source wrote them, perhaps of its first columns only; empty at first.
+        upto: texts of the last key that there was when the reading began, beyond which the stream brings all there is;
+            empty if it is not known (yet).
         again: texts of keys before `after` that must be read once more.
         rows: read so far.
         expected: how many there may be; None if unknown.
@@ -44,6 +46,7 @@ class Task:
     state: State = "waiting"
     begun: bool = False
     after: tuple[str, ...] = ()
+    upto: tuple[str, ...] = ()
     again: tuple[tuple[str, ...], ...] = ()
     rows: int = 0
     expected: int | None = None
@@ -208,7 +211,9 @@ _PLAIN = Task("")
 
 def _task(entry: dict[str, Any]) -> Task:
     again = tuple(tuple(key) for key in entry.get("again", ()))
-    return Task(**{**entry, "after": tuple(entry.get("after", ())), "again": again})
+    return Task(
+        **{**entry, "after": tuple(entry.get("after", ())), "upto": tuple(entry.get("upto", ())), "again": again}
+    )
 
 
 def _brief(task: Task) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from headwater.kafka.failures import hint_of
 
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD)
+Noting = Callable[[KafkaError | None, object], None]
 TIMEOUT_S = 30.0
 LARGEST = 1_000_000
 """What brokers take if nobody has said otherwise."""
@@ -190,8 +191,8 @@ class KafkaSession:
         note = json.dumps({"outbox": self._sync.outbox, "receipt": receipt}).encode()
         try:
             for message in sent:
-                self._produce(self._settings.topic, message, failures)
-            producer.produce(self._progress, note, self._sync.id.encode(), on_delivery=_noting(-1, failures))
+                self._produce(self._settings.topic, message.value, message.key, _noting(message.row, failures))
+            self._produce(self._progress, note, self._sync.id.encode(), _noting(-1, failures))
             self._call("sending messages", lambda: producer.flush(TIMEOUT_S * 4))
             refused = {
                 row: f"the brokers refuse the message: {why.str()}" for row, why in failures if why.code() in TOO_LARGE
@@ -202,7 +203,7 @@ class KafkaSession:
             if failures:
                 raise KafkaException(failures[0][1])
             self._call("committing a transaction", self._commit)
-        except KafkaException as error:
+        except (KafkaException, SystemError) as error:
             raise failed(error, "sending messages") from error
         return {}
 
@@ -214,23 +215,26 @@ class KafkaSession:
                 self._producer.commit_transaction(TIMEOUT_S)
                 return
             except KafkaException as error:
-                if last or not cast(KafkaError, error.args[0]).retriable():
+                if last or not _told(error).retriable():
                     raise
 
-    def _produce(self, topic: str, message: Message, failures: list[tuple[int, KafkaError]]) -> None:
-        noting = _noting(message.row, failures)
+    def _produce(self, topic: str, value: bytes | None, key: bytes | None, noting: Noting) -> None:
         while True:
             try:
-                self._producer.produce(topic, message.value, message.key, on_delivery=noting)
+                self._producer.produce(topic, value, key, on_delivery=noting)
                 self._producer.poll(0)
                 return
             except BufferError:
                 self._producer.poll(0.1)
+            except KafkaException as error:
+                if _told(error).code() == KafkaError._FATAL:
+                    self._producer.poll(0)  # which raises what it was that ended the producer, if it was not told yet
+                raise
 
     def _call(self, doing: str, call: Callable[[], Any]) -> Any:
         try:
             return call()
-        except KafkaException as error:
+        except (KafkaException, SystemError) as error:
             raise failed(error, doing) from error
 
     def close(self) -> None:
@@ -263,10 +267,27 @@ def _encode(encoder: Encoder) -> Encode:
     return lambda rows: cast("list[bytes]", encoder.encode(rows).to_pylist())
 
 
-def failed(error: KafkaException, doing: str) -> HeadwaterError:
-    """Kafka's error as one of a destination."""
-    given = cast(KafkaError, error.args[0])
+def failed(error: KafkaException | SystemError, doing: str) -> HeadwaterError:
+    """Kafka's error as one of a destination.
+
+    What ends a producer for good (it is fenced) the library raises out of whatever serves its events, and goes on
+    reporting messages of the same turn all the while: Python sees that the report was called with an exception set,
+    and puts a SystemError over it, of which Kafka's error is the cause.
+
+    Raises:
+        SystemError: it has nothing to do with Kafka.
+    """
+    given = _told(error)
     return _refused(given.code(), given.str(), doing)
+
+
+def _told(error: BaseException) -> KafkaError:
+    under: BaseException | None = error
+    while under is not None and not isinstance(under, KafkaException):
+        under = under.__cause__ or under.__context__
+    if under is None:
+        raise error
+    return cast(KafkaError, under.args[0])
 
 
 def _refused(code: int, text: str, doing: str) -> HeadwaterError:
@@ -281,7 +302,7 @@ def _refused(code: int, text: str, doing: str) -> HeadwaterError:
     return DestinationUnavailable(f"{doing}: {text}", hint="trying again")
 
 
-def _noting(row: int, failures: list[tuple[int, KafkaError]]) -> Callable[[KafkaError | None, object], None]:
+def _noting(row: int, failures: list[tuple[int, KafkaError]]) -> Noting:
     def note(error: KafkaError | None, _: object) -> None:
         if error is not None:
             failures.append((row, error))

@@ -34,12 +34,14 @@ class Chunk:
         number: commit number of the place: every transaction before it is in the rows, and none after.
         frames: the rows in the text protocol.
         after: the last row's key, as texts of `key_texts`; empty if there is no more to be read.
+        upto: the last key that is to be read, as such texts; empty if the table has no rows or no order.
     """
 
     definition: TableDefinition
     number: int
     frames: tuple[Frames, ...]
     after: tuple[str, ...]
+    upto: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -67,8 +69,10 @@ class Chunks:
         """A connection that sees the table as of one place."""
         return pin(self._connect, self._server, [_entry(definition)], 1, self._era)
 
-    def read(self, definition: TableDefinition, table: Table, where: str, after: Sequence[str]) -> Chunk:
-        """Reads the next rows after the key `after`.
+    def read(
+        self, definition: TableDefinition, table: Table, where: str, after: Sequence[str], upto: tuple[str, ...] = ()
+    ) -> Chunk:
+        """Reads the next rows after the key `after` up to `upto`; up to the table's last key now, if that is empty.
 
         Raises:
             SourceUnavailable: not now.
@@ -78,17 +82,26 @@ class Chunks:
         conditions = [f"({where})"] if where else []
         if after:
             conditions.append(f"({beyond(table, after)})")
-        text = query(table, " AND ".join(conditions))
-        if ordered:
-            text += f" ORDER BY {', '.join(quoted(name) for name in table.key)} LIMIT {self._rows}"
         pinned = self.pin(definition)
         try:
+            upto = upto or (self._last_key(pinned.connections[0], table) if ordered else ())
+            if upto:
+                conditions.append(f"NOT ({beyond(table, upto)})")
+            text = query(table, " AND ".join(conditions))
+            if ordered:
+                text += f" ORDER BY {', '.join(quoted(name) for name in table.key)} LIMIT {self._rows}"
             frames = tuple(select(pinned.connections[0], text, f"reading {table.qualified}"))
         finally:
             pinned.close()
         rows = sum(len(part) for part in frames)
         last = key_texts(table, frames[-1]) if ordered and rows == self._rows else ()
-        return Chunk(definition, pinned.place.number, frames, last)
+        return Chunk(definition, pinned.place.number, frames, last, upto)
+
+    def _last_key(self, connection: Connection, table: Table) -> tuple[str, ...]:
+        order = ", ".join(f"{quoted(name)} DESC" for name in table.key)
+        text = f"{query(table, '')} ORDER BY {order} LIMIT 1"
+        found = [frames for frames in select(connection, text, f"reading {table.qualified}") if len(frames)]
+        return key_texts(table, found[-1]) if found else ()
 
     def require_condition(self, table: Table, where: str) -> None:
         """Tries a condition.

@@ -2,7 +2,8 @@
 
 Every chunk is read as of a place of the binary log that is known exactly, so both watermarks are one: a transaction
 before it is in the chunk, one after is not. The chunk is handed over as soon as the stream has come there, without the
-rows that later changes in the same group name. A table without a key is read whole at one place, in parts.
+rows that later changes in the same group name. A reading ends at the last key there was when it began, however many
+rows are put behind it meanwhile: those the stream brings. A table without a key is read whole at one place, in parts.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater import failpoint
-from headwater.capture.incremental import COMPLETE, FIRST, GIVEN_UP, Window, left_out, marker
+from headwater.capture.incremental import COMPLETE, FIRST, GIVEN_UP, Window, left_out, marker, moved
 from headwater.capture.mysql.chunks import Chunk, Chunks
 from headwater.capture.mysql.definition import TableDefinition
 from headwater.capture.mysql.packets import Frames, select
@@ -183,6 +184,8 @@ class Snapshots:
             for batch in group.batches:
                 if batch.stream.name == found[1].stream.name:
                     self._window.touch(batch)
+                    if task is not None and task.upto and moved(batch)[0].num_rows:
+                        self._worklist.put(replace(task, upto=()))  # they may be behind it, and not whole
         unfilled = {task.table for task in self._worklist.unfinished() if task.aim == FIRST}
         bags = {table.stream.name for table in self._stream.tables() if table.qualified in unfilled and not table.key}
         if not bags:
@@ -227,7 +230,8 @@ class Snapshots:
         self._worklist.put(task)
         try:
             if table.key:
-                self._chunk = self._chunks.read(definition, table, task.where, task.after)
+                self._chunk = self._chunks.read(definition, table, task.where, task.after, task.upto)
+                self._worklist.put(replace(task, upto=self._chunk.upto))
             else:
                 self._whole = _Whole(definition, self._chunks.pin(definition), task.where)
             self._refused = 0
@@ -262,6 +266,7 @@ class Snapshots:
                 batches += [survivors.batch] if len(survivors.batch) else []
                 again = again or survivors.again.num_rows > 0
         self._window.forget(counts)
+        again = again or (not chunk.after and task.upto != chunk.upto)  # it ended where there may be more by now
         if not again:
             ended = not chunk.after
             task = replace(task, after=chunk.after, rows=task.rows + chunk.rows)

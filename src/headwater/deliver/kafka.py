@@ -204,8 +204,17 @@ class KafkaSession:
                 raise KafkaException(failures[0][1])
             self._call("committing a transaction", self._commit)
         except (KafkaException, SystemError) as error:
-            raise failed(error, "sending messages") from error
+            raise failed(self._ending(error), "sending messages") from error
         return {}
+
+    def _ending(self, error: KafkaException | SystemError) -> KafkaException | SystemError:
+        """What ended the producer, where `error` says only that something did; else `error`."""
+        if _told(error).code() == KafkaError._FATAL:
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as ending:
+                return ending
+        return error
 
     def _commit(self) -> None:
         """Commits; an error after which it may be asked again is asked again. After any other nobody knows whether the
@@ -226,10 +235,6 @@ class KafkaSession:
                 return
             except BufferError:
                 self._producer.poll(0.1)
-            except KafkaException as error:
-                if _told(error).code() == KafkaError._FATAL:
-                    self._producer.poll(0)  # which raises what it was that ended the producer, if it was not told yet
-                raise
 
     def _call(self, doing: str, call: Callable[[], Any]) -> Any:
         try:

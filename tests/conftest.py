@@ -1,4 +1,4 @@
-"""What holds for all tests: a kernel is compiled by one process, and loaded by the others from its cache.
+"""What holds for all tests: one broker of a kind, and a kernel is compiled by one process and loaded by the others.
 
 In a fresh clone every worker would compile the same kernels at the same time, which is a third of what the suite takes.
 """
@@ -9,9 +9,13 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from numba.core.caching import NullCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
+
+from headwater.testing.kafka import KafkaServer
+from headwater.testing.rabbitmq import RabbitmqServer
 
 _LOCKS = Path(tempfile.gettempdir()) / "headwater-test-kernels"
 _held: set[str] = set()
@@ -47,3 +51,17 @@ def _compile_once(compile_kernel):
 
 
 Dispatcher.compile = _compile_once(Dispatcher.compile)
+
+
+@pytest.fixture(scope="session")
+def kafka():
+    """One broker for all tests of a worker; those that use it are kept on one by xdist_group."""
+    with KafkaServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def rabbitmq():
+    """One broker for all tests of a worker; those that use it are kept on one by xdist_group."""
+    with RabbitmqServer() as running:
+        yield running

@@ -5,7 +5,6 @@ from mysql_database import MysqlDatabase
 from source_database import make_database
 
 from headwater.testing.debian import POSTGRES_15, ensure
-from headwater.testing.kafka import KafkaServer
 from headwater.testing.mariadb import MariaDbServer
 from headwater.testing.postgres import PostgresServer
 
@@ -50,13 +49,6 @@ def own_server():
         database = make_database(running)
         yield database
         database.close()
-
-
-@pytest.fixture(scope="session")
-def kafka():
-    """One broker for all tests of a worker; those that use it are kept on one by xdist_group."""
-    with KafkaServer() as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

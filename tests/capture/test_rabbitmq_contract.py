@@ -18,13 +18,13 @@ from headwater.testing.proxy import Proxy
 from headwater.testing.rabbitmq import RabbitmqServer
 from headwater.testing.source_contract import SourceContract
 
+pytestmark = pytest.mark.xdist_group("rabbitmq")
 QUEUES = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RabbitmqServer]:
-    with RabbitmqServer() as started:
-        yield started
+def server(rabbitmq: RabbitmqServer) -> RabbitmqServer:
+    return rabbitmq
 
 
 class QueuePeer:

@@ -23,13 +23,13 @@ from headwater.registry.store import SchemaStore
 from headwater.testing.proxy import Proxy
 from headwater.testing.rabbitmq import RabbitmqServer
 
+pytestmark = pytest.mark.xdist_group("rabbitmq")
 DEADLINE_S = 20.0
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RabbitmqServer]:
-    with RabbitmqServer() as started:
-        yield started
+def server(rabbitmq: RabbitmqServer) -> RabbitmqServer:
+    return rabbitmq
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def test_with_mariadb_as_the_source_nothing_is_lost_or_doubled_either(tmp_path: 
     assert found["lost"] == found["doubled"] == found["broken"] == 0
 
 
+@pytest.mark.xdist_group("rabbitmq")
 def test_with_rabbitmq_as_the_source_nothing_is_lost_or_doubled_either(tmp_path: Path) -> None:
     figures = tmp_path / "crash.json"
     options = ("--scenario", "rabbitmq", "--only", "capture.confirm.before:3", "--workers", "1")
@@ -50,6 +51,7 @@ def test_with_rabbitmq_as_the_source_nothing_is_lost_or_doubled_either(tmp_path:
     assert found["lost"] == found["doubled"] == found["broken"] == 0
 
 
+@pytest.mark.xdist_group("kafka")
 def test_with_kafka_as_the_source_nothing_is_lost_or_doubled_either(tmp_path: Path) -> None:
     figures = tmp_path / "crash.json"
     options = ("--scenario", "kafka", "--runs", "1", "--failpoints", "1", "--workers", "1")

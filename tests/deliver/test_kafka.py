@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,14 @@ from headwater.testing.destination_contract import COLUMNS, DestinationContract,
 from headwater.testing.kafka import KafkaServer
 from headwater.testing.proxy import Proxy
 
-pytestmark = pytest.mark.xdist_group("kafka-destination")
+pytestmark = pytest.mark.xdist_group("kafka")
 NUMBERS = itertools.count(1)
 WAIT_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[KafkaServer]:
-    with KafkaServer() as started:
-        yield started
+def server(kafka: KafkaServer) -> KafkaServer:
+    return kafka
 
 
 class KafkaPeer:

@@ -21,15 +21,15 @@ from headwater.testing.destination_contract import DestinationContract, Row
 from headwater.testing.proxy import Proxy
 from headwater.testing.rabbitmq import RabbitmqServer
 
+pytestmark = pytest.mark.xdist_group("rabbitmq")
 COLUMNS = pa.schema([("id", pa.int64()), ("name", pa.string())])
 SYNC = Sync("shop", "orders", "one", "orders", COLUMNS, ("id",))
 QUEUES = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RabbitmqServer]:
-    with RabbitmqServer() as started:
-        yield started
+def server(rabbitmq: RabbitmqServer) -> RabbitmqServer:
+    return rabbitmq
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ class RabbitmqPeer:
     appends, poisons, stoppable = True, False, True
 
     def __init__(self, channel: Any, proxy: Proxy) -> None:
-        self.queue = f"contract.{next(QUEUES)}"
+        self.queue = f"delivered.{next(QUEUES)}"
         channel.queue_declare(self.queue, durable=True)
         self._channel, self._proxy, self._found = channel, proxy, []
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,15 @@ import pytest
 from headwater.testing.rabbitmq import RabbitmqServer
 from headwater.testing.web_server import Received, Reply, WebServer
 
+pytestmark = pytest.mark.xdist_group("rabbitmq")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rabbitmq"
 DEADLINE_S = 90.0
 CUSTOMERS = ("ann", "bob", "cy & co")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RabbitmqServer]:
-    with RabbitmqServer() as started:
-        yield started
+def server(rabbitmq: RabbitmqServer) -> RabbitmqServer:
+    return rabbitmq
 
 
 class Shop:

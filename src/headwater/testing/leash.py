@@ -7,6 +7,7 @@ a pipe that only the starter holds; when the pipe closes, the whole group is kil
 from __future__ import annotations
 
 import os
+import random
 import shlex
 import signal
 import socket
@@ -16,6 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 
 _WATCH = "cat >/dev/null; kill -KILL 0"
+_PORTS = range(15_000, 32_000)
+"""Below those that the kernel gives to whoever connects: one of these would be taken before a slow server listens."""
+_TRIES = 100
+_CHANCE = random.SystemRandom()  # the tests of a property seed the other one
 
 
 class Leash:
@@ -52,7 +57,13 @@ class Leash:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback address that nobody listens on, and that nobody is given who asks for any.
+
+    Raises:
+        OSError: none was found.
+    """
+    for port in _CHANCE.sample(_PORTS, _TRIES):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"{_TRIES} ports between {_PORTS.start} and {_PORTS.stop} were taken")

@@ -25,7 +25,7 @@ from headwater.testing.leash import Leash, free_port
 if TYPE_CHECKING:
     import pika
 
-START_DEADLINE_S = 60.0
+START_DEADLINE_S = 180.0
 STOP_DEADLINE_S = 30.0
 SETTINGS: Mapping[str, str] = {
     "log.file": "false",

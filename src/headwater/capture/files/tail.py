@@ -379,6 +379,11 @@ class Tail:
             for other in self._named.get((file.known.stream, name), ()):
                 if other is not file and other.held_by is None and self._is_copy(file, other):
                     return other
+        if file.known.whole_only:  # compressed, and moved on, since the plain file was removed, which is open still
+            for other in self.files.values():
+                removed = other.missing and other.content is not None and not other.content.status().st_nlink
+                if removed and other.held_by is None and other.family == file.family and self._is_copy(file, other):
+                    return other
         return None
 
     def _is_copy(self, file: File, other: File) -> bool:

@@ -118,6 +118,12 @@ def test_a_discarded_row_that_is_missing_in_the_lake_is_not_forgotten(ledger):
     assert ledger.keys_of("orders") == ['["1"]']
 
 
+def test_a_delivery_that_was_given_up_stays_for_its_job_to_hear_of(ledger):
+    enter(ledger, rejects('["1"]', stage="delivery", stream="sync:crm"))
+    ledger.discard([1])
+    assert ledger.forget(before_us=10**15) == 0
+
+
 def test_room_is_made_of_what_is_settled_and_never_of_what_is_open(ledger):
     enter(ledger, rejects("", "", ""))
     held = ledger.held_bytes()

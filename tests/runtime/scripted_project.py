@@ -117,10 +117,10 @@ class Shop:
         return sorted(found, key=lambda row: json.dumps(row, default=str))
 
     def epochs(self, table):
-        """Epochs of a table's snapshots, oldest first."""
+        """Epochs that were committed to a table, oldest first; maintenance, which carries them on, left out."""
         catalog = SqlCatalog("headwater", uri=f"sqlite:///{self.folder}/lake/catalog.db", init_catalog_tables="false")
-        snapshots = catalog.load_table(("shop", table)).snapshots()
-        return [int(snapshot.summary.additional_properties["headwater.epoch"]) for snapshot in snapshots]
+        found = [one.summary.additional_properties for one in catalog.load_table(("shop", table)).snapshots()]
+        return [int(summary["headwater.epoch"]) for summary in found if "headwater.maintenance" not in summary]
 
     def events(self, name):
         """Journal entries of one kind."""

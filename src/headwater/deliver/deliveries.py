@@ -9,18 +9,17 @@ So a record that goes through at once costs nothing here. What users ask for (`h
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from headwater import sqlite_file
 from headwater.durable import make_folder
-from headwater.errors import StorageFailed
+from headwater.sqlite_file import storage_errors
 
 FILE = "deliveries.db"
-BUSY_TIMEOUT_S = 20.0
 
 WaitState = Literal["failed", "parked", "queued"]
 """failed: it is tried again at `next_try_us`; parked: it waits for a decision; queued: behind an earlier change of its
@@ -123,10 +122,8 @@ class Deliveries:
 
     def __init__(self, folder: Path) -> None:
         make_folder(folder)
-        with _storing():
-            self._connection = sqlite3.connect(folder / FILE, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=DELETE")
-            self._connection.execute("PRAGMA synchronous=FULL")
+        with storage_errors("open a delivery table"):
+            self._connection = sqlite_file.open_to_write(folder / FILE)
             self._connection.executescript(_DDL)
 
     @contextmanager
@@ -136,15 +133,8 @@ class Deliveries:
         Raises:
             StorageFailed: it could not be made durable, and was not.
         """
-        with _storing():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with storage_errors("write a delivery table"), sqlite_file.transaction(self._connection):
+            yield
 
     def place(self) -> Place:
         """How far the sync got."""
@@ -226,13 +216,3 @@ class Deliveries:
     def close(self) -> None:
         """Lets go of the file."""
         self._connection.close()
-
-
-@contextmanager
-def _storing() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise StorageFailed(
-            f"cannot write a delivery table: {error}", hint="free some space on the disk of the state folder"
-        ) from error

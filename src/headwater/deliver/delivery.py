@@ -271,7 +271,7 @@ class Delivery:
         reason = outcomes.reasons.get(0, "it did not say why")
         self.trouble = DestinationUnavailable(f"nothing gets through: {reason}")
         wait = self._pace.down(outcomes.retry_after_s)
-        first = self._waiting(selection, 0, "failed", reason, self._line.attempts(int(selection.batch.seq[0])), wait)
+        first = self._waiting(selection, 0, reason, self._line.attempts(int(selection.batch.seq[0])), wait)
         aside = not selection.late and len(selection.batch) == 1
         progressed = self._line.progressed_since(first.seq)
         if selection.late:
@@ -296,14 +296,14 @@ class Delivery:
             self._park(selection, at, "gave_up", f"given up after {attempts} tries: {reason}", attempts, noted)
         else:
             wait = max(self._pace.delay_s(attempts - 1), outcomes.retry_after_s or 0.0)
-            noted.put.append(self._waiting(selection, at, "failed", reason, attempts, wait))
+            noted.put.append(self._waiting(selection, at, reason, attempts, wait))
 
     def _park(self, selection: Selection, at: int, code: str, reason: str, attempts: int, noted: _Noted) -> None:
-        entry = replace(self._waiting(selection, at, "failed", reason, attempts, 0.0), state="parked")
+        entry = replace(self._waiting(selection, at, reason, attempts, 0.0), state="parked")
         noted.put.append(entry)
         noted.parked.append(parked(entry, code))
 
-    def _waiting(self, selection: Selection, at: int, state: str, reason: str, attempts: int, wait_s: float) -> Waiting:
+    def _waiting(self, selection: Selection, at: int, reason: str, attempts: int, wait_s: float) -> Waiting:
         batch, now_us = selection.batch, self._clock.now_us()
         if not selection.keys:
             selection.keys = key_texts(batch.rows, self._sync.key)

@@ -265,11 +265,12 @@ class Ledger:
     def forget(self, before_us: int) -> int:
         """Removes settled entries that were last seen before that time; returns how many. They still count as rejected.
 
-        A row that was given up and is missing at the lake for that stays: `headwater verify` asks for it.
+        A row that was given up and is missing at the lake for that stays: `headwater verify` asks for it. So does a
+        delivery that was given up: the sync's job may not have heard of it yet.
         """
         return self._connection.execute(
             "DELETE FROM rejects WHERE state IN ('replayed', 'superseded', 'discarded') AND last_seen_us < ?"
-            " AND NOT (state = 'discarded' AND stage = 'decode' AND key != '')",
+            " AND NOT (state = 'discarded' AND (stage = 'delivery' OR (stage = 'decode' AND key != '')))",
             (before_us,),
         ).rowcount
 

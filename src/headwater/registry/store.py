@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,15 +19,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from headwater.errors import StorageFailed, UserError
+from headwater import sqlite_file
+from headwater.errors import UserError
 from headwater.formats.schema_source import Reference, SchemaText
 from headwater.schema import StreamSchema
+from headwater.sqlite_file import storage_errors
 
 FILE = "schemas.db"
 """Its name in the state folder."""
 
 FORMAT = 1
-BUSY_TIMEOUT_S = 20.0
 GLOBAL = ""
 """The name under which the settings for all subjects are kept."""
 
@@ -78,12 +78,8 @@ class SchemaStore:
         self.path = folder / FILE
         self._lock = threading.RLock()
         self._nested = False
-        with _storage_errors("open the schema store"):
-            self._connection = sqlite3.connect(
-                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode=DELETE")
-            self._connection.execute("PRAGMA synchronous=FULL")
+        with storage_errors("open the schema store"):
+            self._connection = sqlite_file.open_to_write(self.path)
             self._check_format()
             self._connection.executescript(_DDL)
 
@@ -94,19 +90,14 @@ class SchemaStore:
         Raises:
             StorageFailed: it could not be made durable, and was not.
         """
-        with self._lock, _storage_errors("write the schema store"):
+        with self._lock, storage_errors("write the schema store"):
             if self._nested:
                 yield
                 return
-            self._connection.execute("BEGIN IMMEDIATE")
             self._nested = True
             try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+                with sqlite_file.transaction(self._connection):
+                    yield
             finally:
                 self._nested = False
 
@@ -237,7 +228,7 @@ class SchemaStore:
         return rows[0] if rows else None
 
     def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock, _storage_errors("read the schema store"):
+        with self._lock, storage_errors("read the schema store"):
             return self._connection.execute(query, values).fetchall()
 
     def _check_format(self) -> None:
@@ -273,13 +264,3 @@ def _stream(name: str, row: Sequence[Any]) -> StreamSchema:
     columns, key, changelog = row
     schema = pa.ipc.read_schema(pa.py_buffer(columns))
     return StreamSchema(name, schema, tuple(json.loads(key)), changelog)
-
-
-@contextmanager
-def _storage_errors(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise StorageFailed(
-            f"cannot {doing}: {error}", hint="free some space on the disk of the state folder; nothing was lost"
-        ) from error

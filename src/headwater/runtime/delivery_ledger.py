@@ -6,17 +6,16 @@ record which is parked again after a crash, or refused again, is the same entry.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from headwater import sqlite_file
 from headwater.clock import Clock
 from headwater.deliver.ledger import Parked
-from headwater.errors import StorageFailed
-from headwater.runtime.state_store import BUSY_TIMEOUT_S
+from headwater.sqlite_file import storage_errors
 
 STAGE = "delivery"
+_WRITE = "write the ledger of rejects"
 
 
 def stream_of(sync: str) -> str:
@@ -38,9 +37,8 @@ class DeliveryLedger:
     def __init__(self, state: Path, project: str, sync: str, outbox: str, version: str, clock: Clock) -> None:
         self._project, self._stream, self._version, self._clock = project, stream_of(sync), version, clock
         self._prefix = f"{self._stream}:{outbox}:"
-        with _storing():
-            self._connection = sqlite3.connect(state / "state.db", timeout=BUSY_TIMEOUT_S, isolation_level=None)
-            self._connection.execute("PRAGMA synchronous=FULL")
+        with storage_errors(_WRITE):
+            self._connection = sqlite_file.open_to_write(state / "state.db")
 
     def park(self, records: Sequence[Parked]) -> None:
         """See `Ledger.park`."""
@@ -73,7 +71,7 @@ class DeliveryLedger:
     def keep_open(self, seqs: Iterable[int]) -> None:
         """See `Ledger.keep_open`. Entries of a former outbox are superseded by the new one."""
         query = "SELECT uid FROM rejects WHERE stage = ? AND stream = ? AND state IN ('open', 'requested')"
-        with _storing():
+        with storage_errors(_WRITE):
             waiting = [uid for (uid,) in self._connection.execute(query, (STAGE, self._stream))]
         kept = {f"{self._prefix}{seq}" for seq in seqs}
         gone = [uid for uid in waiting if uid not in kept]
@@ -82,7 +80,7 @@ class DeliveryLedger:
     def asked(self) -> tuple[list[int], list[int]]:
         """See `Ledger.asked`."""
         query = "SELECT position, state, uid FROM rejects WHERE stage = ? AND stream = ? AND state IN (?, ?)"
-        with _storing():
+        with storage_errors(_WRITE):
             rows = self._connection.execute(query, (STAGE, self._stream, "requested", "discarded")).fetchall()
         ours = [(int(seq), state) for seq, state, uid in rows if uid.startswith(self._prefix)]
         return [seq for seq, state in ours if state == "requested"], [
@@ -102,21 +100,5 @@ class DeliveryLedger:
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if not rows:
             return
-        with _storing():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(statement, rows)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
-
-@contextmanager
-def _storing() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        hint = "free some space on the disk of the state folder; nothing was lost"
-        raise StorageFailed(f"cannot write the ledger of rejects: {error}", hint=hint) from error
+        with storage_errors(_WRITE), sqlite_file.transaction(self._connection):
+            self._connection.executemany(statement, rows)

@@ -1,26 +1,25 @@
 """What the runtime must remember, in one SQLite file: epochs planned, checkpoints made, rejects.
 
-One connection, rollback journal, synchronous=FULL: the SQLite of many Pythons can corrupt a WAL-mode database with two
-connections (fixed in 3.51.3). Other processes (`headwater rejects`) open it too, each with one connection, which the
-rollback journal's locks make safe.
+The runtime has one connection (`headwater.sqlite_file`). Other processes (`headwater rejects`) open it too, each with
+one connection, which the rollback journal's locks make safe.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import StorageFailed, UserError
+from headwater import sqlite_file
+from headwater.errors import UserError
 from headwater.quality.certificates import Certificates
 from headwater.quality.rejects import Ledger
+from headwater.sqlite_file import storage_errors
 
 FORMAT = 3
-BUSY_TIMEOUT_S = 20.0
 
 _DDL = """
 CREATE TABLE IF NOT EXISTS epochs (
@@ -145,12 +144,8 @@ class StateStore:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "state.db"
-        with _storage_errors("open the state store"):
-            self._connection = sqlite3.connect(
-                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode=DELETE")
-            self._connection.execute("PRAGMA synchronous=FULL")
+        with storage_errors("open the state store"):
+            self._connection = sqlite_file.open_to_write(self.path)
             self._check_format()
             self._connection.executescript(_DDL)
             self.ledger = Ledger(self._connection)
@@ -163,15 +158,8 @@ class StateStore:
         Raises:
             StorageFailed: it could not be made durable, and was not.
         """
-        with _storage_errors("write the state store"):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with storage_errors("write the state store"), sqlite_file.transaction(self._connection):
+            yield
 
     def plan(self, plan: EpochPlan) -> None:
         """Makes a plan durable."""
@@ -238,13 +226,3 @@ class StateStore:
                 hint="run the Headwater version that wrote it, or move the state folder away to build anew",
             )
         self._connection.execute(f"PRAGMA user_version = {FORMAT}")
-
-
-@contextmanager
-def _storage_errors(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise StorageFailed(
-            f"cannot {doing}: {error}", hint="free some space on the disk of the state folder; nothing was lost"
-        ) from error

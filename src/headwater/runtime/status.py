@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from headwater.capture.health import Health
 from headwater.clock import Clock
 from headwater.errors import PositionLost, UserError
 from headwater.runtime.progress import Progress
-from headwater.runtime.state_store import BUSY_TIMEOUT_S
+from headwater.sqlite_file import open_to_read
 
 if TYPE_CHECKING:  # what only asks how a run stands, as `headwater status` and `query` do, is not to load the engine
     from headwater.runtime.capture_job import CaptureJob
@@ -204,7 +203,7 @@ def open_rejects(state: Path) -> int:
     path = state / "state.db"
     if not path.exists():
         return 0
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+    connection = open_to_read(path)
     try:
         query = "SELECT count(*) FROM rejects WHERE state IN ('open', 'requested')"
         return int(connection.execute(query).fetchone()[0])

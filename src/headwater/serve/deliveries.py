@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from headwater.deliver.outbox import Handed, current, read_records
 from headwater.deliver.record import key_texts
 from headwater.log.partition import open_for_reading
 from headwater.project.definition import Project
+from headwater.sqlite_file import open_to_read
 
 NAME = "_deliveries"
 PIECE = 50_000
@@ -61,7 +61,7 @@ def account(project: Project, name: str) -> dict[str, int]:
     counts["pending"] = counts["handed"]
     if not (folder / FILE).exists():
         return counts
-    connection = sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True, timeout=20)
+    connection = open_to_read(folder / FILE)
     try:
         outbox, cursor, *done = connection.execute(
             "SELECT outbox, cursor, delivered, superseded, discarded FROM sync"
@@ -81,7 +81,7 @@ def is_paused(project: Project, name: str) -> bool:
     path = project.state / "syncs" / name / FILE
     if not path.exists():
         return False
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)
+    connection = open_to_read(path)
     try:
         return bool(connection.execute("SELECT paused FROM sync").fetchone()[0])
     finally:
@@ -125,7 +125,7 @@ def _noted(folder: Path, outbox: str) -> tuple[int, dict[int, Entry]]:
     path = folder / FILE
     if not path.exists():
         return 0, {}
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)
+    connection = open_to_read(path)
     try:
         of, cursor = connection.execute("SELECT outbox, cursor FROM sync").fetchone()
         query = "SELECT seq, key, op, epoch, state, reason, attempts, next_try_us, first_us FROM waiting ORDER BY seq"

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headwater.runtime.state_store import BUSY_TIMEOUT_S, EpochPlan
+from headwater.runtime.state_store import EpochPlan
+from headwater.sqlite_file import open_to_read
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def read_done(state: Path) -> Done | None:
     path = state / "state.db"
     if not path.exists():
         return None
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+    connection = open_to_read(path)
     try:
         connection.execute("BEGIN")
         plan = connection.execute(

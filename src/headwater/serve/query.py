@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from headwater.serve.relation import Relation
 from headwater.sql.functions import register
 from headwater.sql.parse import tables_of
 from headwater.sql.prelude import connect, shared
+from headwater.sqlite_file import open_to_read
 
 REJECTS = "_rejects"
 DELIVERIES = "_deliveries"
@@ -261,7 +261,7 @@ def read_rejects(state: Path) -> pa.Table:
     }
     rows: list[tuple[object, ...]] = []
     if path.exists():
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)
+        connection = open_to_read(path)
         try:
             rows = connection.execute(f"SELECT {', '.join(columns)} FROM rejects ORDER BY id").fetchall()  # noqa: S608
         finally:

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from headwater import sqlite_file
 from headwater.capture.http.submission import Receipt
 from headwater.durable import make_folder
 from headwater.errors import StorageFailed
@@ -80,8 +81,8 @@ class Keys:
         self._keep_us = keep_us
         make_folder(path.parent)
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            for statement in ("PRAGMA journal_mode=TRUNCATE", "PRAGMA synchronous=FULL", _DDL, _INDEX):
+            self._connection = sqlite_file.open_to_write(path)
+            for statement in (_DDL, _INDEX):
                 self._connection.execute(statement)
         except sqlite3.Error as error:
             raise StorageFailed(f"the keys of requests in {path} cannot be read: {error}") from error
@@ -107,13 +108,10 @@ class Keys:
         if not rows:
             return
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT OR IGNORE INTO keys VALUES (?,?,?,?,?,?)", rows)
-            self._connection.execute("DELETE FROM keys WHERE at_us < ?", (now_us - self._keep_us,))
-            self._connection.execute("COMMIT")
+            with sqlite_file.transaction(self._connection):
+                self._connection.executemany("INSERT OR IGNORE INTO keys VALUES (?,?,?,?,?,?)", rows)
+                self._connection.execute("DELETE FROM keys WHERE at_us < ?", (now_us - self._keep_us,))
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
             raise StorageFailed(f"the keys of requests could not be written: {error}") from error
 
     def close(self) -> None:

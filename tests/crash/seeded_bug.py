@@ -14,6 +14,8 @@ from pathlib import Path
 from headwater.api.server import Service
 from headwater.capture.health import Watcher
 from headwater.capture.http.keys import CARRIED
+from headwater.capture.kafka.reader import KafkaReader
+from headwater.capture.kafka.standing import standing_of
 from headwater.capture.request import Progress, Request
 from headwater.capture.source import Reader, Source
 from headwater.change import ChangeBatch, Group
@@ -71,10 +73,15 @@ class WrongReader:
 
 
 class ConfirmsEarly(WrongReader):
-    """Tells PostgreSQL that a group is safe as soon as it has arrived, before it is in the log."""
+    """Tells the source that a group is safe as soon as it has arrived, before it is in the log.
+
+    Kafka is told again and waited for: what is told in the background may not be out yet when the process dies.
+    """
 
     def meddle(self, group: Group) -> Group:
         self._reader.confirm(group.boundary)
+        if isinstance(self._reader, KafkaReader) and len(group):
+            self._reader._consumer.commit(standing_of(group.boundary.resume).offsets, wait=True)
         return group
 
 

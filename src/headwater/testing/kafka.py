@@ -14,12 +14,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from headwater.clock import SystemClock
 from headwater.errors import SourceUnavailable, UserError
 from headwater.testing import maven
 
@@ -30,6 +32,7 @@ USER, PASSWORD = "headwater", "headwater-test"
 CLUSTER = base64.urlsafe_b64encode(uuid.UUID(int=0x4865616477617465_7200000000000001).bytes).decode().rstrip("=")
 STOP_DEADLINE_S = 30.0
 ADMIN_DEADLINE_S = 30.0
+LOOK_AGAIN_S = 0.02
 
 SETTINGS: Mapping[str, str] = {
     "process.roles": "broker,controller",
@@ -187,11 +190,23 @@ class KafkaServer:
         return self._admin
 
     def make_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
-        """Makes a topic and waits until it is there."""
+        """Makes a topic and waits until every client can see it: the broker answers before it knows that itself."""
         from confluent_kafka.cimpl import NewTopic
 
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
-        self.admin().create_topics([topic])[name].result(ADMIN_DEADLINE_S)
+        admin = self.admin()
+        admin.create_topics([topic])[name].result(ADMIN_DEADLINE_S)
+        clock, deadline_s = SystemClock(), SystemClock().monotonic_s() + ADMIN_DEADLINE_S
+        while len(self._partitions(admin, name)) < partitions:
+            if clock.monotonic_s() > deadline_s:
+                raise SourceUnavailable(f"the broker does not show the topic {name} that it has made")
+            clock.wait(threading.Event(), LOOK_AGAIN_S)
+
+    @staticmethod
+    def _partitions(admin: AdminClient, name: str) -> list[int]:
+        """Those partitions of a topic that have a leader by now."""
+        found = admin.list_topics(timeout=ADMIN_DEADLINE_S).topics.get(name)
+        return [at for at, known in found.partitions.items() if known.leader >= 0] if found else []
 
     def drop_topic(self, name: str) -> None:
         """Deletes a topic."""

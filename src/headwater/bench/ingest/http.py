@@ -11,6 +11,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,8 @@ from headwater.runtime.capture_job import CaptureJob, Partitions
 from headwater.runtime.journal import Journal
 
 LIMIT_S = 300.0
+READY = "ready\n"
+"""What the clients say when they could send: how long they take to start and to make what they send is not measured."""
 SHAPES = (("10,000 a request", 10_000, 4, False), ("10,000 a request, keys", 10_000, 4, True),
           ("100 a request, keys", 100, 16, True))  # fmt: skip
 """What is measured: records of a request, clients, and whether requests have idempotency keys."""
@@ -62,10 +65,13 @@ def serve(records: int, each: int, clients: int, keys: bool) -> dict[str, Any]:
         server.start()
         try:
             send = [server.port, clients, int(keys), each]
-            _clients([*send, max(each * clients, 20_000)])  # what is compiled is compiled
-            before, watch = partitions["web"].head, Stopwatch(clock)
-            with watch:
-                _clients([*send, records])
+            with _clients([*send, max(each * clients, 20_000)]) as go:
+                go()  # what is compiled is compiled
+            watch = Stopwatch(clock)
+            with _clients([*send, records]) as go:
+                before = partitions["web"].head
+                with watch:
+                    go()
             stored = partitions["web"].head - before
         finally:
             server.stop()
@@ -78,10 +84,27 @@ def serve(records: int, each: int, clients: int, keys: bool) -> dict[str, Any]:
     return finding("", stored, watch.seconds, watch.cpu_s)
 
 
-def _clients(arguments: list[int]) -> None:
-    """Runs the clients to their end: port, clients, keys, records of a request, records."""
+@contextmanager
+def _clients(arguments: list[int]) -> Iterator[Callable[[], None]]:
+    """Clients that have their requests ready; what is given lets them send all, and comes back when all is answered.
+
+    Args:
+        arguments: port, clients, keys, records of a request, records.
+    """
     command = [sys.executable, "-m", __name__, *map(str, arguments)]
-    subprocess.run(command, check=True, timeout=LIMIT_S)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        said, given = process.stdout, process.stdin
+        if said.readline() != READY:
+            raise InvariantBroken("the clients did not come to send anything")
+
+        def go() -> None:
+            given.close()
+            process.wait(LIMIT_S)
+
+        yield go
+    if process.returncode:
+        raise InvariantBroken("a request was refused: see above")
 
 
 def send(port: int, clients: int, keys: bool, each: int, records: int) -> None:
@@ -108,6 +131,9 @@ def send(port: int, clients: int, keys: bool, each: int, records: int) -> None:
                 return
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
+    sys.stdout.write(READY)
+    sys.stdout.flush()
+    sys.stdin.read()
     for thread in threads:
         thread.start()
     for thread in threads:

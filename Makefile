@@ -84,11 +84,8 @@ fuzz-binlog: setup  ## N mutated binlogs of MySQL and MariaDB, from seed SEED, e
 fuzz-pgoutput: setup  ## N mutated inputs of all that PostgreSQL sends, from seed SEED, every index of the kernels checked
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/boundscheck PYTHONPATH=src $(BIN)/python -m tests.capture.pgoutput_fuzz --inputs $(N) --seed $(SEED)
 
-fuzz-formats: setup  ## N mutated messages of every format, from seed SEED, every index of the kernels checked
+fuzz-formats: setup  ## N mutated messages for the decoder of each format, from seed SEED, every index of the kernels checked
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/boundscheck PYTHONPATH=src $(BIN)/python -m tests.fuzz.formats --inputs $(N) --seed $(SEED)
-
-fuzz-formats: setup  ## N mutated messages for each decoder of JSON, CSV and Debezium's envelope, from seed SEED
-	PYTHONPATH=src $(BIN)/python tests/formats/fuzz_formats.py --inputs $(N) --seed $(SEED)
 
 faults: setup  ## the fault catalogue of capture and lake at SIZE pr, night or release; make faults SIZE=night
 	HEADWATER_SIZE=$(SIZE) HEADWATER_FAULT_RUNS=$(FAULT_RUNS_$(SIZE)) $(BIN)/pytest -n $(JOBS) --dist loadgroup tests/capture tests/faults tests/lake/test_commit_faults.py

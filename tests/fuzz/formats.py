@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import json
 import random
 import resource
 import sys
@@ -25,6 +26,7 @@ import protobuf_cases
 
 from headwater.formats.decoder import make_decoder
 from headwater.formats.schema_source import SchemaText
+from headwater.formats.settings import JsonFormat
 
 ROUND = 200
 SECONDS_PER_ROUND = 5.0
@@ -56,8 +58,6 @@ class Held:
 
 def _avro(settings):
     """Random schemas, bare and by id."""
-    import json
-
     cases, held = [], Held()
     framed = []
     for seed in range(12):
@@ -100,7 +100,56 @@ def _csv(settings):
     return [Case(given, [b"1,a,b", b'2,"a ""quoted"", text",', "3,café,\u2028".encode(), b'4,"two\nlines",x'])]
 
 
-FORMATS = {"avro": _avro, "protobuf": _protobuf, "json": _json, "csv": _csv}
+def _debezium(settings):
+    """Envelopes with and without their schema, and tombstones of all kinds."""
+    return [
+        Case(settings.DebeziumJsonFormat(), [
+            b'{"before":null,"after":{"id":1,"n":"x"},"op":"c","ts_ms":1}',
+            b'{"schema":{"fields":[{"field":"after","fields":[{"field":"id","type":"int32"}]}]},'
+            b'"payload":{"after":{"id":5},"op":"u"}}',
+            b'{"before":{"id":1,"n":"x"},"after":null,"op":"d"}',
+        ])
+    ]  # fmt: skip
+
+
+def _raw(settings):
+    """Bytes, and text."""
+    return [
+        Case(settings.RawFormat(), [b"any", b"\xff\x00", b""]),
+        Case(settings.RawFormat(text=True), [b"any", "caf\u00e9 \u2028".encode(), b""]),
+    ]
+
+
+def _grok(settings):
+    """Lines of a web server, and of a log with a typed time and a number."""
+    line = (
+        b'127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /a?b=c HTTP/1.0" 200 2326 "http://e.x/" "Mozilla (X11)"'
+    )
+    typed = "%{TIMESTAMP_ISO8601:at:timestamp} %{LOGLEVEL:level} %{INT:took:int} %{GREEDYDATA:message}"
+    return [
+        Case(settings.GrokFormat(pattern="%{COMBINEDAPACHELOG}"), [line, line.replace(b"2326", b"-")]),
+        Case(settings.GrokFormat(pattern=typed), [b"2026-11-22T01:02:03.004Z INFO 12 all is \xc3\xa9"]),
+    ]
+
+
+FORMATS = {
+    "avro": _avro, "protobuf": _protobuf, "json": _json, "csv": _csv, "debezium-json": _debezium, "raw": _raw,
+    "grok": _grok,
+}  # fmt: skip
+STRICTER = {"duplicate_key", "bad_escape", "too_deep", "too_many_fields", "number_out_of_range"}
+"""Reasons for which Python's parser has no counterpart."""
+
+
+def is_object(message):
+    """Whether Python takes a message for a JSON object."""
+    try:
+        return isinstance(json.loads(message.decode("utf-8-sig"), parse_constant=_no_number), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _no_number(name):
+    raise ValueError(f"{name} is no JSON")
 
 
 def mutated(rng, message, others):
@@ -148,6 +197,11 @@ def run_round(seed, cases):
     assert sorted(bad + rows) == list(range(len(messages))), "every message is a row or bad"
     assert found.rows.num_rows == len(rows)
     assert not set(bad) & set(kept), "a good message is bad beside a bad one"
+    if isinstance(case.settings, JsonFormat):
+        reasons = {each.message: each.reason for each in found.bad}
+        for number, message in enumerate(messages):
+            same = is_object(message) == (number not in reasons)
+            assert same or reasons.get(number) in STRICTER, f"Python says otherwise: {message!r}"
     alone = decoder.decode(pa.array([messages[number] for number in kept], pa.binary())).rows
     places = [rows.index(number) for number in kept]
     if alone.schema.equals(found.rows.schema) and kept:

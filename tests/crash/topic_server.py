@@ -150,8 +150,8 @@ class TopicServer:
 def _end_of_log(folder: Path) -> Boundary | None:
     if not folder.is_dir() or not any(folder.iterdir()):
         return None
-    log = open_for_reading(folder)
     try:
+        log = open_for_reading(folder)
         return log.boundary_at(log.head)
     except UserError:
         return None

@@ -18,12 +18,14 @@ WORKERS ?= $(shell expr 2 \* $(JOBS))
 
 .PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput fuzz-formats faults large readers lock clean
 
-setup: .venv/.stamp  ## create .venv with the locked dependencies
+setup: .venv/.stamp  ## create .venv with the locked dependencies, and build the console's page
+	@$(BIN)/python console/npm.py build
 
 .venv/.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headwater needs Python 3.11 or newer; try: make PYTHON=python3.12 $@")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python console/npm.py build
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
@@ -37,11 +39,12 @@ test: setup  ## the whole test suite, with real servers it starts and stops itse
 	$(BIN)/python -m headwater.testing.opensearch
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
-check: setup  ## style, types and import layers
+check: setup  ## style, types and import layers, of the console too
 	$(BIN)/ruff format --check src tests
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python console/npm.py check
 
 bench: setup  ## figures, printed and kept in bench/results
 	mkdir -p bench/results
@@ -101,4 +104,4 @@ lock:  ## renew requirements.lock from pyproject.toml
 		--no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist console/node_modules src/headwater/console/static .mypy_cache .ruff_cache .pytest_cache .hypothesis

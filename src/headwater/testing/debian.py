@@ -44,12 +44,13 @@ class Programs:
         return all((self.folder / name).exists() for name in self.needed)
 
 
+CHROMIUM = Programs("chromium", Path("/usr/bin"), ("chromium",))
 MARIADB = Programs("mariadb-server-core", Path("/usr/sbin"), ("mariadbd", "../bin/mariadb-install-db"))
 POSTGRES_15 = Programs("postgresql-15", Path("/usr/lib/postgresql/15/bin"), ("postgres", "initdb", "pg_recvlogical"))
 PGBOUNCER = Programs("pgbouncer", Path("/usr/sbin"), ("pgbouncer",))
 RABBITMQ = Programs("rabbitmq-server", Path("/usr/lib/rabbitmq/lib"), ("../bin/rabbitmq-server", "../../../bin/epmd"))
 REDIS = Programs("redis-server", Path("/usr/bin"), ("redis-server",))
-ALL = (MARIADB, POSTGRES_15, PGBOUNCER, RABBITMQ, REDIS)
+ALL = (CHROMIUM, MARIADB, POSTGRES_15, PGBOUNCER, RABBITMQ, REDIS)
 
 
 def ensure(programs: Programs) -> Path:

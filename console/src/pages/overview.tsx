@@ -1,0 +1,5 @@
+import { PageHead } from "../components/page";
+
+export default function OverviewPage() {
+  return <PageHead title="Overview" />;
+}

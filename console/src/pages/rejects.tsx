@@ -1,0 +1,5 @@
+import { PageHead } from "../components/page";
+
+export default function RejectsPage() {
+  return <PageHead title="Rejects" />;
+}

@@ -31,6 +31,10 @@ class Secrets:
         found = {part for value in values for part in _parts(value) if len(part) >= LEAST}
         self._values = sorted(found, key=len, reverse=True)
 
+    def and_also(self, values: Iterable[str]) -> Secrets:
+        """These, and more."""
+        return Secrets([*self._values, *values])
+
     def mask(self, text: str) -> str:
         """`text` without them, and without what looks like a password in it."""
         for value in self._values:

@@ -34,10 +34,17 @@ class Guard:
         settings: of the server.
         tokens: by path, tokens that open this path beside the server's own; a path that has some is open to nobody
             without a token.
+        open_paths: what can be read without a token: the console's page, which holds nothing of a project. One that
+            ends in a slash means all below it, too.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: ApiSettings, tokens: Mapping[str, Iterable[SecretStr]]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, settings: ApiSettings, tokens: Mapping[str, Iterable[SecretStr]],
+        open_paths: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         self._app = app
+        self._open = {*OPEN_PATHS, *open_paths}
+        self._open_below = tuple(path for path in self._open if path.endswith("/") and path != "/")
         self._hosts = {"localhost", settings.host.lower(), *(name.lower() for name in settings.allowed_hosts)}
         self._origins = {origin.lower().rstrip("/") for origin in settings.allowed_origins}
         self._own = tuple(_digest(token) for token in (settings.token,) if token is not None)
@@ -69,7 +76,12 @@ class Guard:
         if not origins and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return Problem(403, "web pages of other sites may not ask")
         preflight = origins and scope["method"] == "OPTIONS"  # browsers show no token with it
-        return None if preflight or scope["path"] in OPEN_PATHS else self._without_token(scope["path"], headers)
+        return None if preflight or self._is_open(scope) else self._without_token(scope["path"], headers)
+
+    def _is_open(self, scope: Scope) -> bool:
+        path: str = scope["path"]
+        reads = scope["method"] in ("GET", "HEAD")
+        return path in OPEN_PATHS or (reads and (path in self._open or path.startswith(self._open_below)))
 
     def _is_ours(self, host: str) -> bool:
         """Whether a `Host` names us; an address does, for no name was looked up to find it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -38,10 +39,12 @@ class Service:
         routes: Starlette's routes; their handlers raise `Problem`, are coroutines, leave work to threads, and find the
             `body.Room` for what they read as `request.app.state.room`.
         tokens: by path, tokens that open it beside the server's own; such a path is closed without one.
+        open_paths: paths that can be read without a token, those that end in a slash with all below them.
     """
 
     routes: Sequence[BaseRoute]
     tokens: Mapping[str, Sequence[SecretStr]] = field(default_factory=dict)
+    open_paths: Sequence[str] = ()
 
 
 class ApiServer:
@@ -51,19 +54,24 @@ class ApiServer:
         settings: see there.
         services: what it serves.
         tell: called with a sentence about a request that failed through a fault of ours.
+        or_any_port: if the port is taken, another that is free does as well.
 
     Attributes:
         port: where it listens.
 
     Raises:
-        UserError: the address cannot be listened at.
+        UserError: the address cannot be listened at, or others can reach it and there is no token.
     """
 
     def __init__(
-        self, settings: ApiSettings, services: Sequence[Service], tell: Callable[[str], None] = lambda text: None
-    ) -> None:
+        self, settings: ApiSettings, services: Sequence[Service], tell: Callable[[str], None] = lambda text: None,
+        *, or_any_port: bool = False,
+    ) -> None:  # fmt: skip
+        if not settings.loopback and settings.token is None:
+            raise UserError(f"a token is required to listen at {settings.host}, beyond this machine",
+                            hint="add `token: ${API_TOKEN}` under api, or listen at 127.0.0.1")  # fmt: skip
         self._host = settings.host
-        self._socket = _listen(settings)
+        self._socket = _listen(settings, or_any_port)
         self.port = int(self._socket.getsockname()[1])
         config = uvicorn.Config(
             _application(settings, services, tell),
@@ -97,7 +105,7 @@ class ApiServer:
         self._server.run(sockets=[self._socket])
 
 
-def _listen(settings: ApiSettings) -> socket.socket:
+def _listen(settings: ApiSettings, or_any_port: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -106,6 +114,8 @@ def _listen(settings: ApiSettings) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
+        if or_any_port and error.errno == errno.EADDRINUSE and settings.port:
+            return _listen(settings.model_copy(update={"port": 0}), False)
         raise UserError(
             f"the api cannot listen at {settings.host}, port {settings.port}: {error.strerror or error}",
             hint="set another port under api in headwater.yml (0: any that is free)",
@@ -116,6 +126,7 @@ def _listen(settings: ApiSettings) -> socket.socket:
 
 def _application(settings: ApiSettings, services: Sequence[Service], tell: Callable[[str], None]) -> Starlette:
     tokens = {path: given for service in services for path, given in service.tokens.items()}
+    open_paths = [path for service in services for path in service.open_paths]
 
     async def on_bug(request: Request, error: Exception) -> Response:
         tell(f"{request.method} {request.url.path}: {type(error).__name__}: {error}")
@@ -123,7 +134,7 @@ def _application(settings: ApiSettings, services: Sequence[Service], tell: Calla
 
     app = Starlette(
         routes=[Route("/v1/health", _health), *(route for service in services for route in service.routes)],
-        middleware=[Middleware(Guard, settings=settings, tokens=tokens)],
+        middleware=[Middleware(Guard, settings=settings, tokens=tokens, open_paths=open_paths)],
         exception_handlers={Problem: on_problem, HTTPException: _on_http_exception, Exception: on_bug},
     )
     app.router.redirect_slashes = False

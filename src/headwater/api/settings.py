@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, WithJsonSchema
 
 Size = Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(gt=0)]
 
 
 class ApiSettings(BaseModel):
-    """The web server of a running project: HTTP ingest, the schema registry, completions."""
+    """The web server of a running project: the console, HTTP ingest, the schema registry, completions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     host: str = Field(
         "127.0.0.1",
         min_length=1,
-        description="Address to listen at. Beyond loopback a token is required; put a proxy that speaks TLS in front.",
+        description="Address to listen at. Beyond loopback a token is needed, and made if none is given; put a proxy "
+        "that speaks TLS in front.",
         examples=["127.0.0.1", "0.0.0.0"],
     )
     port: int = Field(8080, ge=0, le=65535, description="Port to listen at; 0: any that is free.")
     token: SecretStr | None = Field(
         None,
-        description="Who asks must show it (`Authorization: Bearer ...`). Sources may have tokens of their own.",
+        description="Who asks must show it (`Authorization: Bearer ...`). Sources may have tokens of their own. "
+        "Without one, a server beyond loopback makes its own: the file `api.token` in the state folder holds it.",
         examples=["${API_TOKEN}"],
     )
     allowed_hosts: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
@@ -44,6 +46,7 @@ class ApiSettings(BaseModel):
         description="Bytes of request bodies held at a time; those beyond are told to come later. Default 512 MiB.",
         examples=["512 MiB"],
     )
+    console: bool = Field(True, description="Serve the console: the page at /, and its API below /v1.")
     head_timeout_s: float = Field(10.0, gt=0, description="Seconds that a request's head may take to arrive.")
     body_timeout_s: float = Field(60.0, gt=0, description="Seconds that a request's body may take to arrive.")
 
@@ -51,15 +54,6 @@ class ApiSettings(BaseModel):
     def loopback(self) -> bool:
         """Whether nobody outside of this machine can ask."""
         return is_loopback(self.host)
-
-    @model_validator(mode="after")
-    def _guarded(self) -> Self:
-        if not self.loopback and self.token is None:
-            raise ValueError(
-                f"a token is required to listen at {self.host}, beyond this machine: add token: ${{API_TOKEN}}, or "
-                "listen at 127.0.0.1"
-            )
-        return self
 
 
 def is_loopback(host: str) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
@@ -14,9 +17,23 @@ from headwater.redaction import Secrets
 Level = Literal["info", "warning", "error"]
 Value = str | int | float | bool | None
 
+KEPT = 2000
+"""Entries that are kept for who looks at a running project."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One event: its number, from 1 on, when (microseconds since 1970 UTC), and what."""
+
+    number: int
+    at_us: int
+    level: Level
+    event: str
+    fields: Mapping[str, Value]
+
 
 class Journal:
-    """Writes events to a stream, one line each.
+    """Writes events to a stream, one line each, and keeps the last `KEPT`.
 
     Args:
         stream: where to; standard error by default.
@@ -35,17 +52,27 @@ class Journal:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self.secrets = Secrets()
+        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._count = 0
+
+    def since(self, number: int) -> list[Entry]:
+        """The entries kept that came after the one of this number, oldest first."""
+        with self._lock:
+            return [entry for entry in self._entries if entry.number > number]
 
     def write(self, event: str, level: Level = "info", **fields: Value) -> None:
         """Writes one event, say `write("source.streaming", source="shop")`."""
         fields = {name: self.secrets.mask(value) if isinstance(value, str) else value for name, value in fields.items()}
-        stamp = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC)
+        now_us = self._clock.now_us()
+        stamp = datetime.fromtimestamp(now_us / 1e6, UTC)
         if self._as_json:
             line = json.dumps({"ts": stamp.isoformat(), "level": level, "event": event, **fields})
         else:
             told = "  ".join(f"{name}={_plain(value)}" for name, value in fields.items() if value not in (None, ""))
             line = f"{stamp:%H:%M:%S}  {level if level != 'info' else '':7}  {event:22}  {told}"
         with self._lock:
+            self._count += 1
+            self._entries.append(Entry(self._count, now_us, level, event, fields))
             self._stream.write(line + "\n")
             self._stream.flush()
 

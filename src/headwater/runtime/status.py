@@ -103,6 +103,7 @@ class StatusWriter:
             "name": name,
             "state": job.state,
             "error": None if job.error is None else str(job.error),
+            "hint": None if job.error is None else job.error.hint,
             "cause": job.error.cause if isinstance(job.error, PositionLost) else None,
             "lag_bytes": job.lag_bytes,
             "health": dict(health.figures),
@@ -110,8 +111,15 @@ class StatusWriter:
             "gaps": progress.gaps.get(name, 0),
             "snapshots": [vars(snapshot) for snapshot in job.snapshots],
             "position": progress.positions.get(name),
-            "rows_per_s": self._rates.get(name, 0.0),
-            "streams": [{"name": stream, **progress.streams[stream].as_dict()} for stream in streams],
+            "rows_per_s": self._rates.get(f"source:{name}", 0.0),
+            "streams": [
+                {
+                    "name": stream,
+                    **progress.streams[stream].as_dict(),
+                    "rows_per_s": self._rates.get(f"stream:{stream}", 0.0),
+                }
+                for stream in streams
+            ],
         }
 
     def _model(self, name: str, progress: Progress) -> Status:
@@ -119,7 +127,7 @@ class StatusWriter:
             "name": name,
             **progress.models[name].as_dict(),
             "rows": progress.rows.get(name, 0),
-            "rows_per_s": self._rates.get(name, 0.0),
+            "rows_per_s": self._rates.get(f"model:{name}", 0.0),
             "watermark_us": progress.watermarks.get(name),
         }
 
@@ -129,8 +137,9 @@ class StatusWriter:
         then, before = self._before
         if now - then < 0.4:
             return
-        counts = {job.source.name: job.taken for job in captures}
-        counts |= {name: account.read for name, account in progress.models.items()}
+        counts = {f"source:{job.source.name}": job.taken for job in captures}
+        counts |= {f"stream:{name}": account.read for name, account in progress.streams.items()}
+        counts |= {f"model:{name}": account.read for name, account in progress.models.items()}
         for name, count in counts.items():
             rate = (count - before.get(name, count)) / (now - then)
             self._rates[name] = round(0.5 * self._rates.get(name, rate) + 0.5 * rate, 1)

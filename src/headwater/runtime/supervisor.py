@@ -6,12 +6,13 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import FrameType
 
 from pydantic import BaseModel, SecretStr
 
+from headwater.api.server import Service
 from headwater.capture.source import Source
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost
@@ -27,6 +28,7 @@ from headwater.runtime.identity import state_identity
 from headwater.runtime.journal import Journal
 from headwater.runtime.maintenance_job import MaintenanceJob
 from headwater.runtime.requests import Requests
+from headwater.runtime.running import Running
 from headwater.runtime.source_watch import SourceWatch
 from headwater.runtime.status import Status, StatusWriter, take_lock
 
@@ -44,6 +46,8 @@ class Supervisor:
         once: stop when caught up.
         sources: by name; by default made by the project's connectors.
         watch: called with every new status (the demo's live view).
+        extend: what lives in the web server besides, made of the running project (the console); with it there is a
+            server also if the project asks for none. Not with `once`.
 
     Raises:
         UserError: the project is running already.
@@ -58,6 +62,7 @@ class Supervisor:
         once: bool = False,
         sources: Mapping[str, Source] | None = None,
         watch: Callable[[Status], None] | None = None,
+        extend: Callable[[Running], Sequence[Service]] | None = None,
     ) -> None:
         self._project = project
         self._clock = clock or SystemClock()
@@ -86,9 +91,15 @@ class Supervisor:
             project, self._epochs.tables, self._epochs.behind, self._journal, self._clock
         )
         self._status = StatusWriter(project.name, project.state, self._clock)
+        self._running = Running(
+            project, self._clock, self._journal, lambda: self._epochs.progress, self._epochs.tables, self._partitions,
+            made,
+        )  # fmt: skip
+        self._serves_console = extend is not None and not once and (project.api is None or project.api.console)
         self._api = make_api(
-            project, made.values(), lambda: self._epochs.progress, self._journal, self._clock, lambda: self.schemas
-        )
+            project, made.values(), lambda: self._epochs.progress, self._journal, self._clock, lambda: self.schemas,
+            extend(self._running) if extend is not None and self._serves_console else (),
+        )  # fmt: skip
 
     def run(self) -> HeadwaterError | None:
         """Runs until stopped; returns the error that stopped it, or None after a stop that was asked for."""
@@ -97,7 +108,7 @@ class Supervisor:
             job.start()
         if self._api is not None:
             self._api.start()
-            self._journal.write("api.listening", url=self._api.url)
+            self._journal.write("api.listening", url=self._api.url, console=self._serves_console or None)
         self._deliverers.start()
         try:
             while not self._clock.wait(self._stop, TICK_S) and not self._interrupted and self._epochs.is_alive():
@@ -160,6 +171,7 @@ class Supervisor:
         return all(not job.is_alive() and job.state in ("done", "stopped") for job in self._captures)
 
     def _shut_down(self) -> HeadwaterError | None:
+        self._running.ending.set()
         if self._api is not None:
             self._api.stop()
         for job in (*self._captures, *self._watches):
@@ -190,6 +202,7 @@ class Supervisor:
         except OSError as error:
             self._journal.write("status.unwritten", "warning", error=str(error))
             return
+        self._running.observe(status)
         if self._watch is not None:
             self._watch(status)
 

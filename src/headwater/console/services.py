@@ -1,0 +1,41 @@
+"""What the console adds to the web server: the API, its OpenAPI document, and the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from headwater.api.server import Service
+from headwater.console import events, graph, history, overview
+from headwater.console.endpoint import Desk, Endpoint
+from headwater.console.openapi import PATH, document
+from headwater.console.page import Page
+from headwater.runtime.running import Running
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *overview.ENDPOINTS,
+    *events.ENDPOINTS,
+    *history.ENDPOINTS,
+    *graph.ENDPOINTS,
+)
+"""The API: one line for each room of it."""
+
+
+def services(running: Running) -> Sequence[Service]:
+    """The console of a running project.
+
+    Args:
+        running: the project.
+    """
+    desk = Desk(running)
+    text = json.dumps(document(ENDPOINTS)).encode()
+
+    async def openapi(request: Request) -> Response:
+        return Response(text, media_type="application/json")
+
+    routes = [Route(PATH, openapi, methods=["GET"]), *(desk.route(endpoint) for endpoint in ENDPOINTS)]
+    return [Service(routes), Page().service()]

@@ -1,0 +1,32 @@
+"""Reads the state store beside the thread that writes it: short looks, so that no commit waits for a page."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from headwater.runtime.running import Running
+from headwater.sqlite_file import open_to_read, storage_errors
+
+FILE = "state.db"
+
+
+@contextmanager
+def reading(running: Running) -> Iterator[sqlite3.Connection | None]:
+    """A connection for a few small queries; None before there is a state store. Fetch all at once, then leave: an
+    unfinished query holds up the next commit.
+
+    Raises:
+        StorageFailed: it cannot be read now.
+    """
+    path = running.project.state / FILE
+    if not path.exists():
+        yield None
+        return
+    with storage_errors("read the state store"):
+        connection = open_to_read(path)
+        try:
+            yield connection
+        finally:
+            connection.close()

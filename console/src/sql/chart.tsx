@@ -1,0 +1,82 @@
+/** A result as a chart: time or numbers to the right as lines, names as bars. */
+import { useMemo, useState } from "preact/hooks";
+import { Plot, type Series } from "../rows/plot";
+import { kindOf, numberOf, type Rows, secondsOf, textOf, type Value } from "../rows/values";
+
+const MOST_BARS = 60;
+const MOST_SERIES = 6;
+
+/** See above; says so where nothing can be drawn. */
+export function ResultChart({ result }: { result: Rows }) {
+  const kinds = result.columns.map(({ type }) => kindOf(type));
+  const numbers = result.columns.map((_, at) => at).filter((at) => kinds[at] === "number");
+  const [across, setAcross] = useState(() => firstAcross(kinds));
+  const drawn = numbers.filter((at) => at !== across).slice(0, MOST_SERIES);
+  const [hidden, setHidden] = useState<number[]>([]);
+  const shown = drawn.filter((at) => !hidden.includes(at));
+  const picture = useMemo(() => pictureOf(result, across, shown), [result, across, shown.join()]);
+  if (!numbers.length || !result.rows.length) {
+    return <p class="muted">There is no column of numbers to draw. Add one, such as count(*), to the SELECT.</p>;
+  }
+  return (
+    <div class="result-chart">
+      <div class="chart-choice">
+        <label>
+          Across
+          <select value={across} onChange={(event) => setAcross(Number(event.currentTarget.value))}>
+            {result.columns.map(({ name }, at) => (
+              <option key={name} value={at}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </label>
+        <div class="chart-series">
+          {drawn.map((at, place) => (
+            <button
+              type="button"
+              key={at}
+              class={`series-key series-${place + 1}`}
+              aria-pressed={!hidden.includes(at)}
+              onClick={() => setHidden(hidden.includes(at) ? hidden.filter((one) => one !== at) : [...hidden, at])}
+            >
+              {result.columns[at]?.name}
+            </button>
+          ))}
+        </div>
+      </div>
+      {picture && <Plot {...picture} height={320} label="The result as a chart" />}
+    </div>
+  );
+}
+
+/** The first column of times; else the first that is no number; else the first. */
+function firstAcross(kinds: string[]): number {
+  const time = kinds.indexOf("time");
+  if (time >= 0) return time;
+  return Math.max(
+    0,
+    kinds.findIndex((kind) => kind === "text" || kind === "bool"),
+  );
+}
+
+function pictureOf(result: Rows, across: number, shown: number[]) {
+  const kind = kindOf(result.columns[across]?.type ?? "");
+  const place = kind === "time" ? secondsOf : kind === "number" ? numberOf : null;
+  const rows = place ? ordered(result.rows, across, place) : result.rows.slice(0, MOST_BARS);
+  const xs = rows.map((row, at) => (place ? (place(row[across] ?? null) ?? 0) : at));
+  const series: Series[] = shown.map((at) => ({
+    label: result.columns[at]?.name ?? "",
+    values: rows.map((row) => numberOf(row[at] ?? null)),
+    color: at,
+  }));
+  for (const [place, one] of series.entries()) one.color = place;
+  const names = place ? undefined : rows.map((row) => textOf(row[across] ?? null));
+  return { xs, series, time: kind === "time", names, bars: !place };
+}
+
+function ordered(rows: Value[][], across: number, place: (value: Value) => number | null): Value[][] {
+  return rows
+    .filter((row) => place(row[across] ?? null) !== null)
+    .sort((one, other) => (place(one[across] ?? null) ?? 0) - (place(other[across] ?? null) ?? 0));
+}

@@ -1,0 +1,68 @@
+/** One change whole: every column, and the record as it stands in the log. */
+import { Code } from "../components/code";
+import { clock, utc } from "../format/time";
+import { type Column, kindOf, textOf } from "../rows/values";
+import type { LogRecord } from "./api";
+import { Op } from "./records";
+
+interface Props {
+  record: LogRecord;
+  columns: Column[];
+  onClose: () => void;
+}
+
+/** See above. */
+export function RecordDetail({ record, columns, onClose }: Props) {
+  return (
+    <aside class="panel record-detail" aria-label={`Change at offset ${record.offset}`}>
+      <header>
+        <h2>Offset {record.offset}</h2>
+        <Op record={record} />
+        <div class="actions">
+          <button type="button" class="button ghost small" onClick={onClose}>
+            Close
+          </button>
+        </div>
+      </header>
+      <div class="body">
+        <dl class="facts">
+          <dt>captured</dt>
+          <dd title={utc(record.at_us)}>{clock(record.at_us)}</dd>
+          {record.position != null && (
+            <>
+              <dt>position</dt>
+              <dd class="mono">{record.position}</dd>
+            </>
+          )}
+        </dl>
+        <dl class="facts values">
+          {columns.map(({ name, type }, at) => {
+            const value = record.values[at] ?? null;
+            return [
+              <dt key={name} title={type}>
+                {name}
+              </dt>,
+              <dd key={`${name}=`} class={value === null ? "null" : undefined}>
+                {textOf(value, kindOf(type))}
+              </dd>,
+            ];
+          })}
+        </dl>
+        {record.raw && (
+          <>
+            <h3>As in the log</h3>
+            <Code text={pretty(record.raw)} wrap />
+          </>
+        )}
+      </div>
+    </aside>
+  );
+}
+
+function pretty(raw: string): string {
+  try {
+    return JSON.stringify(JSON.parse(raw), null, 2);
+  } catch {
+    return raw;
+  }
+}

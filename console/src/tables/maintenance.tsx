@@ -1,0 +1,90 @@
+/** What maintenance did to a table, and doing it now. */
+import { useState } from "preact/hooks";
+import { Empty } from "../components/empty";
+import { toast, toastProblem } from "../components/toast";
+import { bytes } from "../format/bytes";
+import { count, plural } from "../format/number";
+import { clock, span, utc } from "../format/time";
+import { maintain, type Run, type TableDetail } from "./api";
+
+/** See above. */
+export function Maintenance({ table, onDone }: { table: TableDetail; onDone: () => void }) {
+  const [busy, setBusy] = useState(false);
+  const now = async () => {
+    setBusy(true);
+    try {
+      const { runs, note } = await maintain(table.name);
+      const done = runs?.filter((run) => run.done).length ?? 0;
+      const said = done ? `${plural(done, "task")} carried out` : "There was nothing to do";
+      toast({ tone: "ok", text: note ?? (runs ? said : "Asked for") });
+      onDone();
+    } catch (error) {
+      toastProblem(error);
+    } finally {
+      setBusy(false);
+    }
+  };
+  const runs = [...table.maintenance].sort((one, other) => other.began_us - one.began_us);
+  return (
+    <div class="maintenance">
+      <p class="maintenance-head">
+        <span class="muted">
+          Small files are compacted, old table snapshots expired and orphans removed beside ingestion, which goes first.
+        </span>
+        <button type="button" class="button" disabled={busy} onClick={now}>
+          {busy ? "At it …" : "Maintain now"}
+        </button>
+      </p>
+      {runs.length ? (
+        <Runs runs={runs} />
+      ) : (
+        <Empty title="Nothing was done yet">The table has needed no maintenance so far.</Empty>
+      )}
+    </div>
+  );
+}
+
+function Runs({ runs }: { runs: Run[] }) {
+  return (
+    <div class="table-wrap" tabIndex={0} role="region" aria-label="Maintenance runs">
+      <table class="table">
+        <thead>
+          <tr>
+            <th scope="col">began</th>
+            <th scope="col">task</th>
+            <th scope="col">why</th>
+            <th scope="col" class="num">
+              took
+            </th>
+            <th scope="col" class="num">
+              files
+            </th>
+            <th scope="col" class="num">
+              read
+            </th>
+            <th scope="col" class="num">
+              written
+            </th>
+            <th scope="col">said</th>
+          </tr>
+        </thead>
+        <tbody>
+          {runs.map((run) => (
+            <tr key={`${run.began_us}-${run.kind}`} class={!run.done && run.note ? "quiet" : undefined}>
+              <td title={utc(run.began_us)}>{clock(run.began_us)}</td>
+              <td>{run.kind.replaceAll("_", " ")}</td>
+              <td title={run.reason}>{run.reason}</td>
+              <td class="num">{span(run.took_s * 1000)}</td>
+              <td class="num">
+                {count(run.files_removed)} → {count(run.files_added)}
+              </td>
+              <td class="num">{bytes(run.bytes_read)}</td>
+              <td class="num">{bytes(run.bytes_written)}</td>
+              <td title={run.note}>{run.note || (run.done ? "done" : "nothing to do")}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

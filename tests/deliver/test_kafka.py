@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+from google.protobuf.message_factory import GetMessageClass
 
 from headwater.deliver.destination import Batch, Op, Receipt, State, Sync
 from headwater.deliver.kafka import KafkaDestination, encoders
@@ -21,6 +25,9 @@ from headwater.deliver.kafka_settings import KafkaSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable
 from headwater.formats.avro.settings import AvroFormat
 from headwater.formats.decoder import make_decoder
+from headwater.formats.protobuf.schema import files_of, message_named
+from headwater.formats.protobuf.settings import ProtobufFormat
+from headwater.registry.registration import OwnRegistry
 from headwater.registry.store import SchemaStore
 from headwater.testing.destination_contract import COLUMNS, DestinationContract, Row, row
 from headwater.testing.kafka import KafkaServer
@@ -201,6 +208,45 @@ def test_it_is_checked_before_it_is_opened(peer: KafkaPeer, tmp_path: Path) -> N
     assert f"made-{peer.topic}" in peer.server.admin().list_topics(timeout=WAIT_S).topics
     with Proxy(1) as nothing, pytest.raises(DestinationUnavailable):
         KafkaDestination(peer.settings(servers=f"127.0.0.1:{nothing.port}")).check(sync(peer))
+
+
+def test_protobuf_is_read_by_confluents_own_deserializer(peer: KafkaPeer, tmp_path: Path) -> None:
+    """The schemas are registered in the project's own registry; our decoder reads the same."""
+    store = SchemaStore(tmp_path)
+    told = replace(sync(peer), schemas=OwnRegistry(lambda: store))
+    session = KafkaDestination(peer.settings(format="protobuf", envelope="changelog")).open(told)
+    session.deliver(batch(1, (Op.UPSERT, row(7)), (Op.DELETE, row(8))))
+    session.close()
+    assert store.subjects() == [f"{peer.topic}-key", f"{peer.topic}-value"]
+    held = store.version(f"{peer.topic}-value", -1)
+    assert held is not None
+    kind = GetMessageClass(message_named(files_of(held, None), ""))
+    values = sorted((value for _, value in read(peer.server, peer.topic, 3)), key=lambda value: b"delete" in value)
+    theirs = ProtobufDeserializer(kind, {"use.deprecated.format": False})
+    context = SerializationContext(peer.topic, MessageField.VALUE)
+    assert [(one.id, one.name, one._op, one._seq) for one in (theirs(value, context) for value in values)] == [
+        (7, "a", "upsert", 100),
+        (8, "a", "delete", 101),
+    ]
+    ours = make_decoder(ProtobufFormat(), store).decode(pa.array(values, pa.binary())).rows.to_pylist()
+    assert [(one["id"], one["name"], one["_op"], one["_seq"]) for one in ours] == [
+        (7, "a", "upsert", 100),
+        (8, "a", "delete", 101),
+    ]
+
+
+def test_a_record_that_the_schema_cannot_say_is_refused_and_no_other(peer: KafkaPeer) -> None:
+    text = 'syntax = "proto3"; message m { optional int64 id = 1; string name = 2; }'
+    columns = pa.schema([("id", pa.int64()), ("name", pa.string())])
+    wanted = peer.settings(format={"type": "protobuf", "framing": "none", "schema": text})
+    rows = pa.Table.from_pylist([{"id": id, "name": "" if id % 2 else None} for id in (1, 2, 3, 2)], schema=columns)
+    given = Batch(1, rows, np.zeros(4, np.uint8), np.arange(4, dtype=np.int64), np.ones(4, np.int64))
+    session = KafkaDestination(wanted).open(replace(sync(peer), columns=columns))
+    outcomes = session.deliver(given)
+    session.close()
+    assert outcomes.state.tolist() == [State.DELIVERED, State.REFUSED, State.DELIVERED, State.REFUSED]
+    assert "name is null" in outcomes.reasons[1]
+    assert len(read(peer.server, peer.topic, 3)) == 2
 
 
 def test_keys_and_values_in_avro_have_subjects_of_their_own(peer: KafkaPeer, tmp_path: Path) -> None:

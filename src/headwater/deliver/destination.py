@@ -30,6 +30,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater.clock import Clock, SystemClock
+from headwater.formats.schema_source import SchemaSource
 
 Send = Literal["newest", "every"]
 """newest: of several changes of a key that wait, the newest is sent, and it may overtake one that failed. every: each
@@ -65,6 +66,7 @@ class Sync:
         key: names of the columns that identify a record; empty if it only has INSERT.
         folder: the project's folder, which relative paths are counted from.
         clock: time.
+        schemas: the project's own registry, for formats whose messages name their schemas; None where there is none.
     """
 
     project: str
@@ -75,6 +77,7 @@ class Sync:
     key: tuple[str, ...] = ()
     folder: Path = field(default_factory=Path)
     clock: Clock = field(default_factory=SystemClock)
+    schemas: SchemaSource | None = None
 
     @property
     def id(self) -> str:

@@ -8,17 +8,21 @@ anew fences whoever else has it open, and what that one has not committed is abo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from headwater.deliver.destination import Batch, Outcomes, Send, Sync
+from headwater.deliver.isolation import isolate
 from headwater.deliver.kafka_messages import Encode, Encoders, Message, messages
 from headwater.deliver.kafka_settings import KafkaSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError
-from headwater.formats.encoder import Encoder, make_encoder
+from headwater.formats.encoder import Encoder, ValueRefused, make_encoder
 from headwater.formats.schema_source import SchemaSource
+from headwater.formats.settings import JsonFormat
 from headwater.kafka.connection import configuration
 from headwater.kafka.control import Control
 from headwater.kafka.failures import hint_of
@@ -76,7 +80,10 @@ class KafkaDestination:
 
     def preview(self, sync: Sync, batch: Batch) -> list[str]:
         """See `Destination.preview`."""
-        return [message.shown() for message in messages(self.settings, sync, batch, encoders(self.settings))]
+        return [
+            message.shown()
+            for message in messages(readable(self.settings), sync, batch, encoders(readable(self.settings)))
+        ]
 
     def _progress(self, sync: Sync) -> str:
         return self.settings.progress_topic or f"headwater-{sync.project}-{sync.name}-progress"
@@ -101,7 +108,7 @@ class KafkaSession:
 
     def __init__(self, settings: KafkaSettings, sync: Sync, progress: str, largest: int) -> None:
         self._settings, self._sync, self._progress = settings, sync, progress
-        self._encoders = encoders(settings)
+        self._encoders = encoders(settings, sync.schemas)
         self._largest = largest
         self._producer = Producer(
             {
@@ -168,8 +175,8 @@ class KafkaSession:
 
     def deliver(self, batch: Batch) -> Outcomes:
         """See `Session.deliver`: all of the call or nothing, but for messages that the brokers refuse."""
-        made = messages(self._settings, self._sync, batch, self._encoders)
-        refused = {
+        made, refused = self._written(batch)
+        refused |= {
             message.row: f"the message has {message.size:,} bytes, more than {self._largest:,} (message.max.bytes)"
             for message in made
             if message.size > self._largest
@@ -182,6 +189,28 @@ class KafkaSession:
                 return outcomes
             largest = max((message for message in made if message.row in too_large), key=lambda one: one.size)
             refused[largest.row] = too_large[largest.row]  # the brokers refuse a batch for one of its messages
+
+    def _written(self, batch: Batch) -> tuple[list[Message], dict[int, str]]:
+        """The messages of a batch; those of records that the format cannot say are empty, and why is told by record."""
+        try:
+            return messages(self._settings, self._sync, batch, self._encoders), {}
+        except ValueRefused:
+            refused = isolate(len(batch), lambda places: self._complaint(batch.take(places)))
+        rest = np.setdiff1d(np.arange(len(batch)), list(refused))
+        made = messages(self._settings, self._sync, batch.take(rest), self._encoders)
+        keys: Sequence[bytes | None] = [None] * len(batch)
+        if self._sync.key:
+            keys = self._encoders.key(batch.rows.select(list(self._sync.key)))
+        whole = [replace(message, row=int(rest[message.row])) for message in made]
+        whole += [Message(row, keys[row], b"") for row in refused]
+        return sorted(whole, key=lambda message: message.row), refused
+
+    def _complaint(self, batch: Batch) -> str | None:
+        try:
+            messages(self._settings, self._sync, batch, self._encoders)
+        except ValueRefused as error:
+            return error.message
+        return None
 
     def _transact(self, sent: list[Message], receipt: str) -> dict[int, str]:
         """One transaction; if brokers refuse messages, it is aborted, and those are returned with why."""
@@ -247,6 +276,13 @@ class KafkaSession:
         self._producer.purge()
 
 
+def readable(settings: KafkaSettings) -> KafkaSettings:
+    """The settings with messages that people can read, for which no schema is registered."""
+    if settings.format.type == "json":
+        return settings
+    return settings.model_copy(update={"format": JsonFormat(nan=False)})
+
+
 def encoders(settings: KafkaSettings, registry: SchemaSource | None = None) -> Encoders:
     """How the destination's keys and values are written: under the subjects TOPIC-key and TOPIC-value where a registry
     is asked.
@@ -259,7 +295,9 @@ def encoders(settings: KafkaSettings, registry: SchemaSource | None = None) -> E
         UserError: the format cannot be written as it is set up, or what it needs is not installed.
     """
     own: dict[str, Any] = {
-        name: "" for name in ("subject", "schema_text") if name in type(settings.format).model_fields
+        name: ""
+        for name in ("subject", "schema_text", "schema_file", "message")
+        if name in type(settings.format).model_fields
     }
     of_key = settings.format.model_copy(update=own)  # which the settings name for values
     return Encoders(

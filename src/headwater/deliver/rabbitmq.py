@@ -18,7 +18,8 @@ from headwater.deliver.key_text import names
 from headwater.deliver.rabbitmq_publisher import Outgoing, Publisher
 from headwater.deliver.rabbitmq_settings import RabbitmqSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable, UserError
-from headwater.formats.encoder import make_encoder
+from headwater.formats.encoder import Encoder, make_encoder
+from headwater.formats.settings import JsonFormat
 
 KEY_BYTES = 255
 """Longest routing key that AMQP can carry."""
@@ -68,10 +69,12 @@ class RabbitmqDestination:
         return RabbitmqSession(self.settings, sync, publisher)
 
     def preview(self, sync: Sync, batch: Batch) -> list[str]:
-        """See `Destination.preview`."""
+        """See `Destination.preview`. What is written with a schema is shown in JSON, so that none is registered."""
+        form = self.settings.format
+        readable = JsonFormat(nan=False) if form.type in ("avro", "protobuf") else form
         return [
             f"{one.properties.type} {one.exchange}/{one.routing_key}: {one.body.decode(errors='backslashreplace')}"
-            for one in _messages(self.settings, sync, batch)
+            for one in _messages(self.settings, sync, batch, make_encoder(readable))
         ]
 
     def _require(self, sync: Sync) -> None:
@@ -96,6 +99,7 @@ class RabbitmqSession:
         self._settings = settings
         self._sync = sync
         self._publisher = publisher
+        self._encoder = _encoder(settings, sync)
 
     def held(self) -> str | None:
         """See `Session.held`. A broker cannot say."""
@@ -103,7 +107,7 @@ class RabbitmqSession:
 
     def deliver(self, batch: Batch) -> Outcomes:
         """See `Session.deliver`."""
-        messages = _messages(self._settings, self._sync, batch)
+        messages = _messages(self._settings, self._sync, batch, self._encoder)
         bad = {
             number: f"the routing key is longer than {KEY_BYTES} bytes"
             for number, one in enumerate(messages)
@@ -124,9 +128,17 @@ class RabbitmqSession:
         self._publisher.close()
 
 
-def _messages(settings: RabbitmqSettings, sync: Sync, batch: Batch) -> list[Outgoing]:
+def _encoder(settings: RabbitmqSettings, sync: Sync) -> Encoder:
+    """How bodies are written; schemas are registered under the name of where they go."""
     try:
-        bodies = make_encoder(settings.format).encode(batch.rows).to_pylist()
+        return make_encoder(settings.format, sync.schemas, f"{settings.exchange or settings.routing_key}-value")
+    except UserError as error:
+        raise DestinationStopped(error.message, hint=error.hint) from None
+
+
+def _messages(settings: RabbitmqSettings, sync: Sync, batch: Batch, encoder: Encoder) -> list[Outgoing]:
+    try:
+        bodies = encoder.encode(batch.rows).to_pylist()
     except UserError as error:
         raise DestinationStopped(error.message, hint=error.hint) from None
     keys: Sequence[str | None] = [settings.routing_key] * len(batch)

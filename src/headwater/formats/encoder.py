@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from headwater.registry.settings import RegistrySettings
 
 
+class ValueRefused(UserError):
+    """A row has a value that its field cannot say; others of the same columns may be written."""
+
+
 class Encoder(Protocol):
     """Writes rows as messages. Used by one thread."""
 
@@ -24,6 +28,7 @@ class Encoder(Protocol):
 
         Raises:
             UserError: the format cannot hold these columns.
+            ValueRefused: it can, but not a value of these rows.
             SourceUnavailable: a schema registry does not answer.
         """
 
@@ -51,7 +56,11 @@ def make_encoder(settings: FormatSettings, registry: SchemaSource | None = None,
         from headwater.formats.avro.encoder import AvroEncoder
 
         return AvroEncoder(settings, _foreign(settings.registry, registry), subject)
-    raise UserError(f"the format {settings.type} cannot be written yet")
+    if settings.type == "protobuf":
+        from headwater.formats.protobuf.encoder import ProtobufEncoder
+
+        return ProtobufEncoder(settings, _foreign(settings.registry, registry), subject)
+    raise UserError(f"the format {settings.type} can only be read")
 
 
 def _foreign(settings: RegistrySettings | None, registry: SchemaSource | None) -> SchemaSource | None:

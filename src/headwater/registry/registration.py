@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast, get_args
 
 from headwater.errors import UserError
@@ -65,6 +65,30 @@ def register(store: SchemaStore, subject: str, schema: SchemaText) -> Version:
                 409, f"Schema being registered is incompatible with an earlier schema for subject {subject!r}: {wrong}"
             )
         return store.add(subject, schema)
+
+
+class OwnRegistry:
+    """The project's own registry as encoders and decoders see one (`SchemaSource`): destinations are held to
+    compatibility as every producer is.
+
+    Args:
+        store: gives the open file, when something is asked of it.
+    """
+
+    def __init__(self, store: Callable[[], SchemaStore]) -> None:
+        self._store = store
+
+    def schema(self, identifier: int) -> SchemaText | None:
+        """See `SchemaSource.schema`."""
+        return self._store().schema(identifier)
+
+    def version(self, subject: str, version: int) -> SchemaText | None:
+        """See `SchemaSource.version`."""
+        return self._store().version(subject, version)
+
+    def register(self, subject: str, schema: SchemaText) -> int:
+        """See `SchemaSource.register`."""
+        return register(self._store(), subject, schema).schema.id
 
 
 def find(store: SchemaStore, subject: str, schema: SchemaText, *, deleted: bool = False) -> Version | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from headwater.clock import Clock
 from headwater.errors import HeadwaterError
+from headwater.formats.schema_source import SchemaSource
 from headwater.project.definition import Project, SyncDefinition
 from headwater.runtime.delivery_job import DeliveryJob
 from headwater.runtime.journal import Journal
@@ -22,13 +23,18 @@ class Deliverers:
     Args:
         project: whose.
         ended: says whether nothing more will be handed over.
+        schemas: the project's own registry.
 
     Attributes:
         outboxes: for the epochs' thread.
         jobs: one per sync, in the order of the project.
     """
 
-    def __init__(self, project: Project, ended: Callable[[], bool], journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, project: Project, ended: Callable[[], bool], journal: Journal, clock: Clock,
+        schemas: SchemaSource | None = None,
+    ) -> None:  # fmt: skip
+        self._schemas = schemas
         self._project, self._ended, self._journal, self._clock = project, ended, journal, clock
         self.outboxes = Outboxes(project, journal, clock)
         self.jobs = [self._job(sync) for sync in project.syncs]
@@ -64,4 +70,4 @@ class Deliverers:
         return [job.error for job in self.jobs if job.error is not None and job.state == "stopped"]
 
     def _job(self, sync: SyncDefinition) -> DeliveryJob:
-        return DeliveryJob(self._project, sync, self.outboxes, self._ended, self._journal, self._clock)
+        return DeliveryJob(self._project, sync, self.outboxes, self._ended, self._journal, self._clock, self._schemas)

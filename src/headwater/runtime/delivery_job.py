@@ -9,6 +9,7 @@ from headwater.deliver.deliveries import Deliveries
 from headwater.deliver.delivery import LOOK_S, Delivery, How, Picture
 from headwater.deliver.destination import Sync
 from headwater.deliver.outbox import Outbox
+from headwater.formats.schema_source import SchemaSource
 from headwater.project.definition import Project, SyncDefinition
 from headwater.project.destinations import make_destination
 from headwater.runtime.delivery_ledger import DeliveryLedger
@@ -29,6 +30,7 @@ class DeliveryJob(Job):
         sync: which.
         outboxes: where its outbox will be.
         ended: says whether nothing more will be handed over, for `--once`.
+        schemas: the project's own registry.
 
     Attributes:
         picture: what the status shows, replaced whole now and then.
@@ -36,13 +38,14 @@ class DeliveryJob(Job):
 
     def __init__(
         self, project: Project, sync: SyncDefinition, outboxes: Outboxes, ended: Callable[[], bool], journal: Journal,
-        clock: Clock,
+        clock: Clock, schemas: SchemaSource | None = None,
     ) -> None:  # fmt: skip
         super().__init__(f"sync:{sync.name}", journal, clock)
         self.sync = sync
         self.picture = Picture()
         self._project, self._outboxes, self._ended = project, outboxes, ended
         self._trouble = ""
+        self._schemas = schemas
 
     def body(self) -> None:
         """Delivers what the outbox has and gets, until it is told to stop; another outbox that takes its place too."""
@@ -53,7 +56,7 @@ class DeliveryJob(Job):
                     return
                 self.clock.wait(self.stopping, LOOK_S)
                 continue
-            sync = sync_of(self._project, self.sync, outbox, self.clock)
+            sync = sync_of(self._project, self.sync, outbox, self.clock, self._schemas)
             store = Deliveries(sync_folder(self._project.state, self.sync.name))
             version = next((one.fingerprint for one in self._project.models if one.name == self.sync.model), "")
             ledger = DeliveryLedger(
@@ -114,7 +117,9 @@ def how_of(sync: SyncDefinition) -> How:
     )
 
 
-def sync_of(project: Project, sync: SyncDefinition, outbox: Outbox, clock: Clock) -> Sync:
+def sync_of(
+    project: Project, sync: SyncDefinition, outbox: Outbox, clock: Clock, schemas: SchemaSource | None = None
+) -> Sync:
     """What the destination is told of a sync."""
     of = outbox.of
-    return Sync(project.name, sync.name, of.id, sync.model, outbox.columns, of.key, project.folder, clock)
+    return Sync(project.name, sync.name, of.id, sync.model, outbox.columns, of.key, project.folder, clock, schemas)

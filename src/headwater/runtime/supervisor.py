@@ -19,6 +19,7 @@ from headwater.errors import HeadwaterError, PositionLost
 from headwater.project.connectors import make_audit, make_source
 from headwater.project.definition import Project
 from headwater.redaction import Secrets
+from headwater.registry.registration import OwnRegistry
 from headwater.registry.store import SchemaStore
 from headwater.runtime.api import make_api
 from headwater.runtime.capture_job import CaptureJob, Partitions
@@ -82,7 +83,9 @@ class Supervisor:
             SourceWatch(job, job.source.watcher(), self._partitions, self._journal, self._clock)
             for job in self._captures
         ]
-        self._deliverers = Deliverers(project, self._handed_over, self._journal, self._clock)
+        self._deliverers = Deliverers(
+            project, self._handed_over, self._journal, self._clock, OwnRegistry(lambda: self.schemas)
+        )
         self._epochs = EpochJob(
             project, made, self._partitions, self._captured, self._journal, self._clock, self._maintenance_wait_s,
             self._deliverers.outboxes,

@@ -13,6 +13,7 @@ from headwater.formats.avro.program import DECIMAL, FIXED, NULLS, UNION, WIDEN, 
 from headwater.formats.avro.schema import parse
 from headwater.formats.avro.settings import AvroFormat
 from headwater.formats.avro.writing_kernels import NULL_BRANCH, VALUE_BRANCH, write
+from headwater.formats.encoder import ValueRefused
 from headwater.formats.nodes import Longs
 from headwater.formats.schema_source import SchemaSource, SchemaText
 
@@ -61,7 +62,7 @@ class AvroEncoder:
         code = (_branches(program), program.targets, program.nulls, program.item)
         null = write(code, arena, program.depth, data, np.frombuffer(head, np.uint8), out, ends)
         if null >= 0:
-            raise UserError(f"the column {program.nodes[null].path} is null, which its schema does not allow")
+            raise ValueRefused(f"the column {program.nodes[null].path} is null, which its schema does not allow")
         offsets = np.concatenate(([0], ends))
         if offsets[-1] > 0x7FFFFFFF:
             raise UserError("a batch of messages is larger than 2 GiB")

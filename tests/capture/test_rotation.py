@@ -115,6 +115,7 @@ EXAMPLES = {"pr": 50, "night": 5_000, "release": 50_000}[os.environ.get("HEADWAT
 @example(["lines", "copy", "read", "lines", "compress"], 3, random.Random(1))
 @example(["partial", "read", "lines", "rename", "die", "compress"], 3, random.Random(1))
 @example(["lines", "rename", "read", "lines", "compress", "rename"], 3, random.Random(1))
+@example(["partial", "read", "lines", "copy", "truncate", "lines", "copy"], 3, random.Random(1))
 def test_every_line_once_whatever_happens_between(
     tmp_path_factory: pytest.TempPathFactory, actions: list[str], width: int, rng: random.Random
 ) -> None:

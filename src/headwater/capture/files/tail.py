@@ -437,8 +437,10 @@ class Tail:
         return self._successor_beside(orphan)
 
     def _released(self, orphan: Orphan) -> bool:
-        """Of an orphan of which nothing was read, a copy that was held is read from its beginning."""
-        held = [file for file in self.files.values() if file.held_by and file.held_by.known.id == orphan.known.id]
+        """Of an orphan of which nothing was read, a copy that was held is read from its beginning; not a copy of what
+        came after it in the same file."""
+        ours = (file for file in self.files.values() if file.held_by and file.held_by.known.id == orphan.known.id)
+        held = [file for file in ours if self._continues(file, orphan.known)]
         for file in held:
             file.held_by = None
         return bool(held)

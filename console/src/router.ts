@@ -41,6 +41,7 @@ export function match(pattern: string, at: string): Record<string, string> | nul
 }
 
 function follow(): void {
+  if (location.pathname === "/overview") history.replaceState(null, "", `/${location.search}`);
   path.value = location.pathname;
   query.value = new URLSearchParams(location.search);
 }
@@ -57,3 +58,5 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   go(link.pathname + link.search);
 });
+
+follow();

@@ -64,8 +64,9 @@ bench-capture: setup  ## a backlog drained beside pg_recvlogical and Debezium, a
 	$(BIN)/python bench/capture.py
 	$(BIN)/python bench/snapshot.py --keep
 
-docs: setup  ## regenerate docs/reference from the code
+docs: setup  ## regenerate docs/reference and the types of the console from the code
 	$(BIN)/python -m headwater.cli.reference docs/reference
+	$(BIN)/python console/openapi.py | $(BIN)/python console/npm.py types
 
 crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100 SCENARIO=snapshot, mysql, lake, rabbitmq, http or kafka
 	$(BIN)/python -m tests.crash --runs $(RUNS) --scenario $(SCENARIO)

@@ -4,7 +4,7 @@ import { get } from "./client";
 import type { Problem } from "./problem";
 import { stream } from "./sse";
 import { tokenGiven } from "./token";
-import type { History, JournalEntry, Overview } from "./types";
+import type { History, JournalEntry, Overview } from "./schema";
 
 export type Connection = "connecting" | "connected" | "lost";
 

@@ -1,5 +1,5 @@
 import { figures, journal, overview } from "../api/live";
-import type { ModelState, Overview, ProblemItem, SourceState, SyncState, TableState } from "../api/types";
+import type { ModelGlance, Overview, Trouble, SourceGlance, SyncGlance, TableGlance } from "../api/schema";
 import { Badge } from "../components/badge";
 import { Chart } from "../components/chart";
 import { CopyButton } from "../components/code";
@@ -18,7 +18,10 @@ export default function OverviewPage() {
   const seen = overview.value;
   return (
     <div class="overview">
-      <PageHead title="Overview" badge={seen && <span class="muted">up {span((seen.now_us - (seen.since_us ?? seen.now_us)) / 1000)}</span>} />
+      <PageHead
+        title="Overview"
+        badge={seen && <span class="muted">up {span((seen.now_us - (seen.since_us ?? seen.now_us)) / 1000)}</span>}
+      />
       {seen ? <Parts seen={seen} /> : <Loading />}
     </div>
   );
@@ -41,7 +44,7 @@ function Parts({ seen }: { seen: Overview }) {
   );
 }
 
-function Wrong({ problems }: { problems: ProblemItem[] }) {
+function Wrong({ problems }: { problems: Trouble[] }) {
   if (problems.length === 0) {
     return (
       <section class="all-well" aria-label="What is wrong">
@@ -52,7 +55,11 @@ function Wrong({ problems }: { problems: ProblemItem[] }) {
     );
   }
   return (
-    <Panel class="wrong" title="What is wrong, and how to mend it" actions={<span>{plural(problems.length, "finding")}</span>}>
+    <Panel
+      class="wrong"
+      title="What is wrong, and how to mend it"
+      actions={<span>{plural(problems.length, "finding")}</span>}
+    >
       <ul>
         {problems.map((one) => (
           <li key={`${one.kind} ${one.name} ${one.what}`} class={one.level}>
@@ -98,17 +105,34 @@ function Figures({ seen }: { seen: Overview }) {
   return (
     <section class="stats" aria-label="Figures">
       <Stat label="Rows in" value={<span data-testid="rows-in">{rate(rows)}</span>}>
-        <Sparkline values={total(seen.sources.map((one) => `source:${one.name}:rows_per_s`))} label="Rows per second" width={132} />
+        <Sparkline
+          values={total(seen.sources.map((one) => `source:${one.name}:rows_per_s`))}
+          label="Rows per second"
+          width={132}
+        />
       </Stat>
       <Stat label="Freshness p50" value={span(fresh.p50)} note={`p99 ${span(fresh.p99)}`}>
         <LiveSpark series="freshness:p50:ms" label="Freshness" tone="series-2" width={132} />
       </Stat>
       <Stat label="Lag" value={lags.length ? bytes(sum(lags)) : "–"} note="not read yet">
-        <Sparkline values={total(seen.sources.map((one) => `source:${one.name}:lag_bytes`))} label="Lag" tone="series-3" width={132} />
+        <Sparkline
+          values={total(seen.sources.map((one) => `source:${one.name}:lag_bytes`))}
+          label="Lag"
+          tone="series-3"
+          width={132}
+        />
       </Stat>
       <Stat
         label="Last checkpoint"
-        value={typeof seen.checkpoint.age_s === "number" ? <>{span(seen.checkpoint.age_s * 1000)} <small>ago</small></> : "none yet"}
+        value={
+          typeof seen.checkpoint.age_s === "number" ? (
+            <>
+              {span(seen.checkpoint.age_s * 1000)} <small>ago</small>
+            </>
+          ) : (
+            "none yet"
+          )
+        }
         note={seen.checkpoint.epoch === null ? "" : <a href="/checkpoints">epoch {count(seen.checkpoint.epoch)}</a>}
       />
       <Stat
@@ -160,18 +184,22 @@ function Charts({ seen }: { seen: Overview }) {
   );
 }
 
-const SOURCE_COLUMNS: TableColumn<SourceState>[] = [
+const SOURCE_COLUMNS: TableColumn<SourceGlance>[] = [
   { id: "name", title: "Source", head: true, cell: (one) => one.name, sort: (one) => one.name },
   { id: "type", title: "Type", cell: (one) => <span class="muted">{one.type}</span> },
   { id: "state", title: "State", cell: (one) => <SourceBadge source={one} />, sort: (one) => one.state },
-  { id: "spark", title: "", cell: (one) => <LiveSpark series={`source:${one.name}:rows_per_s`} label={`Rows per second of ${one.name}`} /> },
+  {
+    id: "spark",
+    title: "",
+    cell: (one) => <LiveSpark series={`source:${one.name}:rows_per_s`} label={`Rows per second of ${one.name}`} />,
+  },
   { id: "rate", title: "Rows/s", num: true, cell: (one) => short(one.rows_per_s), sort: (one) => one.rows_per_s },
   { id: "lag", title: "Lag", num: true, cell: (one) => bytes(one.lag_bytes), sort: (one) => one.lag_bytes },
   { id: "streams", title: "Streams", num: true, cell: (one) => one.streams.length, sort: (one) => one.streams.length },
   { id: "read", title: "Read", num: true, cell: (one) => count(sum(one.streams.map((s) => s.read ?? 0))) },
 ];
 
-function Sources({ sources }: { sources: SourceState[] }) {
+function Sources({ sources }: { sources: SourceGlance[] }) {
   return (
     <Panel title="Sources" actions={<a href="/capture">Capture</a>}>
       <Table
@@ -190,24 +218,44 @@ function Sources({ sources }: { sources: SourceState[] }) {
   );
 }
 
-function SourceBadge({ source }: { source: SourceState }) {
+function SourceBadge({ source }: { source: SourceGlance }) {
   const under = source.snapshots.filter((one) => one.state === "running");
   if (under.length === 0 || source.error) return <Badge state={source.state} />;
   return <Badge tone="info">{plural(under.length, "snapshot")}</Badge>;
 }
 
-function modelColumns(now: number): TableColumn<ModelState>[] {
+function modelColumns(now: number): TableColumn<ModelGlance>[] {
   return [
     { id: "name", title: "Model", head: true, cell: (one) => one.name, sort: (one) => one.name },
     { id: "state", title: "State", cell: (one) => <Badge state={one.state ?? "running"} />, sort: (one) => one.state },
-    { id: "spark", title: "", cell: (one) => <LiveSpark series={`model:${one.name}:rows_per_s`} label={`Rows per second of ${one.name}`} tone="series-2" /> },
+    {
+      id: "spark",
+      title: "",
+      cell: (one) => (
+        <LiveSpark series={`model:${one.name}:rows_per_s`} label={`Rows per second of ${one.name}`} tone="series-2" />
+      ),
+    },
     { id: "rate", title: "Rows/s", num: true, cell: (one) => short(one.rows_per_s), sort: (one) => one.rows_per_s },
     { id: "rows", title: "Rows", num: true, cell: (one) => count(one.rows), sort: (one) => one.rows },
     { id: "busy", title: "Busy", num: true, cell: (one) => <Busy share={one.busy} />, sort: (one) => one.busy },
-    { id: "state_bytes", title: "Memory", num: true, cell: (one) => bytes(one.state_bytes), sort: (one) => one.state_bytes },
     {
-      id: "watermark", title: "Watermark", num: true, sort: (one) => one.watermark_us,
-      cell: (one) => (typeof one.watermark_us === "number" ? <span title={utc(one.watermark_us)}>{span((now - one.watermark_us) / 1000)} ago</span> : "–"),
+      id: "state_bytes",
+      title: "Memory",
+      num: true,
+      cell: (one) => bytes(one.state_bytes),
+      sort: (one) => one.state_bytes,
+    },
+    {
+      id: "watermark",
+      title: "Watermark",
+      num: true,
+      sort: (one) => one.watermark_us,
+      cell: (one) =>
+        typeof one.watermark_us === "number" ? (
+          <span title={utc(one.watermark_us)}>{span((now - one.watermark_us) / 1000)} ago</span>
+        ) : (
+          "–"
+        ),
     },
     { id: "checks", title: "Checks", num: true, cell: (one) => <CheckCounts of={one} /> },
   ];
@@ -225,7 +273,7 @@ function Busy({ share }: { share: number | null | undefined }) {
   );
 }
 
-function CheckCounts({ of }: { of: ModelState }) {
+function CheckCounts({ of }: { of: ModelGlance }) {
   const { ok = 0, warn = 0, fail = 0 } = of.checks ?? {};
   if (ok + warn + fail === 0) return <>–</>;
   return (
@@ -237,7 +285,7 @@ function CheckCounts({ of }: { of: ModelState }) {
   );
 }
 
-function Models({ models, now }: { models: ModelState[]; now: number }) {
+function Models({ models, now }: { models: ModelGlance[]; now: number }) {
   return (
     <Panel title="Models" actions={<a href="/graph">Graph</a>}>
       <Table
@@ -247,7 +295,11 @@ function Models({ models, now }: { models: ModelState[]; now: number }) {
         rowKey={(one) => one.name}
         onRow={(one) => go(`/graph?node=model:${encodeURIComponent(one.name)}`)}
         empty={
-          <Empty icon="model" title="No model yet" command="echo 'SELECT * FROM orders' > models/orders_seen.sql && headwater check">
+          <Empty
+            icon="model"
+            title="No model yet"
+            command="echo 'SELECT * FROM orders' > models/orders_seen.sql && headwater check"
+          >
             A model is a SELECT in models/NAME.sql, kept up to date as changes arrive. Try one on the SQL page first.
           </Empty>
         }
@@ -256,14 +308,14 @@ function Models({ models, now }: { models: ModelState[]; now: number }) {
   );
 }
 
-const TABLE_COLUMNS: TableColumn<TableState>[] = [
+const TABLE_COLUMNS: TableColumn<TableGlance>[] = [
   { id: "name", title: "Table", head: true, cell: (one) => one.name, sort: (one) => one.name },
   { id: "rows", title: "Rows", num: true, cell: (one) => count(one.rows), sort: (one) => one.rows },
   { id: "files", title: "Files", num: true, cell: (one) => count(one.files), sort: (one) => one.files },
   { id: "bytes", title: "Size", num: true, cell: (one) => bytes(one.bytes), sort: (one) => one.bytes },
 ];
 
-function Tables({ tables }: { tables: TableState[] }) {
+function Tables({ tables }: { tables: TableGlance[] }) {
   return (
     <Panel title="Tables" actions={<a href="/tables">All</a>}>
       <Table
@@ -283,18 +335,28 @@ function Tables({ tables }: { tables: TableState[] }) {
   );
 }
 
-const SYNC_COLUMNS: TableColumn<SyncState>[] = [
+const SYNC_COLUMNS: TableColumn<SyncGlance>[] = [
   { id: "name", title: "Sync", head: true, cell: (one) => one.name, sort: (one) => one.name },
   { id: "model", title: "Of", cell: (one) => one.model },
   { id: "type", title: "To", cell: (one) => <span class="muted">{one.type}</span> },
   { id: "state", title: "State", cell: (one) => <Badge state={one.state} />, sort: (one) => one.state },
-  { id: "spark", title: "", cell: (one) => <LiveSpark series={`sync:${one.name}:pending`} label={`Waiting for ${one.name}`} tone="series-3" /> },
+  {
+    id: "spark",
+    title: "",
+    cell: (one) => <LiveSpark series={`sync:${one.name}:pending`} label={`Waiting for ${one.name}`} tone="series-3" />,
+  },
   { id: "pending", title: "Waiting", num: true, cell: (one) => count(one.pending), sort: (one) => one.pending },
   { id: "delivered", title: "Delivered", num: true, cell: (one) => count(one.delivered), sort: (one) => one.delivered },
-  { id: "parked", title: "Parked", num: true, cell: (one) => <span class={one.parked ? "tone-warn" : ""}>{count(one.parked)}</span>, sort: (one) => one.parked },
+  {
+    id: "parked",
+    title: "Parked",
+    num: true,
+    cell: (one) => <span class={one.parked ? "tone-warn" : ""}>{count(one.parked)}</span>,
+    sort: (one) => one.parked,
+  },
 ];
 
-function Syncs({ syncs }: { syncs: SyncState[] }) {
+function Syncs({ syncs }: { syncs: SyncGlance[] }) {
   return (
     <Panel title="Syncs">
       <Table
@@ -331,7 +393,11 @@ function Events() {
 function told(fields: Record<string, unknown>): string {
   return Object.entries(fields)
     .filter(([, value]) => value !== null && value !== "")
-    .map(([name, value]) => (["message", "error", "source", "model", "table", "name"].includes(name) ? String(value) : `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`))
+    .map(([name, value]) =>
+      ["message", "error", "source", "model", "table", "name"].includes(name)
+        ? String(value)
+        : `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`,
+    )
     .join(" · ");
 }
 

@@ -50,6 +50,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("doctor", "headwater.cli.doctor:doctor", "Look at everything capture depends on, and say how to mend it."),
     Command("plan", "headwater.cli.plan:plan", "Show what the next run will do, and why."),
     Command("explain", "headwater.cli.explain:explain", "Show how a model is kept up to date, and what that costs."),
+    Command("lineage", "headwater.cli.lineage:lineage", "Show where the columns of models come from."),
     Command("run", "headwater.cli.run:run", "Capture, keep the models up to date and land the tables, until stopped."),
     Command("status", "headwater.cli.status:status", "Show where everything stands and whether it adds up."),
     Command("query", "headwater.cli.query:query", "Answer SQL over tables and models, running or stopped."),

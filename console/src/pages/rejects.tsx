@@ -103,7 +103,7 @@ function Entries({ cause, round, picked }: { cause: Cause; round: number; picked
     try {
       const page = await rejects(cause, after, signal);
       setShown((before) => (after === null ? page.rejects : [...before, ...page.rejects]));
-      setNext(page.next);
+      setNext(page.next_after);
     } catch (error) {
       if (!signal?.aborted) setProblem(error);
     }

@@ -12,6 +12,8 @@ export interface Cause {
   last_seen_us: number;
   example: number;
   message: string;
+  /** Trying again can help. */
+  replays: boolean;
 }
 
 /** One record that a stage could not take. */
@@ -31,10 +33,14 @@ export interface Reject {
 
 /** The same with its record. */
 export interface RejectDetail extends Reject {
+  bytes: number;
   raw_text: string | null;
   raw_base64: string;
-  bytes?: number;
-  decoded: Record<string, unknown>[];
+  truncated: boolean;
+  /** What it would have been. */
+  rows: Record<string, unknown>[];
+  /** Why that cannot be said. */
+  undecodable: string | null;
 }
 
 /** Which rejects are meant: by number, or all of a cause. */
@@ -46,16 +52,20 @@ export type Decision = "replay" | "discard";
 /** What waits for a decision, or all there is. */
 export type Which = "open" | "settled";
 
+const WAITING = ["open", "requested"];
+
 /** By cause, the most frequent first. */
 export async function causes(which: Which, signal: AbortSignal): Promise<Cause[]> {
-  return (await get<{ causes: Cause[] }>("/v1/rejects/causes", { state: which }, signal)).causes;
+  const settled = which === "settled";
+  const found = (await get<{ causes: Cause[] }>("/v1/rejects/causes", { settled }, signal)).causes;
+  return settled ? found.filter(({ state }) => !WAITING.includes(state)) : found;
 }
 
 /** Entries of a cause. */
 export function rejects(cause: Cause, after: number | null, signal?: AbortSignal) {
   const { stream, stage, reason, state } = cause;
   const query = { stream, stage, reason, state, after, limit: 100 };
-  return get<{ rejects: Reject[]; count: number; next: number | null }>("/v1/rejects", query, signal);
+  return get<{ rejects: Reject[]; next_after: number | null }>("/v1/rejects", query, signal);
 }
 
 /** One entry whole. */
@@ -64,6 +74,6 @@ export function reject(id: number, signal?: AbortSignal): Promise<RejectDetail> 
 }
 
 /** Decides; the answer says how many it was done to. */
-export function decide(decision: Decision, choice: Choice): Promise<{ moved: number; asked?: number | null }> {
+export function decide(decision: Decision, choice: Choice): Promise<{ moved: number }> {
   return post(`/v1/rejects/${decision}`, { ...choice, confirm: true });
 }

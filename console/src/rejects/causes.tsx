@@ -38,7 +38,7 @@ export function Causes({ causes, chosen, onChoose, onDecide }: Props) {
           </button>
           {(cause.state === "open" || cause.state === "requested") && (
             <div class="actions">
-              {cause.stage !== "gap" && (
+              {cause.replays && (
                 <button
                   type="button"
                   class="button small"

@@ -78,14 +78,16 @@ function Whole({ one, onDecide }: { one: RejectDetail; onDecide: Props["onDecide
         </div>
       )}
       <h3>Decoded</h3>
-      <Decoded rows={one.decoded} />
+      <Decoded one={one} />
       <Raw one={one} />
     </>
   );
 }
 
-function Decoded({ rows }: { rows: RejectDetail["decoded"] }) {
-  if (!rows.length) return <p class="muted">It could not be decoded: only the raw record is there.</p>;
+function Decoded({ one }: { one: RejectDetail }) {
+  const { rows, undecodable } = one;
+  if (undecodable !== null) return <p class="muted">{undecodable}</p>;
+  if (!rows.length) return <p class="muted">There are no rows in it.</p>;
   return (
     <>
       {rows.map((row, at) => (
@@ -107,7 +109,8 @@ function Raw({ one }: { one: RejectDetail }) {
   return (
     <>
       <div class="raw-head">
-        <h3>Raw{one.bytes !== undefined && ` · ${bytes(one.bytes)}`}</h3>
+        <h3>Raw · {bytes(one.bytes)}
+          {one.truncated && ", the beginning of it"}</h3>
         {one.raw_text !== null && (
           <Segments
             label="Show the raw record as"

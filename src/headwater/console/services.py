@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from headwater.api.server import Service
-from headwater.console import events, graph, history, overview
+from headwater.console import events, graph, history, overview, rejects
 from headwater.console.endpoint import Desk, Endpoint
 from headwater.console.openapi import PATH, document
 from headwater.console.page import Page
@@ -21,6 +21,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *events.ENDPOINTS,
     *history.ENDPOINTS,
     *graph.ENDPOINTS,
+    *rejects.ENDPOINTS,
 )
 """The API: one line for each room of it."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Literal
 
@@ -113,12 +113,14 @@ class Choice:
         stream: of this stream, or model ("value" means all of "value/...").
         stage: of this stage.
         reason: of this reason.
+        after: with a number above this one.
     """
 
     ids: tuple[int, ...] = ()
     stream: str | None = None
     stage: str | None = None
     reason: str | None = None
+    after: int = 0
 
     def condition(self) -> tuple[str, list[object]]:
         """As SQL over the ledger's columns, and the values that it binds."""
@@ -127,6 +129,9 @@ class Choice:
         if self.ids:
             parts.append(f"id IN ({','.join('?' * len(self.ids))})")
             values += self.ids
+        if self.after:
+            parts.append("id > ?")
+            values.append(self.after)
         if self.stream is not None:
             parts.append("(stream = ? OR substr(stream, 1, ?) = ?)")
             values += (self.stream, len(self.stream) + 1, self.stream + "/")
@@ -160,16 +165,30 @@ class Cause:
     message: str
 
 
+def _together(one: Cause | None, other: Cause) -> Cause:
+    """Two counts of one cause, the later one's example."""
+    if one is None:
+        return other
+    seen = min(one.first_seen_us, other.first_seen_us), max(one.last_seen_us, other.last_seen_us)
+    return replace(other, count=one.count + other.count, first_seen_us=seen[0], last_seen_us=seen[1])
+
+
+COUNTED_AT_ONCE = 20_000
+"""Numbers of entries that are counted in one look."""
+
+
 class Ledger:
     """The ledger over the state store's one connection. Writing methods run inside the caller's transaction.
 
     Args:
         connection: to the state store.
+        made: the ledger is there already.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, made: bool = False) -> None:
         self._connection = connection
-        connection.executescript(DDL + TRIGGERS)
+        if not made:
+            connection.executescript(DDL + TRIGGERS)
 
     def record(
         self, rejects: pa.RecordBatch, *, epoch: int, first: int, project: str, now_us: int,
@@ -220,19 +239,27 @@ class Ledger:
             yield from (Reject(*row) for row in rows)
 
     def causes(self, states: Sequence[State] = ("open", "requested"), choice: Choice | None = None) -> list[Cause]:
-        """Entries in these states by what they failed of, the most frequent first."""
+        """Entries in these states by what they failed of, the most frequent first. They are counted some at a time, so
+        that no commit of the running project waits for all of a large ledger to be read."""
         marks = ",".join("?" * len(states))
-        condition, values = (choice or Choice()).condition()
-        groups = (
-            "SELECT stream, stage, reason, state, count(*) AS number, min(first_seen_us) AS first, max(last_seen_us) AS"  # noqa: S608
-            f" last, max(id) AS example FROM rejects WHERE state IN ({marks}) AND {condition}"
-            " GROUP BY stream, stage, reason, state"
-        )
+        chosen, found = choice or Choice(), dict[tuple[str, str, str, State], Cause]()
+        condition, values = replace(chosen, after=0).condition()
         query = (
-            f"SELECT of.*, rejects.message FROM ({groups}) AS of JOIN rejects ON rejects.id = of.example"  # noqa: S608
-            " ORDER BY of.number DESC, of.example"
+            "SELECT stream, stage, reason, state, count(*), min(first_seen_us), max(last_seen_us), max(id) FROM"  # noqa: S608
+            " (SELECT id, stream, stage, reason, state, first_seen_us, last_seen_us FROM rejects NOT INDEXED"
+            f" WHERE id > ? AND id <= ? AND state IN ({marks}) AND {condition}) GROUP BY stream, stage, reason, state"
         )
-        return [Cause(*row) for row in self._connection.execute(query, (*states, *values))]
+        last, (end,) = chosen.after, self._connection.execute("SELECT coalesce(max(id), 0) FROM rejects").fetchone()
+        while last < end:
+            for row in self._connection.execute(query, (last, last + COUNTED_AT_ONCE, *states, *values)).fetchall():
+                found[row[:4]] = _together(found.get(row[:4]), Cause(*row, ""))
+            last += COUNTED_AT_ONCE
+        message = "SELECT message FROM rejects WHERE id = ?"
+        told = [
+            replace(cause, message=(self._connection.execute(message, (cause.example,)).fetchone() or ("",))[0])
+            for cause in found.values()
+        ]
+        return sorted(told, key=lambda cause: (-cause.count, cause.example))
 
     def entry(self, identifier: int) -> Reject:
         """One entry.

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from headwater.api.server import Service
-from headwater.console import events, graph, history, overview, rejects
+from headwater.console import events, graph, history, overview, rejects, streams
 from headwater.console.endpoint import Desk, Endpoint
 from headwater.console.openapi import PATH, document
 from headwater.console.page import Page
@@ -22,6 +22,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *history.ENDPOINTS,
     *graph.ENDPOINTS,
     *rejects.ENDPOINTS,
+    *streams.ENDPOINTS,
 )
 """The API: one line for each room of it."""
 

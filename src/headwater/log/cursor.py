@@ -6,6 +6,7 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -97,6 +98,27 @@ class SegmentChain:
         segment, position = self._group_end(offset)
         return segment.header.counts if position is None else segment.commit_at(position).counts
 
+    def offset_at(self, time_us: int) -> int:
+        """The offset of the first group whose transaction was committed at its source at this time or later; `head` if
+        there is none yet. Commit times that go back a little, as clocks do, make it a little inexact.
+
+        Raises:
+            UserError: the source has no times.
+        """
+        segments, head = self.segments, self.head
+        number = bisect_left(segments, time_us, lo=1, key=_time_before) - 1
+        for segment in segments[number:]:
+            index = segment.index
+            found = bisect_left(index.commit_positions, time_us, key=partial(_time_at, segment))
+            if found < len(index.commit_positions):
+                return min(index.commit_heads[found - 1] if found else segment.base, head)
+        last = segments[-1]
+        known = last.index.commit_positions
+        boundary = last.commit_at(known[-1]).boundary if len(known) else last.header.boundary
+        if boundary is not None and not boundary.commit_time_us:
+            raise UserError("the source of this stream tells no times", hint="seek by offset")
+        return head
+
     def close_epoch_at(self, start: int, max_records: int) -> int:
         """The largest offset at the end of a group after `start` with at most `max_records` records between them, but
         at least one whole group's; `start` if nothing follows it."""
@@ -163,6 +185,17 @@ class SegmentChain:
         segments = self.segments
         heads = segments[_segment_of(segments, start)].index.commit_heads
         return heads[bisect_right(heads, start)]
+
+
+def _time_at(segment: Segment, position: int) -> int:
+    """When the transaction was committed whose COMMIT frame is there."""
+    return segment.commit_at(position).boundary.commit_time_us
+
+
+def _time_before(segment: Segment) -> int:
+    """When the last transaction before a segment was committed."""
+    boundary = segment.header.boundary
+    return boundary.commit_time_us if boundary is not None else 0
 
 
 def _segment_of(segments: tuple[Segment, ...], offset: int) -> int:

@@ -176,6 +176,14 @@ class Partition:
         """Gives back the memory that reading of offsets [start, end) took; batches read stay valid."""
         self._chain.release(start, end)
 
+    def offset_at(self, time_us: int) -> int:
+        """The offset of the first group of this commit time or later; `head` if there is none yet.
+
+        Raises:
+            UserError: the source has no times.
+        """
+        return self._chain.offset_at(time_us)
+
     def boundary_at(self, offset: int) -> Boundary:
         """Boundary of the last group, empty ones included, that ends at `offset`.
 

@@ -245,14 +245,14 @@ class Ledger:
         chosen, found = choice or Choice(), dict[tuple[str, str, str, State], Cause]()
         condition, values = replace(chosen, after=0).condition()
         query = (
-            "SELECT stream, stage, reason, state, count(*), min(first_seen_us), max(last_seen_us), max(id) FROM"  # noqa: S608
+            "SELECT stream, stage, reason, state, count(*), min(first_seen_us), max(last_seen_us), max(id), '' FROM"  # noqa: S608
             " (SELECT id, stream, stage, reason, state, first_seen_us, last_seen_us FROM rejects NOT INDEXED"
             f" WHERE id > ? AND id <= ? AND state IN ({marks}) AND {condition}) GROUP BY stream, stage, reason, state"
         )
         last, (end,) = chosen.after, self._connection.execute("SELECT coalesce(max(id), 0) FROM rejects").fetchone()
         while last < end:
             for row in self._connection.execute(query, (last, last + COUNTED_AT_ONCE, *states, *values)).fetchall():
-                found[row[:4]] = _together(found.get(row[:4]), Cause(*row, ""))
+                found[row[:4]] = _together(found.get(row[:4]), Cause(*row))
             last += COUNTED_AT_ONCE
         message = "SELECT message FROM rejects WHERE id = ?"
         told = [

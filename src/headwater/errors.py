@@ -156,6 +156,13 @@ class FilesExpired(UserError):
     retryable = True
 
 
+class CheckFailed(HeadwaterError):
+    """A check of severity `stop` fails: the epoch is in no table. More data, or another check, may help."""
+
+    domain = "user"
+    retryable = True
+
+
 class CommitUnknown(HeadwaterError):
     """A table commit was sent and no answer came. Ask the table which epoch it holds; never retry blindly."""
 

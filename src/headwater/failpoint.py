@@ -38,6 +38,8 @@ NAMES = (
     "epoch.plan.before",
     "epoch.plan.after",
     "epoch.models.after",
+    "check.stop.before",
+    "check.stop.after",
     "lake.commit.before_data_file",
     "lake.commit.after_data_file",
     "lake.commit.before_catalog",

@@ -10,7 +10,8 @@ from scripted_project import EVENTS, ORDERS, Shop, inserts
 from headwater.change import Op
 from headwater.engine.normalise import Normaliser
 from headwater.project.definition import TableDefinition
-from headwater.runtime.dataflow import Dataflow, StreamNode
+from headwater.runtime.dataflow import Dataflow
+from headwater.runtime.nodes import StreamNode
 from headwater.testing.scripted_source import scripted_group
 
 BEST = "SELECT max(n) AS best FROM events"

@@ -9,7 +9,8 @@ import pyarrow as pa
 from headwater.engine.normalise import Normaliser
 from headwater.project.definition import TableDefinition
 from headwater.runtime.checkpoint import CheckpointFolder
-from headwater.runtime.dataflow import Dataflow, StreamNode
+from headwater.runtime.dataflow import Dataflow
+from headwater.runtime.nodes import StreamNode
 from headwater.runtime.state_store import CheckpointRecord
 from headwater.schema import StreamSchema
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from headwater.engine.normalise import Normaliser
 from headwater.project.definition import TableDefinition, Watermark
-from headwater.runtime.dataflow import StreamNode
+from headwater.runtime.nodes import StreamNode
 from headwater.runtime.silence import Silence
 from headwater.runtime.state_store import EpochPlan
 from headwater.schema import StreamSchema

@@ -266,7 +266,7 @@ def test_a_truncate_empties_mirror_and_models(shop):
 
 
 def test_broken_accounting_stops_the_pipeline(shop, monkeypatch):
-    from headwater.runtime.dataflow import StreamNode
+    from headwater.runtime.nodes import StreamNode
 
     shop.source.add(inserts(1, 1, 2))
     observe = StreamNode.observe

@@ -71,6 +71,7 @@ COMMANDS: tuple[Command, ...] = (
         "headwater.cli.snapshot:snapshot",
         "Read tables again while their changes are followed.",
     ),
+    Command("checks", "headwater.cli.checks:checks", "Show how the quality checks stand."),
     Command("rejects", "headwater.cli.rejects:app", "List, show, replay or discard the records that could not go on."),
     Command(
         "syncs",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from headwater.errors import (
+    CheckFailed,
     CorruptLog,
     DestinationStopped,
     DestinationUnavailable,
@@ -32,7 +33,7 @@ OK, FAILED, USAGE, INVALID, UNREACHABLE, WRONG_DATA, INTERRUPTED = 0, 1, 2, 3, 4
 _CODES: tuple[tuple[tuple[type[HeadwaterError], ...], int], ...] = (
     ((ProjectError, SqlError), INVALID),
     ((SourceUnavailable, SourceStopped, DestinationUnavailable, DestinationStopped), UNREACHABLE),
-    ((CorruptLog,), WRONG_DATA),
+    ((CorruptLog, CheckFailed), WRONG_DATA),
 )
 _SECRET_KEY = re.compile(
     r"(?P<key>\b\w*(?:url|dsn|passw\w*|secret\w*|token\w*|credential\w*|api_?key|conninfo)\s*:\s*)(?P<value>[^\s#].*)",

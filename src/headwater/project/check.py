@@ -11,6 +11,7 @@ from headwater.errors import Place
 from headwater.project.definition import Model, Project, SourceDefinition
 from headwater.project.mistakes import Mistakes, did_you_mean
 from headwater.project.models import model_files, place_of_name, times_to_live
+from headwater.project.quality_check import check_checks
 from headwater.project.sync_check import check_syncs, key_of
 from headwater.project.table_check import check_tables
 from headwater.schema import StreamSchema
@@ -64,6 +65,9 @@ def check(
                     keys[model.name] = key_of(model, analysis)
     _check_final(project, left_out, mistakes)
     check_tables(project, streams, schemas, mistakes)
+    unlearnt = {name for name, columns in known.items() if is_unlearnt(columns)}
+    columns = {name: schema for name, schema in {**known, **schemas}.items() if name not in unlearnt}
+    check_checks(project.checks, columns, names - columns.keys(), mistakes)
     check_syncs(project, streams, analyses, mistakes)
     mistakes.raise_any()
     return schemas

@@ -24,6 +24,7 @@ from headwater.project.settings import (
     TableSettings,
     Watermark,
 )
+from headwater.quality.checks import Check
 from headwater.sql.functions import Function
 
 __all__ = ["Model", "Project", "SourceDefinition", "SyncDefinition", "Watermark"]
@@ -201,6 +202,7 @@ class Project:
         syncs: in the order of the file.
         api: settings of its web server; None if none is asked for.
         rejects: how much the ledger of rejects may hold.
+        checks: what is stated of its streams and models.
     """
 
     name: str
@@ -215,6 +217,12 @@ class Project:
     syncs: tuple[SyncDefinition, ...] = ()
     api: ApiSettings | None = None
     rejects: RejectsSettings = field(default_factory=RejectsSettings)
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def gated(self) -> frozenset[str]:
+        """The streams and models of which checks set rows aside."""
+        return frozenset(check.node for check in self.checks if check.rejects)
 
     def place(self, *path: str | int) -> Place:
         """Where the node at `path` of `headwater.yml` stands, or else the nearest one above it."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from headwater.errors import InvariantBroken, Place
 from headwater.lake.connection import is_remote
+from headwater.project.checks import read_checks, with_gates
 from headwater.project.connectors import CONNECTORS, settings_class
 from headwater.project.definition import Model, Project, SourceDefinition, SyncDefinition
 from headwater.project.destinations import DESTINATIONS
@@ -60,7 +61,8 @@ def read(folder: Path, *, environment: Mapping[str, str], mistakes: Mistakes) ->
     file, sources, syncs = (None, (), ()) if reader is None else (reader.file(), reader.sources(), reader.syncs())
     sound = not mistakes.found
     models = with_functions(read_models(folder, mistakes), read_functions(folder, mistakes))
-    ordered = in_order(models, mistakes)
+    checks = read_checks(folder, models, mistakes)
+    ordered = with_gates(in_order(models, mistakes), checks)
     if document is None:
         return None
     _check_names(sources, models, document, mistakes)
@@ -81,6 +83,7 @@ def read(folder: Path, *, environment: Mapping[str, str], mistakes: Mistakes) ->
         syncs=syncs,
         api=file.api,
         models=with_watermarks(ordered, sources),
+        checks=checks,
         places={path: document.place(path) for path in document.places},
     )
 

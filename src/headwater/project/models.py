@@ -24,6 +24,7 @@ from headwater.sql.log_functions import functions_in
 from headwater.sql.parse import tables_of
 
 FOLDER = "models"
+_NOT_MEANING = {"description", "owner", "recompute", "table", "tables", "checks"}
 _NOT_CODE = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
@@ -106,9 +107,9 @@ def place_of_name(model: Model, name: str) -> Place:
 
 
 def fingerprint(sql: str, settings: ModelSettings) -> str:
-    """Sixteen hexadecimal digits that stand for what a model computes: its SQL and its settings, prose, permissions
-    and tables apart."""
-    meaning = settings.model_dump(mode="json", exclude={"description", "owner", "recompute", "table", "tables"})
+    """Sixteen hexadecimal digits that stand for what a model computes: its SQL and its settings; prose, permissions,
+    tables and checks apart."""
+    meaning = settings.model_dump(mode="json", exclude=_NOT_MEANING)
     text = json.dumps({"sql": sql.strip(), "settings": meaning}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

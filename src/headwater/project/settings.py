@@ -19,6 +19,7 @@ from pydantic import (
 
 from headwater.api.settings import ApiSettings
 from headwater.lake.layout import partition_by, sort_by
+from headwater.project.check_settings import CheckEntry
 from headwater.project.lake_settings import LakeSettings
 from headwater.project.quantity import Duration, MemoryAmount, PositiveDuration
 from headwater.project.setting import Columns, Name, Settings, one_or_many
@@ -340,6 +341,11 @@ class ModelSettings(Settings):
         default="refused",
         description="Whether the model may compute a query again over all rows at every change, where there is no key "
         "to work by.",
+    )
+    checks: tuple[CheckEntry, ...] = Field(
+        default=(),
+        description="What must be true of its rows.",
+        examples=[[{"not_null": ["amount"], "severity": "reject"}]],
     )
     table: TableSettings | None = Field(default=None, description="What the lake table of the same name is like.")
     tables: dict[Name, TableSettings] = Field(

@@ -293,11 +293,12 @@ class Ledger:
         """Removes settled entries that were last seen before that time; returns how many. They still count as rejected.
 
         A row that was given up and is missing at the lake for that stays: `headwater verify` asks for it. So does a
-        delivery that was given up: the sync's job may not have heard of it yet.
+        delivery that was given up: the sync's job may not have heard of it yet. A row that checks set aside stays as
+        long as it is there.
         """
         return self._connection.execute(
             "DELETE FROM rejects WHERE state IN ('replayed', 'superseded', 'discarded') AND last_seen_us < ?"
-            " AND NOT (state = 'discarded' AND (stage = 'delivery' OR (stage = 'decode' AND key != '')))",
+            " AND NOT (state = 'discarded' AND (stage IN ('delivery', 'quality') OR (stage = 'decode' AND key != '')))",
             (before_us,),
         ).rowcount
 

@@ -2,6 +2,7 @@
 
     checkpoints/<epoch>/streams/<stream>/...   the normaliser's rows
     checkpoints/<epoch>/models/<model>/...     the view's state
+    checkpoints/<epoch>/checks/<check>/...     the state of the view of a check that judges rows together
 
 A checkpoint counts once the state store says so; a folder without an entry there is debris. Unchanged files are hard
 links to the previous checkpoint's, so that a checkpoint writes what changed.
@@ -19,7 +20,8 @@ from headwater.durable import fsync_path
 from headwater.engine.normalise import Normaliser
 from headwater.errors import StorageFailed, UserError
 from headwater.project.definition import Model
-from headwater.runtime.dataflow import Dataflow, ModelNode
+from headwater.runtime.dataflow import Dataflow
+from headwater.runtime.nodes import ModelNode
 from headwater.runtime.state_store import CheckpointRecord
 
 
@@ -78,12 +80,14 @@ class CheckpointFolder:
                 if record.watermark_settings.get(name) == str(node.watermark):
                     node.watermark_us = record.watermarks.get(name)
                 else:
-                    node.observe(restored.rows())
+                    node.observe(flow.checks.admitted(name, restored.rows(), restored.stream.columns))
         for name, model in flow.models.items():
             known = all(upstream in flow.nodes for upstream in model.inputs if upstream in flow.models)
             known = known and fresh.isdisjoint(model.inputs)
             if known and record.models.get(name) == model.fingerprint:
                 self._restore_model(record, flow, model)
+        kept = {*flow.nodes, *(flow.streams.keys() - fresh)}
+        flow.checks.restore(folder / "checks", record.checks, record.gates, flow, kept)
 
     def _restore_model(self, record: CheckpointRecord, flow: Dataflow, model: Model) -> None:
         try:
@@ -107,6 +111,7 @@ class CheckpointFolder:
         for name, node in flow.nodes.items():
             node.view.checkpoint(making / "models" / name, _part(before, "models", name))
             failpoint.reach("checkpoint.after_state_file")
+        flow.checks.checkpoint(making / "checks", before / "checks" if before is not None else None)
 
 
 def _part(folder: Path | None, kind: str, name: str) -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from dataclasses import replace as replaced
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,47 +12,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater import failpoint
-from headwater.change import WEIGHT, Op
+from headwater.change import WEIGHT
 from headwater.engine.delta import expanded, settled
 from headwater.engine.evolution import gone
-from headwater.engine.normalise import Normaliser
 from headwater.engine.state.memory import Memory
-from headwater.engine.trace import At
 from headwater.engine.view import View
 from headwater.errors import UserError
-from headwater.lake.table_format import TableSpec
-from headwater.project.definition import Model, SourceDefinition, TableDefinition, Watermark
+from headwater.project.definition import Model
 from headwater.project.models import times_to_live
-from headwater.project.table_shape import spec_of
+from headwater.quality.checks import Check
+from headwater.runtime.checks.board import CheckBoard
 from headwater.runtime.intake import Intake
 from headwater.runtime.memory_plan import MemoryPlan
+from headwater.runtime.nodes import MICROSECOND, ModelNode, Output, StreamNode
 from headwater.runtime.replay_rows import changes_of, rows_of
 from headwater.runtime.state_store import EpochPlan, Replay
-from headwater.runtime.tables.shaping import model_trace, read_trace
-from headwater.schema import StreamSchema
 
-MICROSECOND = timedelta(microseconds=1)
 EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
-DAY_US = 86_400_000_000
-END_OF_TIME_US = 253_402_300_800_000_000
-"""The year 10000."""
-
-
-@dataclass(frozen=True)
-class Output:
-    """What an epoch changes in one table.
-
-    Attributes:
-        delta: a delta, or a trace if the table's kind asks for one (`TableDefinition.traced`).
-        replace: it is all the rows that there are now.
-        spec: the rows' columns and key from then on.
-        table: the table.
-    """
-
-    delta: pa.Table
-    replace: bool = False
-    spec: TableSpec | None = None
-    table: TableDefinition | None = None
 
 
 @dataclass
@@ -81,106 +56,6 @@ class Step:
             self.healed[stream] = [*keys, *self.healed.get(stream, ())]
 
 
-@dataclass
-class StreamNode:
-    """One stream's state: its rows as of the last epoch, and the latest event time seen less the watermark's delay."""
-
-    source: str
-    normaliser: Normaliser
-    tables: tuple[TableDefinition, ...]
-    watermark: Watermark | None = None
-    watermark_us: int | None = None
-    landed: int = 0
-
-    @classmethod
-    def of(cls, stream: StreamSchema, source: SourceDefinition, memory: Memory | None = None) -> StreamNode:
-        """A node without rows, as the source's settings want it, which will keep them in `memory`."""
-        settings = source.streams.get(stream.name)
-        watermark = settings.watermark if settings else None
-        tables = source.tables(stream.name)
-        return cls(source.name, Normaliser(stream, memory), tables, watermark)
-
-    @property
-    def stream(self) -> StreamSchema:
-        """The schema in force."""
-        return self.normaliser.stream
-
-    def spec(self, table: TableDefinition) -> TableSpec:
-        """What one of the stream's tables looks like."""
-        left_out = gone(self.stream.columns) if table.remove else frozenset()
-        columns = [field for field in self.stream.columns if field.name not in left_out]
-        return spec_of(table, pa.schema(columns), self.stream.key)
-
-    def outputs(
-        self, delta: pa.Table, at: At, rebuild: Collection[str], *, replace: bool, returned: bool = False
-    ) -> dict[str, Output]:
-        """What the last changes mean to each table.
-
-        Args:
-            delta: what they came to.
-            at: where the last of them stands.
-            rebuild: tables to be built anew.
-            replace: the delta does not say it all.
-            returned: a column is there again that was gone; a table that it had left lacks its values.
-        """
-        normaliser, found = self.normaliser, {}
-        rows = TableSpec(self.stream.name, self.stream.columns, self.stream.key)
-        left = gone(self.stream.columns)
-        for table in self.tables:
-            if table.traced:
-                anew = table.name in rebuild
-                changed = read_trace(normaliser.rows(), at) if anew else normaliser.trace
-            else:
-                anew = table.name in rebuild or replace or (returned and table.remove)
-                changed = normaliser.rows() if anew else delta
-            found[table.name] = Output(changed, anew, rows, table)
-            if table.remove and left:
-                columns = pa.schema([field for field in rows.columns if field.name not in left])
-                found[table.name] = Output(
-                    changed.drop_columns(list(left)), anew, replaced(rows, columns=columns), table
-                )
-        return found
-
-    def observe(self, delta: pa.Table) -> None:
-        """Moves the watermark to the largest event time that appeared, less the delay; it never goes back."""
-        if self.watermark is None or not delta.num_rows or self.watermark.column not in delta.column_names:
-            return
-        appeared = delta.filter(pc.greater(delta[WEIGHT], 0))
-        latest = _latest_us(appeared[self.watermark.column])
-        if latest is not None:
-            candidate = latest - self.watermark.delay // MICROSECOND
-            self.watermark_us = max(candidate, self.watermark_us or candidate)
-
-
-@dataclass
-class ModelNode:
-    """One model's state. `refed` counts the rejects that were fed to it again."""
-
-    model: Model
-    view: View
-    refed: int = 0
-
-    @property
-    def spec(self) -> TableSpec:
-        """What the model's rows look like."""
-        return TableSpec(self.model.name, self.view.schema, self.view.key)
-
-    @property
-    def specs(self) -> list[TableSpec]:
-        """What the model's tables look like."""
-        return [spec_of(table, self.view.schema, self.view.key) for table in self.model.tables]
-
-    def outputs(self, delta: pa.Table, epoch: int, time_us: int | None, *, replace: bool) -> dict[str, Output]:
-        """What a change of the model, or all its rows, mean to each table; see `model_trace`."""
-        rows, found = self.spec, {}
-        for table in self.model.tables:
-            changed = delta
-            if table.traced:
-                changed = model_trace(delta, self.view.key, epoch, time_us, Op.READ if replace else None)
-            found[table.name] = Output(changed, replace, rows, table)
-        return found
-
-
 class Dataflow:
     """All streams and models of a project, stepped an epoch at a time by one thread.
 
@@ -189,8 +64,10 @@ class Dataflow:
         models: in dependency order; a model without a view yet must be in the first plan's `rebuild`.
         threads: how many share out the keys of each model.
         memory: how much of it models may take; as much as they need if not given.
+        checks: what is stated of the streams and models.
 
     Attributes:
+        checks: how they stand; what a stream or model computes goes through them before anybody reads it.
         waiting: models that do not fit what they read as it is now, with what is wrong. Their tables stay as they are;
             they are built anew, from all rows, as soon as they fit.
     """
@@ -201,8 +78,10 @@ class Dataflow:
         models: Sequence[Model],
         threads: int = 1,
         memory: MemoryPlan | None = None,
+        checks: Sequence[Check] = (),
     ) -> None:
         self.streams, self._threads, self.memory = dict(streams), threads, memory
+        self.checks = CheckBoard(checks)
         self._read = {name for model in models for name in model.inputs}
         self.models = {model.name: model for model in models}
         self.nodes: dict[str, ModelNode] = {}
@@ -228,6 +107,8 @@ class Dataflow:
                 self._build(model, plan, deltas, step, over=intake.last)
             else:
                 deltas[model.name] = self._step_model(self.nodes[model.name], deltas, plan, step, over=intake.last)
+        refilled = {name for name, node in self.streams.items() if node.normaliser.refilled}
+        self.checks.follow(self, deltas, {*step.rebuilt, *self._newcomers, *refilled})
         self._newcomers.clear()
         failpoint.reach("epoch.models.after")
         return step
@@ -253,11 +134,27 @@ class Dataflow:
             if model.name in names or any(name in self.models and name not in self.nodes for name in model.inputs):
                 self.nodes.pop(model.name, None)
 
+    def columns_of(self, name: str) -> pa.Schema | None:
+        """Columns of a stream or model; None while it has no rows, or waits."""
+        if name in self.streams:
+            return self.streams[name].stream.columns
+        return self.nodes[name].view.schema if name in self.nodes else None
+
+    def key_of(self, name: str) -> Sequence[str]:
+        """The key of a stream or model that has rows."""
+        return self.streams[name].stream.key if name in self.streams else self.nodes[name].view.key
+
+    def computed(self, name: str) -> pa.Table:
+        """All rows of a stream or model, with weights, those that its checks set aside among them."""
+        if name in self.streams:
+            return self.streams[name].normaliser.rows()
+        return _weighted(self.nodes[name].view.result())
+
     def view_of(self, model: Model, state: Path | None = None) -> View:
         """A view of `model` over the inputs' schemas as they are now: with no rows, or with those of a checkpoint."""
         inputs = {name: self.input_schema(name) for name in model.inputs}
         only = [name for name in model.inputs if self._appends(name)]
-        keep = model.name in self._read
+        keep = model.name in self._read or self.checks.wants_rows(model.name)
         ttl = times_to_live(model, {name: node.watermark for name, node in self.streams.items()})
         return view_of(
             model, inputs, state, append_only=only, ttl=ttl, threads=self._threads, keep_result=keep, memory=self.memory
@@ -357,11 +254,17 @@ class Dataflow:
         delta = node.normaliser.apply([*again, *intake.batches.get(name, ())])
         node.landed += intake.changes(name)
         step.healed[name] = node.normaliser.take_healed()
+        columns = node.stream.columns
+        if node.normaliser.refilled:
+            self.checks.recount(name)
+        delta = self.checks.admit(name, delta, columns, node.stream.key, anew=False)
         node.observe(delta)
         replace = name in self._newcomers or node.normaliser.refilled
         rebuild = plan.rebuild_of_streams if intake.first else ()
         returned = not left <= gone(node.stream.columns)
-        step.outputs |= node.outputs(delta, intake.last_place(name), rebuild, replace=replace, returned=returned)
+        admitted = partial(self.checks.admitted, name, columns=columns)
+        place = intake.last_place(name)
+        step.outputs |= node.outputs(delta, place, rebuild, admitted, replace=replace, returned=returned)
         return delta
 
     def _rebuild(self, model: Model, view: View, plan: EpochPlan, step: Step, *, over: bool) -> pa.Table:
@@ -374,6 +277,7 @@ class Dataflow:
         self._take_rejects(node, step)
         whole = settled(pa.concat_tables(parts))
         whole = _weighted(expanded(whole) if whole is not None else node.view.schema.empty_table())
+        whole = self.checks.admit(model.name, whole, node.view.schema, node.view.key, anew=True)
         step.outputs |= node.outputs(whole, plan.epoch, self._time_us, replace=True)
         step.handed[model.name] = Output(whole, True, node.spec)
         return whole
@@ -390,7 +294,7 @@ class Dataflow:
                 out.append(self._refeed(node, entry, replay, step))
         if over:
             out.append(view.advance(self._watermarks(inputs, plan), self._idle.intersection(inputs)))
-        delta = pa.concat_tables(out)
+        delta = self.checks.admit(node.model.name, pa.concat_tables(out), view.schema, view.key, anew=False)
         step.outputs |= node.outputs(delta, plan.epoch, self._time_us, replace=False)
         step.handed[node.model.name] = Output(delta, False, node.spec)
         return delta
@@ -411,9 +315,8 @@ class Dataflow:
             step.rejects.append(rejects)
 
     def _whole(self, name: str) -> pa.Table:
-        if name in self.streams:
-            return self.streams[name].normaliser.rows()
-        return _weighted(self.nodes[name].view.result())
+        columns = self.columns_of(name)
+        return self.computed(name) if columns is None else self.checks.admitted(name, self.computed(name), columns)
 
     def _watermarks(self, inputs: Iterable[str], plan: EpochPlan) -> dict[str, datetime]:
         """How far the inputs that are not idle are in event time."""
@@ -471,19 +374,6 @@ def view_of(
         memory=memory.view_bytes if memory is not None else None,
         spill=memory.spill if memory is not None else None,
     )
-
-
-def _latest_us(times: pa.ChunkedArray) -> int | None:
-    """The largest event time in microseconds since 1970; infinity, and what lies beyond the year 9999, says nothing of
-    how far the stream is."""
-    if pa.types.is_date32(times.type):
-        days = times.cast(pa.int32())
-        times = days.filter(pc.less_equal(days, END_OF_TIME_US // DAY_US)).cast(pa.int64())
-        latest = pc.max(times).as_py()
-        return None if latest is None else int(latest) * DAY_US
-    numbers = times.cast(pa.timestamp("us")).cast(pa.int64())
-    latest = pc.max(numbers.filter(pc.less(numbers, END_OF_TIME_US))).as_py()
-    return None if latest is None else int(latest)
 
 
 def _weighted(rows: pa.Table) -> pa.Table:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from headwater.capture.source import Source
 from headwater.clock import Clock
+from headwater.errors import CheckFailed, HeadwaterError
 from headwater.lake.table_format import Table
 from headwater.project.definition import Project
 from headwater.project.recorded import record, save_recorded
@@ -70,7 +71,8 @@ class EpochJob(Job):
             self._pipeline = pipeline
             self._record(pipeline)
             self._report(pipeline)
-            self.healthy()
+            if not isinstance(self.error, CheckFailed):
+                self.healthy()
             self._loop(pipeline)
             pipeline.checkpoint()
             self._record(pipeline)
@@ -78,6 +80,10 @@ class EpochJob(Job):
         finally:
             self._pipeline = None
             pipeline.close()
+
+    def is_final(self, failure: HeadwaterError) -> bool:
+        """A check that stops an epoch does so for good when nothing more will arrive that could mend it."""
+        return isinstance(failure, CheckFailed) and self._captured()
 
     def tables(self) -> Mapping[str, Table]:
         """The tables that are open now; asked by the maintenance thread."""
@@ -137,7 +143,7 @@ class EpochJob(Job):
         return True
 
     def _report(self, pipeline: Pipeline) -> None:
-        before, self.progress = self.progress, read_progress(pipeline, self._freshness)
+        before, self.progress = self.progress, read_progress(pipeline, self._freshness, self.clock.now_us())
         if self.progress.rejects_open > before.rejects_open:
             self.journal.write(
                 "rejects.open", "warning", open=self.progress.rejects_open, hint="headwater rejects ls shows them"

@@ -19,8 +19,9 @@ from headwater.lake.moment import TableSnapshot
 from headwater.lake.table_format import Lake
 from headwater.log.partition import Partition
 from headwater.runtime.capture_job import Partitions
-from headwater.runtime.dataflow import Dataflow, StreamNode
+from headwater.runtime.dataflow import Dataflow
 from headwater.runtime.intake import boundary_after
+from headwater.runtime.nodes import StreamNode
 from headwater.runtime.state_store import CheckpointRecord, StateStore
 from headwater.schema import StreamSchema
 
@@ -54,6 +55,9 @@ def hand_over(flow: Dataflow, partitions: Partitions, lake: Lake, store: StateSt
     rows = {}
     for name, node in flow.streams.items():
         partition, offset = partitions[node.source], offsets.get(node.source, 0)
+        if name in flow.checks.nodes and flow.checks.nodes[name].gated:
+            aside = f"checks set rows of {name!r} aside, so that no table holds all of the stream"
+            raise UserError(aside, hint=_ANEW)
         _require_readable(name, node, partition, offset)
         rows[name] = _fill(node, partition, offset, lake, epoch, store)
     tables = _held(flow, lake, epoch) if kept else {}

@@ -48,6 +48,10 @@ class Job(threading.Thread):
         self.error = None
         self._failures = 0
 
+    def is_final(self, failure: HeadwaterError) -> bool:
+        """Whether a failure that may pass cannot pass any more."""
+        return False
+
     def stop(self) -> None:
         """Asks the job to end at the next safe place."""
         self.stopping.set()
@@ -64,7 +68,7 @@ class Job(threading.Thread):
                 failure.message = self.journal.secrets.mask(failure.message)
                 failure.hint = self.journal.secrets.mask(failure.hint)
             self.error = failure
-            if not failure.retryable:
+            if not failure.retryable or self.is_final(failure):
                 self.state = "stopped"
                 self.journal.write(
                     f"{self.name.partition(':')[0]}.stopped",

@@ -19,8 +19,8 @@ from headwater.deliver.outbox import Outbox, current
 from headwater.errors import UserError
 from headwater.project.definition import Project, SyncDefinition
 from headwater.project.destinations import make_destination
-from headwater.runtime.dataflow import Output
 from headwater.runtime.journal import Journal
+from headwater.runtime.nodes import Output
 from headwater.runtime.state_store import EpochPlan
 
 FOLDER = "syncs"

@@ -31,12 +31,14 @@ from headwater.project.recorded import source_fingerprint
 from headwater.quality.accounting import Account
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
-from headwater.runtime.dataflow import Dataflow, Output, Step, StreamNode
+from headwater.runtime.checks.inspector import Inspector
+from headwater.runtime.dataflow import Dataflow, Step
 from headwater.runtime.freshness import KEPT, Freshness
 from headwater.runtime.hand_over import OFFSET
 from headwater.runtime.identity import state_identity
 from headwater.runtime.intake import Intake, Slicing, boundaries_after, boundary_after, take_in
 from headwater.runtime.journal import Journal
+from headwater.runtime.nodes import Output, StreamNode
 from headwater.runtime.outboxes import Outboxes
 from headwater.runtime.replay import superseded
 from headwater.runtime.silence import Silence
@@ -88,6 +90,7 @@ class Pipeline:
         slicing: how large a slice of an epoch may be.
         doubted: tables that lacked something when the project was opened, until all their rows are replaced.
         left_out: by stream, the log offset before which its changes are not wanted.
+        inspector: judges the checks.
     """
 
     project: Project
@@ -108,7 +111,11 @@ class Pipeline:
     slicing: Slicing | None = None
     silence: Silence = field(default_factory=Silence)
     doubted: set[str] = field(default_factory=set)
+    inspector: Inspector = field(init=False)
     _told: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.inspector = Inspector(self.store, self.flow)
 
     def next_plan(self, replays: tuple[Replay, ...]) -> EpochPlan | None:
         """Plans what is in the log now, at most `epoch_max_records` per source; None if there is nothing to do.
@@ -174,6 +181,8 @@ class Pipeline:
         step = self.flow.step(plan, intake)
         self._remember(step.evolved)
         self._tell_waiting()
+        if intake.last:
+            self._inspect(plan, intake, again=again)
         self.outboxes.take(plan, step.handed, self.former_rows, self.sources_of, last=intake.last)
         step.handed.clear()
         if intake.last:
@@ -184,6 +193,12 @@ class Pipeline:
             step.outputs.clear()
             give_back()
         taken.add(intake, step)
+
+    def _inspect(self, plan: EpochPlan, intake: Intake, *, again: bool) -> None:
+        """Asks the checks whether the epoch may be. One that a table holds already may: it passed then."""
+        held = self.store.is_done(plan.epoch) or any(e >= plan.epoch for e in self.sinks.committed.values())
+        free = not self.project.syncs or (intake.first and not again)
+        self.inspector.inspect(plan.epoch, self.clock.now_us(), enforced=not held, free=free)
 
     def checkpoint(self) -> None:
         """Writes a checkpoint of the last epoch and lets the log go that no kept checkpoint needs.
@@ -280,6 +295,7 @@ class Pipeline:
     def close(self) -> None:
         """Lets go of tables and state store; the log stays open."""
         self.sinks.close()
+        self.flow.checks.close()
         self.store.close()
 
     def _meet(self, plan: EpochPlan, intake: Intake, *, again: bool) -> None:
@@ -378,18 +394,20 @@ class Pipeline:
         """Writes the epoch's rejects and that it is done, at once; an epoch that was done before it was run again has
         them in the ledger, with what was decided about them since."""
         if self.store.is_done(plan.epoch):
+            self.flow.checks.forget_epoch()
             return
         now_us, first, step = self.clock.now_us(), 0, taken.step
         ledger = self.store.ledger
         with self.store.transaction():
             for model in dict.fromkeys((*plan.rebuild, *step.rebuilt)):
                 ledger.supersede_model(model)
-            entered = [*taken.rejects, *step.rejects]
+            entered = [*taken.rejects, *step.rejects, *self.inspector.settle(plan.epoch, now_us)]
             versions = self._versions(plan) if entered else {}
             for rejects in entered:
                 name = self.project.name
                 ledger.record(rejects, epoch=plan.epoch, first=first, project=name, now_us=now_us, versions=versions)
                 first += rejects.num_rows
+            self.inspector.release()
             ledger.settle(step.replayed, step.failed_replays, now_us)
             intakes = [taken.whole] if taken.whole is not None else self._slices(plan)
             ledger.supersede(superseded(ledger, intakes, step.healed))
@@ -404,6 +422,9 @@ class Pipeline:
         Raises:
             InvariantBroken: one does not hold.
         """
+        for name, gate in self.flow.checks.nodes.items():
+            if not gate.account.holds:
+                raise InvariantBroken(f"the checks of {name!r} lost rows: {gate.account}", hint="please report this")
         for name, account in {**self.stream_accounts(), **self.model_accounts()}.items():
             if not account.holds:
                 raise InvariantBroken(
@@ -426,6 +447,7 @@ class Pipeline:
 
     def _record(self, offsets: Mapping[str, int]) -> CheckpointRecord:
         streams = self.flow.streams
+        checks, gates = self.flow.checks.record()
         return CheckpointRecord(
             self.epoch,
             offsets=offsets,
@@ -438,6 +460,8 @@ class Pipeline:
             sources={name: node.source for name, node in streams.items()},
             tables=self._kept_up_to_date(),
             syncs=self.outboxes.record(),
+            checks=checks,
+            gates=gates,
         )
 
 

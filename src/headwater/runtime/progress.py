@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from headwater.quality.accounting import Account
 from headwater.runtime.freshness import Freshness
 
 if TYPE_CHECKING:  # the picture is read by those who run no pipeline
+    from headwater.quality.checks import Result
     from headwater.runtime.pipeline import Pipeline
 
 
@@ -30,6 +31,8 @@ class Progress:
         rejects_open: rejects that wait for a decision.
         gaps: by source, accepted gaps that no later snapshot has closed.
         freshness_ms: percentiles of the delay from source commit to visible in the lake.
+        checks: how the checks stand.
+        gates: by stream and model of which checks set rows aside, what became of the rows that it offered.
     """
 
     epoch: int = 0
@@ -44,9 +47,11 @@ class Progress:
     rejects_open: int = 0
     gaps: Mapping[str, int] = field(default_factory=dict)
     freshness_ms: Mapping[str, float | None] = field(default_factory=dict)
+    checks: Sequence[Result] = ()
+    gates: Mapping[str, Mapping[str, int | bool]] = field(default_factory=dict)
 
 
-def read_progress(pipeline: Pipeline, freshness: Freshness) -> Progress:
+def read_progress(pipeline: Pipeline, freshness: Freshness, now_us: int) -> Progress:
     """Takes the picture; called by the epoch thread."""
     flow = pipeline.flow
     watermarks = {name: node.watermark_us for name, node in flow.streams.items() if node.watermark_us is not None}
@@ -68,6 +73,8 @@ def read_progress(pipeline: Pipeline, freshness: Freshness) -> Progress:
             source: pipeline.store.ledger.open_gaps(gap_stream(source)) for source in pipeline.partitions.as_mapping()
         },
         freshness_ms=freshness.percentiles(),
+        checks=tuple(pipeline.inspector.look(pipeline.epoch, now_us)),
+        gates={name: node.account.as_dict() for name, node in flow.checks.nodes.items() if node.gated},
     )
 
 

@@ -19,14 +19,16 @@ from headwater.project.definition import Project, SourceDefinition, TableDefinit
 from headwater.project.discovery import load_streams, save_streams
 from headwater.project.recorded import describe, load_recorded
 from headwater.project.table_shape import KIND_PROPERTY
+from headwater.quality.checks import gate_fingerprint
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
-from headwater.runtime.dataflow import Dataflow, ModelNode, StreamNode
+from headwater.runtime.dataflow import Dataflow
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.hand_over import hand_over
 from headwater.runtime.identity import index_folder, state_identity
 from headwater.runtime.journal import Journal
 from headwater.runtime.memory_plan import MemoryPlan, plan_memory
+from headwater.runtime.nodes import ModelNode, StreamNode
 from headwater.runtime.outboxes import Outboxes
 from headwater.runtime.pipeline import Pipeline
 from headwater.runtime.sinks import Sinks
@@ -65,6 +67,7 @@ def open_pipeline(
         outboxes = outboxes or Outboxes(project, journal, clock)
         outboxes.open(record.syncs if record else None, record.epoch if record else 0)
         pipeline = Pipeline(project, store, partitions, flow, sinks, folder, clock, freshness, outboxes)
+        pipeline.inspector.journal = journal
         pipeline.left_out, pipeline.journal, pipeline.slicing = streams.left_out, journal, memory.slicing
         _resume(pipeline, record, lake, streams.new)
         pipeline.begin_syncs()
@@ -112,7 +115,9 @@ class _Opened:
 
     def flow(self) -> Dataflow:
         """A dataflow without rows."""
-        return Dataflow(self.streams.nodes(self.memory), self.project.models, self.project.run.threads, self.memory)
+        project = self.project
+        nodes = self.streams.nodes(self.memory)
+        return Dataflow(nodes, project.models, project.run.threads, self.memory, project.checks)
 
 
 def _restore(opened: _Opened, folder: CheckpointFolder) -> tuple[Dataflow, CheckpointRecord | None, bool]:
@@ -246,6 +251,7 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, new
         pipeline.journal.write("epoch.again", first=plans[0].epoch, last=plans[-1].epoch)
     for plan in plans:
         pipeline.run(plan, again=True)
+    sinks.held |= _of_other_gates(flow, record) if not fresh else set()
     if not fresh and sinks.last_epoch() > pipeline.epoch:
         raise UserError(
             f"the tables hold epoch {sinks.last_epoch()}, the state only epoch {pipeline.epoch}: this state is older",
@@ -256,6 +262,17 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, new
     for name, why in sinks.rolled_back.items():
         if pipeline.journal is not None:
             pipeline.journal.write("table.held", "warning", table=name, why=why, hint=f"headwater tables resume {name}")
+
+
+def _of_other_gates(flow: Dataflow, record: CheckpointRecord | None) -> set[str]:
+    """Tables of streams whose checks set other rows aside than before."""
+    told = record.gates if record is not None else {}
+    found: set[str] = set()
+    for name, node in flow.streams.items():
+        checks = flow.checks.nodes[name].checks if name in flow.checks.nodes else ()
+        if str(told.get(name, {}).get("fingerprint", "")) != gate_fingerprint(checks):
+            found |= {table.name for table in node.tables}
+    return found
 
 
 def _unbuilt(flow: Dataflow, record: CheckpointRecord | None, plans: Sequence[EpochPlan]) -> set[str]:

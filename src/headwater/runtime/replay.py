@@ -14,6 +14,7 @@ from headwater.change import ChangeBatch, Op, key_text, marks
 from headwater.errors import UserError
 from headwater.project.definition import Model
 from headwater.quality.rejects import Ledger, Reject
+from headwater.runtime.checks.withheld import STAGE
 from headwater.runtime.intake import Intake
 from headwater.runtime.replay_rows import as_text
 from headwater.runtime.state_store import Replay, StateStore
@@ -100,6 +101,11 @@ def _ends(intake: Intake, stream: str) -> Iterator[tuple[str, tuple[int, int]]]:
 
 def _prepare(reject: Reject, sources: Mapping[str, Source], models: Mapping[str, Model]) -> tuple[pa.RecordBatch, bool]:
     """The rows that a reject stands for, and whether they may be taken in together with those of others."""
+    if reject.stage == STAGE:
+        told = reject.message.partition("; nothing has")[0]
+        raise UserError(
+            f"{told}; nothing has changed: mend the row where it comes from, or the check {reject.reason!r}"
+        )
     if reject.stage != "decode":
         _require_reader(reject, models)
         return pa.ipc.open_stream(reject.record).read_next_batch(), False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from headwater.runtime.dataflow import StreamNode
+from headwater.runtime.nodes import StreamNode
 from headwater.runtime.state_store import EpochPlan
 
 

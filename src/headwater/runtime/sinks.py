@@ -14,7 +14,7 @@ from headwater.errors import UserError
 from headwater.lake.table_format import Lake, Table, TableSpec
 from headwater.project.definition import keeps_past
 from headwater.project.table_shape import KIND_PROPERTY, spec_of
-from headwater.runtime.dataflow import Output
+from headwater.runtime.nodes import Output
 from headwater.runtime.tables.shaping import Shaper
 
 WORKERS = 4

@@ -16,7 +16,9 @@ from typing import Any
 from headwater import sqlite_file
 from headwater.errors import UserError
 from headwater.quality.certificates import Certificates
+from headwater.quality.check_results import CheckResults
 from headwater.quality.rejects import Ledger
+from headwater.quality.withheld import WithheldRows
 from headwater.sqlite_file import storage_errors
 
 FORMAT = 3
@@ -115,6 +117,8 @@ class CheckpointRecord:
         sources: by stream, the source that fed it.
         tables: by table kept up to date, the epoch that it held, 0 if none: it must not hold an older one later.
         syncs: by sync, its outbox and the last epoch that this held something of, "ID:EPOCH".
+        checks: by check, what it states and how many rows fail (`CheckBoard.record`).
+        gates: by stream and model with checks, the rows that were set aside.
     """
 
     epoch: int
@@ -128,6 +132,8 @@ class CheckpointRecord:
     sources: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, int] = field(default_factory=dict)
     syncs: Mapping[str, str] = field(default_factory=dict)
+    checks: Mapping[str, Mapping[str, int | str]] = field(default_factory=dict)
+    gates: Mapping[str, Mapping[str, int | str]] = field(default_factory=dict)
 
 
 class StateStore:
@@ -150,6 +156,8 @@ class StateStore:
             self._connection.executescript(_DDL)
             self.ledger = Ledger(self._connection)
             self.certificates = Certificates(self._connection)
+            self.checks = CheckResults(self._connection)
+            self.withheld = WithheldRows(self._connection)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -169,6 +177,10 @@ class StateStore:
     def mark_done(self, epoch: int, now_us: int) -> None:
         """Notes, inside a transaction, that every effect of the epoch is committed."""
         self._connection.execute("UPDATE epochs SET done_us = ? WHERE epoch = ?", (now_us, epoch))
+
+    def withdraw(self, epoch: int) -> None:
+        """Strikes, inside a transaction, the plan of an epoch that has had no effect anywhere."""
+        self._connection.execute("DELETE FROM epochs WHERE epoch = ? AND done_us IS NULL", (epoch,))
 
     def is_done(self, epoch: int) -> bool:
         """Whether every effect of the epoch was committed."""

@@ -93,7 +93,10 @@ class StatusWriter:
             ],
             "tables": [{"name": name, "rows": rows, "epoch": progress.epoch} for name, rows in progress.rows.items()],
             "rejects": {"open": progress.rejects_open},
-            "accounting": all(account.holds for account in (*progress.streams.values(), *progress.models.values())),
+            "checks": [result.as_dict() for result in progress.checks],
+            "set_aside": {name: dict(account) for name, account in progress.gates.items()},
+            "accounting": all(account.holds for account in (*progress.streams.values(), *progress.models.values()))
+            and all(gate["holds"] for gate in progress.gates.values()),
         }
 
     def _source(self, job: CaptureJob, progress: Progress, health: Health) -> Status:

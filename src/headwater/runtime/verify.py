@@ -114,6 +114,9 @@ class _Run:
         """The table's rows as of the epoch; one that never had a row is not in the lake."""
         if not self.definition.mirrors(stream.name):
             raise UserError(f"stream {stream.name!r} is not mirrored: there is no table in the lake to compare")
+        if stream.name in self.project.gated:
+            hint = f"headwater rejects ls --stream {stream.name} shows them"
+            raise UserError(f"checks set rows of {stream.name!r} aside: its table is not the whole stream", hint=hint)
         if stream.name not in self.lake.names():
             return stream.columns.empty_table()
         table = self.lake.open_table(stream.name)

@@ -21,6 +21,12 @@ def models_behind(project: Project, names: Sequence[str]) -> list[Model]:
     found = [model for model in project.models if model.name in wanted]
     for model in found:
         _require_plain(model)
+        gated = project.gated.intersection((model.name, *model.inputs))
+        if gated:
+            raise UserError(
+                f"model {model.name!r} cannot be computed afresh: checks set rows of {min(gated)!r} aside",
+                hint="leave --fresh out: the model is then read as of the last epoch",
+            )
     return found
 
 

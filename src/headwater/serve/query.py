@@ -28,6 +28,7 @@ from headwater.sqlite_file import open_to_read
 
 REJECTS = "_rejects"
 DELIVERIES = "_deliveries"
+CHECKS = "_checks"
 _NAMES = (duckdb.BinderException, duckdb.CatalogException)
 
 _THREADS = os.cpu_count() or 1
@@ -133,7 +134,7 @@ def plan(project: Project, lake: Lake, wanted: Sequence[str], at: Moment | None,
     """What a query over these tables reads; see `ask`."""
     there = lake.names()
     models = {model.name for model in project.models}
-    _require_names(wanted, {*there, REJECTS, DELIVERIES, *(models if fresh else ())})
+    _require_names(wanted, {*there, REJECTS, DELIVERIES, CHECKS, *(models if fresh else ())})
     if at is not None:
         return _past(lake, wanted, at)
     mirrors = _mirrors(project, there)
@@ -145,8 +146,8 @@ def plan(project: Project, lake: Lake, wanted: Sequence[str], at: Moment | None,
 
 
 def _past(lake: Lake, wanted: Sequence[str], at: Moment) -> Plan:
-    if REJECTS in wanted or DELIVERIES in wanted:
-        raise UserError("rejects and deliveries are not kept as of earlier moments", hint="leave `--at` out")
+    if not {REJECTS, DELIVERIES, CHECKS}.isdisjoint(wanted):
+        raise UserError("rejects, deliveries and checks are not kept as of earlier moments", hint="leave `--at` out")
     datasets, said = as_of({name: lake.open_table(name) for name in wanted}, at)
     return Plan([Relation(name, base) for name, base in datasets.items()], f"as of {said}")
 
@@ -158,6 +159,8 @@ def _committed(project: Project, lake: Lake, wanted: Sequence[str]) -> Plan:
     for name in wanted:
         if name == REJECTS:
             relations.append(Relation(name, read_rejects(project.state)))
+        elif name == CHECKS:
+            relations.append(Relation(name, read_checks(project.state)))
         elif name == DELIVERIES:
             from headwater.serve.deliveries import read_deliveries
 
@@ -225,7 +228,8 @@ def _mirrors(project: Project, there: Collection[str]) -> set[str]:
     """Streams that are landed, and have a table."""
     known = [stream.name for stream in load_streams(project.state) if stream.name in there]
     models = {model.name for model in project.models}
-    return {name for name in known if name not in models and any(one.mirrors(name) for one in project.sources)}
+    left = models | project.gated  # a table that lacks rows which checks set aside is no mirror
+    return {name for name in known if name not in left and any(one.mirrors(name) for one in project.sources)}
 
 
 def _require_names(wanted: Sequence[str], there: Collection[str]) -> None:
@@ -234,7 +238,7 @@ def _require_names(wanted: Sequence[str], there: Collection[str]) -> None:
             near = difflib.get_close_matches(name, sorted(there), n=1)
             raise SqlError(
                 f"there is no table {name!r}" + (f": did you mean {near[0]!r}?" if near else ""),
-                hint=f"tables: {', '.join(sorted(there, key=lambda one: (one in (REJECTS, DELIVERIES), one)))}",
+                hint=f"tables: {', '.join(sorted(there, key=lambda one: (one in (REJECTS, DELIVERIES, CHECKS), one)))}",
             )
 
 
@@ -269,3 +273,17 @@ def read_rejects(state: Path) -> pa.Table:
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
     arrays = [pa.array(list(value), kind) for value, kind in zip(values, columns.values(), strict=True)]
     return pa.table(dict(zip((name.removesuffix("_us") for name in columns), arrays, strict=True)))
+
+
+def read_checks(state: Path) -> pa.Table:
+    """How the quality checks stand, as a table; empty if there is no state yet."""
+    from headwater.quality.check_results import read_results
+
+    whole, parts = ("failing", "epoch"), ("value", "score")
+    names = ("model", "name", "kind", "severity", "state", *whole, *parts, "message", "example", "says")
+    rows = read_results(state)
+    columns = {name: [row[name] for row in rows] for name in names}
+    types = {**dict.fromkeys(whole, pa.int64()), **dict.fromkeys(parts, pa.float64())}
+    arrays = {name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()}
+    arrays["at"] = pa.array([row["at_us"] for row in rows], pa.timestamp("us", "UTC"))
+    return pa.table(arrays)

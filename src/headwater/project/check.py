@@ -65,9 +65,8 @@ def check(
                     keys[model.name] = key_of(model, analysis)
     _check_final(project, left_out, mistakes)
     check_tables(project, streams, schemas, mistakes)
-    unlearnt = {name for name, columns in known.items() if is_unlearnt(columns)}
-    columns = {name: schema for name, schema in {**known, **schemas}.items() if name not in unlearnt}
-    check_checks(project.checks, columns, names - columns.keys(), mistakes)
+    learnt = {name: columns for name, columns in {**known, **schemas}.items() if not is_unlearnt(columns)}
+    check_checks(project.checks, learnt, names - learnt.keys(), mistakes)
     check_syncs(project, streams, analyses, mistakes)
     mistakes.raise_any()
     return schemas

@@ -10,6 +10,23 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, WithJson
 Size = Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"]}), Field(gt=0)]
 
 
+class SqlLimits(BaseModel):
+    """What a query that comes over HTTP may take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    timeout_s: float = Field(30.0, gt=0, le=3600, description="Seconds after which it is ended.")
+    memory: Size = Field(
+        default=ByteSize(1 << 30), description="Bytes that it may take, in its own process. Default 1 GiB."
+    )
+    max_rows: int = Field(10_000, ge=1, le=1_000_000, description="Most rows of an answer; those beyond are left out.")
+    max_bytes: Size = Field(
+        default=ByteSize(8 << 20), description="Most bytes of an answer; rows beyond are left out. Default 8 MiB."
+    )
+    at_once: int = Field(2, ge=1, le=64, description="Queries that run at a time; others wait their turn.")
+    threads: int = Field(1, ge=1, description="Threads of a query.")
+
+
 class ApiSettings(BaseModel):
     """The web server of a running project: the console, HTTP ingest, the schema registry, completions."""
 
@@ -49,6 +66,10 @@ class ApiSettings(BaseModel):
     console: bool = Field(True, description="Serve the console: the page at /, and its API below /v1.")
     head_timeout_s: float = Field(10.0, gt=0, description="Seconds that a request's head may take to arrive.")
     body_timeout_s: float = Field(60.0, gt=0, description="Seconds that a request's body may take to arrive.")
+
+    sql: SqlLimits = Field(
+        default_factory=lambda: SqlLimits.model_validate({}), description="What a query from the console may take."
+    )
 
     @property
     def loopback(self) -> bool:

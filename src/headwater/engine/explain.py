@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from headwater.engine.graph import Graph
 from headwater.sql.join_plan import Join
 from headwater.sql.last_resort import last_resort
@@ -14,6 +16,55 @@ def explain(plan: Plan, graph: Graph) -> str:
     lines: list[str] = []
     _write(plan.root, graph, 0, set(), lines)
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operator of a plan, in words.
+
+    Attributes:
+        operator: its name and what it does.
+        way: how it is kept up to date.
+        detail: more of it; "" if there is no more.
+        reads: names of the operators that it reads.
+        last_resort: it has no key to work by, and what each change costs therefore; "" for any other.
+    """
+
+    operator: str
+    way: str
+    detail: str
+    reads: tuple[str, ...]
+    last_resort: str
+
+
+def steps(plan: Plan) -> list[Step]:
+    """The operators of a plan, each once, before what it reads."""
+    found: dict[Node, Step] = {}
+    waiting = [plan.root]
+    while waiting:
+        node = waiting.pop(0)
+        if node not in found:
+            resort = last_resort(node)
+            cost = f"each change {resort.cost}" if resort is not None else ""
+            reads = tuple(source.name for source in node.inputs)
+            found[node] = Step(f"{node.name} {node.title}", _way(node), _detail(node), reads, cost)
+            waiting += node.inputs
+    return list(found.values())
+
+
+def _way(node: Node) -> str:
+    match node:
+        case Recompute(whole=False):
+            return "the keys that changed are computed again"
+        case Recompute():
+            return "computed again as a whole"
+        case Scan():
+            return "changes as they come"
+        case Linear():
+            return "each row alone"
+        case Gate() | Windowed():
+            return "by the watermark"
+    return "kept by key, each change adds or takes away"
 
 
 def _write(node: Node, graph: Graph, depth: int, seen: set[Node], lines: list[str]) -> None:

@@ -54,11 +54,17 @@ def _read(path: Path, mistakes: Mistakes) -> Model | None:
         hint = "rename the file: lower-case letters, digits and _, beginning with a letter"
         mistakes.add(f"{path.stem!r} cannot be a model's name", place=Place(file), hint=hint)
     try:
-        text = split(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         mistakes.add(f"the model cannot be read: {reason}", place=Place(file))
         return None
+    return read_model(path, text, mistakes)
+
+
+def read_model(path: Path, whole: str, mistakes: Mistakes) -> Model | None:
+    """A model of this text, whether or not it lies in `path`; None if it has mistakes, which have then been noted."""
+    file, text = str(path), split(whole)
     document = read_yaml(text.front_matter, file=file, mistakes=mistakes)
     settings = None
     if document is not None:

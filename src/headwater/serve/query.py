@@ -112,7 +112,7 @@ def _answer(
         planned = Plan([*planned.relations, *others], planned.note)
         computes = not {relation.name for relation in planned.relations}.issuperset(wanted)
         with connect(_THREADS) if computes else shared("query", _THREADS) as connection:  # functions are for all to see
-            _install_models(connection, project, planned, wanted)
+            install(connection, project, planned, wanted)
             try:
                 return Answer(connection.sql(sql).to_arrow_table(), planned.note)
             except duckdb.Error as error:
@@ -121,9 +121,14 @@ def _answer(
         lake.close()
 
 
-def _explained(error: duckdb.Error, planned: Plan) -> Exception:
+def lost_files(planned: Plan) -> FilesExpired | None:
+    """That a table snapshot was expired while a query read it, if that is why it failed."""
     lost = (getattr(relation.base, "lost", None) for relation in planned.relations)
-    expired = next((one for one in lost if isinstance(one, FilesExpired)), None)
+    return next((one for one in lost if isinstance(one, FilesExpired)), None)
+
+
+def _explained(error: duckdb.Error, planned: Plan) -> Exception:
+    expired = lost_files(planned)
     if expired is not None:
         return expired
     hint = "headwater tables lists the tables and their columns" if isinstance(error, _NAMES) else ""
@@ -202,10 +207,9 @@ def _fresh(
         return Plan(found.relations, f"{found.note}, because {reason}")
 
 
-def _install_models(
-    connection: duckdb.DuckDBPyConnection, project: Project, planned: Plan, wanted: Sequence[str]
-) -> None:
-    """Relations, and views of the models that are to be computed from them."""
+def install(connection: duckdb.DuckDBPyConnection, project: Project, planned: Plan, wanted: Sequence[str]) -> None:
+    """Makes known to a connection what a query reads: relations, and views of the models that are to be computed from
+    them."""
     for relation in planned.relations:
         relation.install(connection)
     given = {relation.name for relation in planned.relations}

@@ -21,13 +21,14 @@ WINDOW_FUNCTIONS = ("tumble", "hop", "cumulate", "session")
 """Table functions over event time; the first argument is the name of the stream that they read."""
 
 
-def parse(sql: str, *, file: str = "<sql>", first_line: int = 1) -> exp.Query:
+def parse(sql: str, *, file: str = "<sql>", first_line: int = 1, what: str = "a model") -> exp.Query:
     """Parses a model's one SELECT.
 
     Args:
         sql: the statement; a closing semicolon is allowed.
         file: what to call the text in errors.
         first_line: the line of `file` on which `sql` begins.
+        what: what to call the statement in errors.
 
     Raises:
         SqlError: it is not one SELECT, or cannot be parsed; with its place.
@@ -41,15 +42,15 @@ def parse(sql: str, *, file: str = "<sql>", first_line: int = 1) -> exp.Query:
     statements = [s for s in parsed if s is not None and not isinstance(s, exp.Semicolon)]
     place = Place(file, first_line, 1)
     if len(statements) != 1:
-        raise SqlError(f"a model is one SELECT; here are {len(statements)} statements", place=place)
+        raise SqlError(f"{what} is one SELECT; here are {len(statements)} statements", place=place)
     statement = statements[0]
     if isinstance(statement, exp.Pivot):
         statement = exp.select("*").from_(exp.Subquery(this=statement))
     elif isinstance(statement, exp.Values):
         statement = exp.select("*").from_(statement)
     if not isinstance(statement, exp.Query):
-        hint = "write the rows that the model should hold as one SELECT; Headwater keeps them up to date"
-        raise SqlError(f"a model is a SELECT, not {statement.key.upper()}", hint=hint, place=place)
+        hint = f"write the rows that {what} should hold as one SELECT"
+        raise SqlError(f"{what} is a SELECT, not {statement.key.upper()}", hint=hint, place=place)
     return statement
 
 

@@ -113,6 +113,27 @@ def _database(use: str, threads: int) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def locked(threads: int, memory_bytes: int) -> duckdb.DuckDBPyConnection:
+    """A connection like that of `connect` for SQL that a stranger wrote: it opens no file, loads nothing, and its
+    settings cannot be changed any more. Its errors are JSON, with places. What is registered with it can be read.
+
+    DuckDB's limit of memory does not hold for every function: the process needs one too.
+    """
+    outside: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": False,
+        "allow_community_extensions": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "memory_limit": f"{memory_bytes}B",
+        "errors_as_json": True,
+    }
+    connection = duckdb.connect(":memory:", config={**_SETTINGS, **outside, "threads": threads})
+    install(connection)
+    connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
 def _opened(threads: int) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={**_SETTINGS, "threads": threads})
 

@@ -40,11 +40,13 @@ class Service:
             `body.Room` for what they read as `request.app.state.room`.
         tokens: by path, tokens that open it beside the server's own; such a path is closed without one.
         open_paths: paths that can be read without a token, those that end in a slash with all below them.
+        stop: called when the server has stopped.
     """
 
     routes: Sequence[BaseRoute]
     tokens: Mapping[str, Sequence[SecretStr]] = field(default_factory=dict)
     open_paths: Sequence[str] = ()
+    stop: Callable[[], None] = lambda: None
 
 
 class ApiServer:
@@ -70,7 +72,7 @@ class ApiServer:
         if not settings.loopback and settings.token is None:
             raise UserError(f"a token is required to listen at {settings.host}, beyond this machine",
                             hint="add `token: ${API_TOKEN}` under api, or listen at 127.0.0.1")  # fmt: skip
-        self._host = settings.host
+        self._host, self._services = settings.host, services
         self._socket = _listen(settings, or_any_port)
         self.port = int(self._socket.getsockname()[1])
         config = uvicorn.Config(
@@ -100,6 +102,8 @@ class ApiServer:
         if self._thread.ident is not None:
             self._thread.join(FINISH_S + 5)
         self._socket.close()
+        for service in self._services:
+            service.stop()
 
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket])

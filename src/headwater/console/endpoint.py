@@ -6,8 +6,9 @@ no thread and no turn from HTTP ingest, which shares the server's loop.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, TypeVarTuple
 
@@ -24,6 +25,7 @@ from headwater.console.kept import Kept
 from headwater.console.shapes.shape import Asked, Nothing
 from headwater.errors import HeadwaterError, UserError
 from headwater.runtime.running import Running
+from headwater.serve.sandbox.room import SqlRoom
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 Said = TypeVar("Said", bound=Asked)
@@ -52,6 +54,7 @@ class Call:
         said: its query or body, of the endpoint's `asks`.
         kept: what was made for others a moment ago.
         limiter: of the console's threads.
+        room: answers users' SQL in processes of their own.
     """
 
     running: Running
@@ -59,6 +62,7 @@ class Call:
     said: Asked
     kept: Kept
     limiter: CapacityLimiter
+    room: SqlRoom
 
     def of(self, kind: type[Said]) -> Said:
         """What it says, typed."""
@@ -83,6 +87,8 @@ class Endpoint:
         asks: the query of a GET, the body of all else.
         follow: makes a stream of server-sent events instead, in the server's loop.
         media: the answer's media type.
+        wait: makes the answer instead in the server's loop, for what another process does; cancelled when who asks is
+            gone.
     """
 
     method: Method
@@ -93,6 +99,7 @@ class Endpoint:
     asks: type[Asked] = Nothing
     follow: Callable[[Call], AsyncIterator[bytes]] | None = None
     media: str = "application/json"
+    wait: Callable[[Call], Coroutine[Any, Any, bytes]] | None = None
 
     @property
     def noun(self) -> str:
@@ -109,13 +116,15 @@ class Desk:
 
     def __init__(self, running: Running) -> None:
         self._running = running
+        limits = running.project.api.sql if running.project.api is not None else None
+        self.room = SqlRoom(lambda: running.project, limits)
         self._kept = Kept(running.clock)
         self._limiter: CapacityLimiter | None = None
         self._waiting = self._streams = 0
 
     def route(self, endpoint: Endpoint) -> Route:
         """The route of an endpoint."""
-        serve = self._stream if endpoint.follow is not None else self._answer
+        serve = self._stream if endpoint.follow else self._awaited if endpoint.wait else self._answer
 
         async def answer(request: Request) -> Response:
             return await serve(endpoint, request)
@@ -135,6 +144,11 @@ class Desk:
         finally:
             self._waiting -= 1
         return Response(body, media_type=endpoint.media)
+
+    async def _awaited(self, endpoint: Endpoint, request: Request) -> Response:
+        call = await self._call(endpoint, request)
+        assert endpoint.wait is not None
+        return Response(await _unless_gone(request, endpoint.wait(call)), media_type=endpoint.media)
 
     async def _stream(self, endpoint: Endpoint, request: Request) -> Response:
         call = await self._call(endpoint, request)
@@ -160,7 +174,25 @@ class Desk:
         except ValidationError as error:
             raise Problem(422, _mistakes(error)) from error
         self._limiter = self._limiter or CapacityLimiter(AT_ONCE)
-        return Call(self._running, request.path_params, said, self._kept, self._limiter)
+        return Call(self._running, request.path_params, said, self._kept, self._limiter, self.room)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, bytes]) -> bytes:
+    """Does something for as long as somebody waits for it."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    doing, leaving = asyncio.create_task(work), asyncio.create_task(gone())
+    try:
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise Problem(400, "who asked is gone")
+        return doing.result()
+    finally:
+        doing.cancel()
+        leaving.cancel()
 
 
 def _made(endpoint: Endpoint, call: Call) -> bytes:

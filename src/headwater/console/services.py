@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from headwater.api.server import Service
-from headwater.console import events, graph, history, overview, rejects, streams
+from headwater.console import events, graph, history, models, overview, rejects, sql, streams
 from headwater.console.endpoint import Desk, Endpoint
 from headwater.console.openapi import PATH, document
 from headwater.console.page import Page
@@ -23,6 +23,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *graph.ENDPOINTS,
     *rejects.ENDPOINTS,
     *streams.ENDPOINTS,
+    *sql.ENDPOINTS,
+    *models.ENDPOINTS,
 )
 """The API: one line for each room of it."""
 
@@ -40,4 +42,4 @@ def services(running: Running) -> Sequence[Service]:
         return Response(text, media_type="application/json")
 
     routes = [Route(PATH, openapi, methods=["GET"]), *(desk.route(endpoint) for endpoint in ENDPOINTS)]
-    return [Service(routes), Page().service()]
+    return [Service(routes, stop=desk.room.close), Page().service()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -65,7 +66,7 @@ def plain(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat(sep=" ")
     if isinstance(value, bytes):
-        return plain(repr(value[: MOST_CELL + 1])[2:-1])
+        return plain(base64.b64encode(value[: MOST_CELL + 1]).decode())
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -17,8 +17,8 @@ from headwater.project.mistakes import Mistakes
 from headwater.project.models import with_functions
 
 _PROGRAM = (
-    "/usr", "/lib", "/lib64", "/etc/localtime", "/etc/ld.so.cache", "/dev/null", "/dev/urandom", "/proc/self", "/proc/meminfo",
-    "/proc/cpuinfo", "/sys/fs/cgroup", "/sys/devices/system",
+    "/usr", "/lib", "/lib64", "/etc/localtime", "/etc/ld.so.cache", "/dev/null", "/dev/urandom", "/proc/self",
+    "/proc/meminfo", "/proc/cpuinfo", "/sys/fs/cgroup", "/sys/devices/system",
 )  # fmt: skip
 """What libraries read of a machine."""
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import duckdb
+import pyarrow as pa
+
 from headwater.errors import UserError
 from headwater.project.discovery import load_streams
 from headwater.serve.query import open_lake
@@ -28,11 +31,8 @@ def answer(given: Given, asked: Header, payload: bytes) -> str:
     functions |= {function.name for model in given.project.models for function in model.functions}
     keywords = [str(name) for (name,) in connection.execute(_KEYWORDS).fetchall()]
     tables = _tables(given)
-    streams = {
-        stream.name: [{"name": column.name, "type": str(column.type)} for column in stream.columns]
-        for stream in load_streams(given.project.state)
-        if stream.name not in tables
-    }
+    unlanded = [stream for stream in load_streams(given.project.state) if stream.name not in tables]
+    streams = {stream.name: columns_of(stream.columns, connection) for stream in unlanded}
     return json.dumps({"tables": tables, "streams": streams, "functions": sorted(functions), "keywords": keywords})
 
 
@@ -41,10 +41,14 @@ def _tables(given: Given) -> dict[str, list[dict[str, str]]]:
         lake = open_lake(given.project)
     except UserError:  # there is none yet
         return {}
+    connection = locked(1, 64 << 20)
     try:
-        return {
-            name: [{"name": column.name, "type": str(column.type)} for column in lake.open_table(name).spec.columns]
-            for name in lake.names()
-        }
+        return {name: columns_of(lake.open_table(name).spec.columns, connection) for name in lake.names()}
     finally:
         lake.close()
+
+
+def columns_of(schema: pa.Schema, connection: duckdb.DuckDBPyConnection) -> list[dict[str, str]]:
+    """Columns with their types as DuckDB writes them."""
+    found = connection.from_arrow(schema.empty_table())
+    return [{"name": name, "type": str(kind)} for name, kind in zip(found.columns, found.types, strict=True)]

@@ -7,10 +7,22 @@ export type Alarm = {
   hint: string;
 };
 
+/** Which entries are counted. */
+export type AskCauses = {
+  settled?: boolean;
+};
+
 /** Which events. */
 export type AskEvents = {
   topics?: string;
   after?: number | null;
+};
+
+/** Which part of the stream. */
+export type AskFixture = {
+  from?: number | null;
+  to?: number | null;
+  limit?: number;
 };
 
 /** Which samples. */
@@ -24,6 +36,58 @@ export type AskJournal = {
   limit?: number;
 };
 
+/** Where to begin, and which records. */
+export type AskRecords = {
+  offset?: number | null;
+  at_us?: number | null;
+  from?: "earliest" | "latest" | null;
+  limit?: number;
+  filter?: string;
+  reverse?: boolean;
+};
+
+/** Which entries. */
+export type AskRejects = {
+  stream?: string | null;
+  stage?: string | null;
+  reason?: string | null;
+  state?: "open" | "requested" | "replayed" | "superseded" | "discarded" | null;
+  after?: number;
+  limit?: number;
+};
+
+/** Which records. */
+export type AskTail = {
+  filter?: string;
+  last?: number;
+};
+
+/** Entries that failed alike. `example` is the number of the newest, `message` what it says. `replays` is false where trying again makes no sense (an accepted gap). */
+export type Cause = {
+  stream: string;
+  stage: string;
+  reason: string;
+  state: "open" | "requested" | "replayed" | "superseded" | "discarded";
+  count: number;
+  first_seen_us: number;
+  last_seen_us: number;
+  example: number;
+  message: string;
+  replays: boolean;
+};
+
+/** What entries have in common. */
+export type CauseOf = {
+  stream: string;
+  stage?: string | null;
+  reason?: string | null;
+};
+
+/** All causes, the most frequent first. */
+export type Causes = {
+  causes: (Cause)[];
+};
+
 /** Checks of a model by their outcome. */
 export type CheckCounts = {
   ok: number;
@@ -31,11 +95,41 @@ export type CheckCounts = {
   fail: number;
 };
 
+/** A column: its name, and its type as DuckDB writes it. */
+export type Column = {
+  name: string;
+  type: string;
+};
+
+/** How many entries it was about. */
+export type Decided = {
+  moved: number;
+};
+
+/** Which entries, by number or by what they failed of; and that it is meant. */
+export type Decision = {
+  ids?: (number)[];
+  cause?: CauseOf | null;
+  confirm: true;
+};
+
+/** The text of a model, front matter and all. `name` is its name, if it has one. */
+export type Draft = {
+  sql: string;
+  name?: string | null;
+  limit?: number | null;
+};
+
 /** From one node to the one that reads it; `rows_per_s` is what its beginning gives. */
 export type Edge = {
   from: string;
   to: string;
   rows_per_s: number | null;
+};
+
+/** A SELECT that is not to be run. */
+export type Explained = {
+  sql: string;
 };
 
 /** The dataflow from sources to tables and syncs. */
@@ -83,6 +177,46 @@ export type ModelGlance = {
   checks: CheckCounts;
 };
 
+/** A model before it runs, with its first rows. */
+export type ModelPreview = {
+  columns: (Column)[];
+  rows: ((unknown)[])[];
+  truncated: boolean;
+  reads: (string)[];
+  key: (string)[];
+  incremental: (Way)[];
+  notes: (string)[];
+  problems: (ModelProblem)[];
+  note: string;
+  elapsed_ms: number;
+};
+
+/** What is wrong with a model, and where: lines and columns count from 1. */
+export type ModelProblem = {
+  level: "fail" | "warn";
+  message: string;
+  hint: string;
+  file: string;
+  line: number;
+  column: number;
+};
+
+/** The text of a model as it lies in the project. */
+export type ModelText = {
+  sql: string;
+  digest: string;
+  path: string;
+};
+
+/** What can be written: tables with their columns, streams that have no table, functions, keywords. */
+export type Names = {
+  tables: Record<string, (Column)[]>;
+  streams: Record<string, (Column)[]>;
+  functions: (string)[];
+  keywords: (string)[];
+  elapsed_ms: number;
+};
+
 /** One node; `id` is "kind:name". `busy` is the share of the time in which it worked, 0 to 1; null where that is not measured. `problem` is the sentence of the worst that is wrong with it. */
 export type Node = {
   id: string;
@@ -117,6 +251,20 @@ export type Overview = {
   problems: (Trouble)[];
 };
 
+/** From what is read to what reads it. */
+export type PlanEdge = {
+  from: string;
+  to: string;
+};
+
+/** A step of DuckDB's plan. `rows` is its estimate. */
+export type PlanNode = {
+  id: string;
+  name: string;
+  detail: string;
+  rows: number | null;
+};
+
 /** RFC 9457. `hint` is the command or edit that mends it; `file`, `line` and `column` say where a mistake stands. */
 export type ProblemAnswer = {
   title: string;
@@ -128,10 +276,91 @@ export type ProblemAnswer = {
   column: number;
 };
 
+/** One change as it lies in the log. `position` is the source's, "commit:ordinal"; `at_us` its commit time there, null if unknown; `row` has the values in the order of the columns. */
+export type Record = {
+  offset: number;
+  op: "read" | "insert" | "update" | "delete" | "truncate" | "snapshot_begin" | "snapshot_end";
+  weight: number;
+  position: string;
+  at_us: number | null;
+  row: (unknown)[];
+};
+
+/** Records of a stream. `next_offset` is where to ask next, in the same direction; `done` is true when the end (or with `reverse` the beginning) of the log was reached; neither full nor done means that the time for looking ran out: ask on. `scanned` counts the log's records that were looked at. */
+export type Records = {
+  stream: string;
+  columns: (Column)[];
+  records: (Record)[];
+  base: number;
+  head: number;
+  next_offset: number;
+  done: boolean;
+  scanned: number;
+};
+
+/** One entry; `bytes` is the size of its record. */
+export type Reject = {
+  id: number;
+  epoch: number;
+  stream: string;
+  stage: string;
+  reason: string;
+  message: string;
+  position: string;
+  key: string;
+  weight: number;
+  state: "open" | "requested" | "replayed" | "superseded" | "discarded";
+  attempts: number;
+  first_seen_us: number;
+  last_seen_us: number;
+  bytes: number;
+};
+
+/** One entry whole. `raw_base64` are its bytes as they came, `raw_text` the same where they are text; both end early if `truncated`. `rows` is what it would have been; `undecodable` why that cannot be said. */
+export type RejectDetail = {
+  id: number;
+  epoch: number;
+  stream: string;
+  stage: string;
+  reason: string;
+  message: string;
+  position: string;
+  key: string;
+  weight: number;
+  state: "open" | "requested" | "replayed" | "superseded" | "discarded";
+  attempts: number;
+  first_seen_us: number;
+  last_seen_us: number;
+  bytes: number;
+  raw_base64: string;
+  raw_text: string | null;
+  truncated: boolean;
+  rows: (Record<string, unknown>)[];
+  undecodable: string | null;
+};
+
+/** Entries, oldest first; `next_after` asks for those that follow, null if there are none. */
+export type Rejects = {
+  rejects: (Reject)[];
+  next_after: number | null;
+};
+
 /** Rejects that wait for a decision, and of how many kinds (stream and stage) they are. */
 export type RejectsGlance = {
   open: number;
   causes: number;
+};
+
+/** Where the text was written. Nothing runs it until it is applied. */
+export type Saved = {
+  path: string;
+  digest: string;
+};
+
+/** The text that a model is to have. `digest` is that of the text that was read; without one the model is new. */
+export type SavedText = {
+  sql: string;
+  digest?: string | null;
 };
 
 /** How far the first reading of a table is; `expected` rows by the source's statistics, null if unknown. */
@@ -160,11 +389,53 @@ export type SourceGlance = {
   streams: (StreamGlance)[];
 };
 
+/** Rows; `note` says which moment they are of, `truncated` that there are more. */
+export type SqlAnswer = {
+  columns: (Column)[];
+  rows: ((unknown)[])[];
+  truncated: boolean;
+  note: string;
+  elapsed_ms: number;
+};
+
+/** How a SELECT would be answered. */
+export type SqlPlan = {
+  nodes: (PlanNode)[];
+  edges: (PlanEdge)[];
+  text: string;
+  note: string;
+  elapsed_ms: number;
+};
+
 /** The last checkpoint; nulls before the first. */
 export type Standing = {
   epoch: number | null;
   at_us: number | null;
   age_s: number | null;
+};
+
+/** A SELECT. Without `fresh` mirrors alone are read to the last durable change, and all else as of the last epoch; `at` is a moment ("2 hours ago", "epoch 17"). */
+export type Statement = {
+  sql: string;
+  at?: string | null;
+  fresh?: boolean | null;
+  limit?: number | null;
+};
+
+/** A stream. Offsets are those of its source's log, which its records share with those of other streams: `base` is the first that is kept, `head` the next to be written. `changes` counts all since the beginning. `changelog` says how much a change holds: append, upsert (deletes are keys only), full. `timed`: it can be sought by time. */
+export type Stream = {
+  name: string;
+  source: string;
+  type: string;
+  key: (string)[];
+  changelog: string;
+  columns: (Column)[];
+  base: number;
+  head: number;
+  changes: number;
+  rejects: number;
+  rows_per_s: number;
+  timed: boolean;
 };
 
 /** A stream: its account and its rate. */
@@ -178,6 +449,11 @@ export type StreamGlance = {
   in_flight: number;
   holds: boolean;
   rows_per_s: number;
+};
+
+/** All streams that are known. */
+export type Streams = {
+  streams: (Stream)[];
 };
 
 /** A sync: what was handed to it and what became of that; `oldest_s` is the age of what waits longest. */
@@ -216,4 +492,13 @@ export type Trouble = {
   what: string;
   mend: string;
   page: string;
+};
+
+/** How one operator of a model is kept up to date. `last_resort` says what each change costs, if there is no key to work by. */
+export type Way = {
+  operator: string;
+  way: string;
+  detail: string;
+  reads: (string)[];
+  last_resort: string;
 };

@@ -42,6 +42,11 @@ class KeeperProcess:
 
 
 async def exactly(connection: socket.socket, size: int) -> bytes:
+    """So many bytes, without holding the loop up.
+
+    Raises:
+        EOFError: the other end is gone.
+    """
     loop, parts = asyncio.get_running_loop(), bytearray()
     while len(parts) < size:
         part = await loop.sock_recv(connection, min(size - len(parts), 1 << 18))
@@ -105,6 +110,7 @@ def start(project: Project, limits: SqlLimits) -> KeeperProcess:
 
 
 def end(keeper: KeeperProcess) -> None:
+    """Ends a keeper; its turns end with it."""
     keeper.gone = True
     if keeper.listening is not None:
         keeper.listening.cancel()

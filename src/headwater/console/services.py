@@ -10,7 +10,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from headwater.api.server import Service
-from headwater.console import events, graph, history, models, overview, rejects, sql, streams
+from headwater.console import (
+    events,
+    graph,
+    history,
+    models,
+    overview,
+    rejects,
+    sql,
+    streams,
+    tables,
+)
 from headwater.console.endpoint import Desk, Endpoint
 from headwater.console.openapi import PATH, document
 from headwater.console.page import Page
@@ -25,6 +35,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *streams.ENDPOINTS,
     *sql.ENDPOINTS,
     *models.ENDPOINTS,
+    *tables.ENDPOINTS,
 )
 """The API: one line for each room of it."""
 

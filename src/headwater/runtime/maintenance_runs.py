@@ -152,11 +152,19 @@ class MaintenanceRecord:
         write_atomically(self._folder / "answers" / f"{identifier}.json", json.dumps(told))
         self.take_back(identifier)
 
-    def answered(self, identifier: str) -> tuple[list[Run], str] | None:
-        """The answer and the error, if any, told once; None if there is none yet."""
+    def answered(self, identifier: str, *, keep: bool = False) -> tuple[list[Run], str] | None:
+        """The answer and the error, if any, told once unless it is to be kept; None if there is none yet."""
         path = self._folder / "answers" / f"{identifier}.json"
         if not path.exists():
             return None
         told = json.loads(path.read_text(encoding="utf-8"))
-        path.unlink(missing_ok=True)
+        if not keep:
+            path.unlink(missing_ok=True)
         return [Run(**run) for run in told["runs"]], str(told["error"])
+
+    def forget_answers(self, before_us: int) -> None:
+        """Removes answers to what was asked for before a time, which nobody has fetched."""
+        folder = self._folder / "answers"
+        for path in folder.glob("[!.]*.json") if folder.is_dir() else ():
+            if path.stem < f"{before_us:016d}":
+                path.unlink(missing_ok=True)

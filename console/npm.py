@@ -47,8 +47,7 @@ def run(script: str, arguments: Sequence[str] = ()) -> int:
     with open(HERE / ".npm.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two builds of one folder would tread on each other
         if _packages_differ():
-            # Not `npm ci`: it refuses a lock file that lacks the optional packages of other systems than this one
-            quiet = ["install", "--no-save", "--loglevel=error", "--no-progress"]
+            quiet = ["ci", "--loglevel=error", "--no-progress"]
             done = subprocess.run([*command, *quiet], cwd=HERE, env=environment, stdout=subprocess.DEVNULL)
             if done.returncode != 0:
                 return done.returncode

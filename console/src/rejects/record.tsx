@@ -109,8 +109,10 @@ function Raw({ one }: { one: RejectDetail }) {
   return (
     <>
       <div class="raw-head">
-        <h3>Raw · {bytes(one.bytes)}
-          {one.truncated && ", the beginning of it"}</h3>
+        <h3>
+          Raw · {bytes(one.bytes)}
+          {one.truncated && ", the beginning of it"}
+        </h3>
         {one.raw_text !== null && (
           <Segments
             label="Show the raw record as"

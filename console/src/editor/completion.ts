@@ -6,6 +6,8 @@ import type { Extension } from "@codemirror/state";
 /** The answer of GET /v1/sql/names. */
 export interface Names {
   tables: Record<string, { name: string; type: string }[]>;
+  /** Streams that have no table yet. */
+  streams?: Record<string, { name: string; type: string }[]>;
   functions: string[];
   keywords: string[];
 }
@@ -23,7 +25,7 @@ const duckdb = SQLDialect.define({
 /** The language with completion over `names`. */
 export function languageOf(names: Names): Extension {
   const schema = Object.fromEntries(
-    Object.entries(names.tables).map(([table, columns]) => [
+    Object.entries({ ...names.streams, ...names.tables }).map(([table, columns]) => [
       table,
       {
         self: { label: table, type: "class", boost: 2 },
@@ -50,7 +52,7 @@ function anywhere(names: Names) {
     if (!word || context.matchBefore(/[.'"]\w*$/)) return null;
     const text = context.state.doc.toString();
     const columns = new Map<string, Completion>();
-    for (const [table, fields] of Object.entries(names.tables)) {
+    for (const [table, fields] of Object.entries({ ...names.streams, ...names.tables })) {
       if (!new RegExp(`\\b${table.replace(/\W/g, "\\$&")}\\b`, "i").test(text)) continue;
       for (const { name, type } of fields) {
         columns.set(name, { label: name, detail: `${type} · ${table}`, type: "property", boost: 1 });

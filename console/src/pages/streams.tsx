@@ -5,7 +5,6 @@ import { PageHead } from "../components/page";
 import { useResource } from "../components/resource";
 import { Segments } from "../components/tabs";
 import { count, rate } from "../format/number";
-import { clock } from "../format/time";
 import { type LogRecord, type Seek, type StreamInfo, streams } from "../streams/api";
 import { RecordDetail } from "../streams/detail";
 import { FixtureDialog } from "../streams/fixture";
@@ -58,15 +57,11 @@ function StreamLine({ stream, chosen }: { stream: StreamInfo; chosen: boolean })
         <b>{stream.name}</b>
         <span class="muted">{rate(stream.rows_per_s)}</span>
         <small>
-          {stream.source} · {count(stream.read ?? spanOf(stream))} changes
+          {stream.source} · {count(stream.changes)} changes
         </small>
       </a>
     </li>
   );
-}
-
-function spanOf({ first_offset, next_offset }: StreamInfo): number | null {
-  return first_offset === null || next_offset === null ? null : next_offset - first_offset;
 }
 
 function Browser({ stream }: { stream: StreamInfo }) {
@@ -77,7 +72,7 @@ function Browser({ stream }: { stream: StreamInfo }) {
   const [picked, setPicked] = useState<LogRecord | null>(null);
   const [copying, setCopying] = useState(false);
   const shown = useRecords(stream.name, live, seek, filter, stream.columns);
-  const first = shown.records.at(-1)?.offset ?? stream.first_offset ?? 0;
+  const first = shown.records.at(-1)?.offset ?? stream.base;
   const last = shown.records[0]?.offset ?? first;
   return (
     <div class="stream-browser">
@@ -134,8 +129,8 @@ function Browser({ stream }: { stream: StreamInfo }) {
 
 function aboutOf(stream: StreamInfo): string {
   const key = stream.key.length ? `key ${stream.key.join(", ")}` : "no key";
-  const mark = stream.watermark_us ? `watermark ${clock(stream.watermark_us)}` : "";
-  return [`from ${stream.source}`, key, mark].filter(Boolean).join(" · ");
+  const rejects = stream.rejects ? `${count(stream.rejects)} rejected` : "";
+  return [`from ${stream.source}`, key, rejects].filter(Boolean).join(" · ");
 }
 
 interface FootProps {
@@ -149,7 +144,7 @@ interface FootProps {
 function Foot({ live, shown, stream, onSeek }: FootProps) {
   const newest = shown.records[0]?.offset;
   const oldest = shown.records.at(-1)?.offset;
-  const kept = `offsets ${count(stream.first_offset)} to ${count((stream.next_offset ?? 1) - 1)} are in the log`;
+  const kept = `the log keeps offsets ${count(stream.base)} to ${count(stream.head - 1)}`;
   return (
     <footer class="stream-foot">
       <p class="muted" role="status">
@@ -168,15 +163,15 @@ function Foot({ live, shown, stream, onSeek }: FootProps) {
           <button
             type="button"
             class="button small"
-            disabled={oldest === undefined || oldest <= (stream.first_offset ?? 0)}
-            onClick={() => onSeek({ offset: (oldest ?? 1) - 1, reverse: true })}
+            disabled={oldest === undefined || oldest <= stream.base}
+            onClick={() => onSeek({ offset: oldest ?? stream.head, reverse: true })}
           >
             Older
           </button>
           <button
             type="button"
             class="button small"
-            disabled={newest === undefined || newest + 1 >= (stream.next_offset ?? 0)}
+            disabled={newest === undefined || newest + 1 >= stream.head}
             onClick={() => onSeek({ offset: (newest ?? 0) + 1 })}
           >
             Newer

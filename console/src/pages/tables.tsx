@@ -5,7 +5,7 @@ import { PageHead, Stat } from "../components/page";
 import { useResource } from "../components/resource";
 import { type Tab, Tabs } from "../components/tabs";
 import { bytes } from "../format/bytes";
-import { count, short } from "../format/number";
+import { count, plural } from "../format/number";
 import { clock, utc } from "../format/time";
 import { type Snapshot, type TableDetail, type TableInfo, table, tables } from "../tables/api";
 import { Difference } from "../tables/difference";
@@ -96,17 +96,15 @@ function tabsOf(data: TableDetail, snapshots: Snapshot[], reload: () => void): T
 
 function Facts({ table, snapshots }: { table: TableDetail; snapshots: Snapshot[] }) {
   const now = snapshots.at(-1);
-  const files = table.files_total ?? table.files.length;
-  const size = table.bytes ?? table.files.reduce((sum, file) => sum + (file.bytes ?? 0), 0);
   return (
     <div class="stats table-stats">
+      <Stat label="Rows" value={count(table.rows)} note={table.key.length ? `key ${table.key.join(", ")}` : "no key"} />
+      <Stat label="Size" value={bytes(table.bytes)} note={plural(table.files_total, "file")} />
       <Stat
-        label="Rows"
-        value={short(table.rows ?? now?.rows)}
-        note={table.key.length ? `key ${table.key.join(", ")}` : "no key"}
+        label="Table snapshots"
+        value={count(table.snapshots_total)}
+        note={`${table.kind} of ${table.feeds.replace(":", " ") || "another writer"}`}
       />
-      <Stat label="Size" value={bytes(size)} note={`${count(files)} files`} />
-      <Stat label="Table snapshots" value={count(snapshots.length)} note={table.kind} />
       <Stat
         label="Last commit"
         value={<span title={utc(now?.at_us)}>{clock(now?.at_us)}</span>}

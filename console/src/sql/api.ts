@@ -21,8 +21,9 @@ export interface Plan {
 export interface Preview extends Rows {
   reads: string[];
   key: string[];
-  incremental: { operator: string; way: string }[];
-  problems: (string | { message: string; hint?: string })[];
+  incremental: { operator: string; way: string; detail: string; reads: string[]; last_resort: string }[];
+  notes: string[];
+  problems: { level: "fail" | "warn"; message: string; hint: string; line: number; column: number }[];
   elapsed_ms: number;
 }
 
@@ -47,8 +48,8 @@ export function explain(sql: string, signal: AbortSignal): Promise<Plan> {
 }
 
 /** Runs a SELECT as a model would, on what is there now; nothing is kept. */
-export function preview(sql: string, signal: AbortSignal): Promise<Preview> {
-  return post("/v1/models/preview", { sql, limit: 50 }, signal);
+export function preview(sql: string, name: string | null, signal: AbortSignal): Promise<Preview> {
+  return post("/v1/models/preview", { sql, limit: 50, ...(name ? { name } : {}) }, signal);
 }
 
 /** Tables, functions and keywords. */

@@ -11,7 +11,7 @@ interface Props {
 export function NamesList({ names, onTable }: Props) {
   const [sought, setSought] = useState("");
   const [open, setOpen] = useState<string | null>(null);
-  const tables = Object.entries(names.tables).filter(
+  const tables = Object.entries({ ...names.streams, ...names.tables }).filter(
     ([name, columns]) => name.includes(sought) || columns.some((column) => column.name.includes(sought)),
   );
   return (

@@ -15,35 +15,50 @@ interface Props {
 
 /** See above. */
 export function PreviewPanel({ preview, sql, model, onSaved }: Props) {
-  const problems = preview.problems.map((one) => (typeof one === "string" ? { message: one } : one));
+  const fails = preview.problems.some(({ level }) => level === "fail");
   return (
     <div class="preview">
-      <div class="preview-facts">
-        <Fact title="Reads" words={preview.reads} />
-        <Fact title="Key" words={preview.key.length ? preview.key : ["none: rows are told apart by all columns"]} />
-        <div>
-          <h3>Kept up to date by</h3>
-          <ol class="ways">
-            {preview.incremental.map(({ operator, way }, at) => (
-              <li key={`${operator}-${at}`}>
-                <code>{operator}</code>
-                <span>{way}</span>
-              </li>
-            ))}
-          </ol>
+      {!fails && <Facts preview={preview} />}
+      {preview.problems.map(({ level, message, hint, line }) => (
+        <div class={level === "fail" ? "problem" : "notice warn"} key={message}>
+          <p>
+            <strong>{message}</strong>
+            {line > 0 && <small class="muted"> line {line}</small>}
+          </p>
+          {hint && <p>{hint}</p>}
         </div>
-      </div>
-      {problems.map(({ message, hint }: { message: string; hint?: string }) => (
-        <p class="notice warn" key={message}>
-          {message}
-          {hint && <small>{hint}</small>}
-        </p>
       ))}
-      <Save sql={sql} model={model} onSaved={onSaved} />
-      <h3>
-        First rows <small>in {span(preview.elapsed_ms)}</small>
-      </h3>
-      <RowTable columns={preview.columns} rows={preview.rows} label="First rows" strong={preview.key} />
+      {!fails && <Save sql={sql} model={model} onSaved={onSaved} />}
+      {!fails && (
+        <>
+          <h3>
+            First rows <small>in {span(preview.elapsed_ms)}</small>
+          </h3>
+          <RowTable columns={preview.columns} rows={preview.rows} label="First rows" strong={preview.key} />
+        </>
+      )}
+    </div>
+  );
+}
+
+function Facts({ preview }: { preview: Preview }) {
+  return (
+    <div class="preview-facts">
+      <Fact title="Reads" words={preview.reads} />
+      <Fact title="Key" words={preview.key.length ? preview.key : ["all columns"]} />
+      <div>
+        <h3>Kept up to date by</h3>
+        <ol class="ways">
+          {preview.incremental.map(({ operator, way, detail, last_resort }, at) => (
+            <li key={`${operator}-${at}`}>
+              <code>{operator}</code>
+              <span>{way}</span>
+              {detail && <small class="muted">{detail}</small>}
+              {last_resort && <small class="tone-warn">{last_resort}</small>}
+            </li>
+          ))}
+        </ol>
+      </div>
     </div>
   );
 }
@@ -87,8 +102,8 @@ function Save({ sql, model, onSaved }: Omit<Props, "preview">) {
             class="input mono"
             value={name}
             onInput={(event) => setName(event.currentTarget.value.trim())}
-            pattern="[A-Za-z_][A-Za-z0-9_]*"
-            title="Letters, digits and _"
+            pattern="[a-z][a-z0-9_]*"
+            title="Small letters, digits and _"
             placeholder="name"
             spellcheck={false}
             autocomplete="off"

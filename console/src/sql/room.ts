@@ -57,9 +57,10 @@ export function useRoom(modelName: string | null, asked: string | null) {
     stop.current = mine;
     setBusy(deed);
     editor.current?.mark(null);
-    const came = await outcomeOf(deed, sql, at, mine.signal);
+    const came = await outcomeOf(deed, sql, at, model?.name ?? null, mine.signal);
     if (mine.signal.aborted) return;
-    if (came.kind === "error" && came.at) editor.current?.mark({ ...came.at, message: came.message });
+    const said = came.kind === "error" ? came.message : (came.said ?? "");
+    if (came.at) editor.current?.mark({ ...came.at, message: said });
     if (deed === "run") setPast(remember(entryOf(sql, came)));
     setOutcome(came);
     setBusy(null);
@@ -89,16 +90,29 @@ export function useRoom(modelName: string | null, asked: string | null) {
   };
 }
 
-type Came = Outcome & { at?: { line: number; column: number } | undefined };
+type Came = Outcome & { at?: { line: number; column: number } | undefined; said?: string | undefined };
 
-async function outcomeOf(deed: Deed, sql: string, at: string, signal: AbortSignal): Promise<Came> {
+async function outcomeOf(
+  deed: Deed,
+  sql: string,
+  at: string,
+  model: string | null,
+  signal: AbortSignal,
+): Promise<Came> {
   try {
     if (deed === "explain") return { kind: "plan", plan: await explain(sql, signal) };
-    if (deed === "preview") return { kind: "preview", preview: await preview(sql, signal), sql };
+    if (deed === "preview") return previewed(await preview(sql, model, signal), sql);
     return { kind: "answer", answer: await run(sql, at, signal) };
   } catch (failed) {
     return problemOf(failed);
   }
+}
+
+/** A preview; its first mistake is shown at its place. */
+function previewed(made: Preview, sql: string): Came {
+  const first = made.problems.find(({ level }) => level === "fail");
+  const at = first?.line ? { line: first.line, column: first.column || 1 } : undefined;
+  return { kind: "preview", preview: made, sql, at, said: first?.message };
 }
 
 function problemOf(failed: unknown): Came & { kind: "error" } {

@@ -1,42 +1,50 @@
 /** What the Streams page asks the server. */
-import { get, getText } from "../api/client";
+import { get, getText, withQuery } from "../api/client";
+import type { Problem } from "../api/problem";
 import { stream } from "../api/sse";
 import type { Column, Value } from "../rows/values";
 
-/** A stream and how far it goes. */
+/** A stream. Offsets are of its source's log, which other streams share: `base` is the first that is kept. */
 export interface StreamInfo {
   name: string;
   source: string;
-  source_type?: string;
+  type: string;
   key: string[];
   columns: Column[];
-  changelog?: string;
-  first_offset: number | null;
-  next_offset: number | null;
-  first_at_us?: number | null;
-  last_at_us?: number | null;
-  read?: number | null;
-  rows_per_s?: number | null;
-  watermark_us?: number | null;
+  changelog: string;
+  base: number;
+  head: number;
+  changes: number;
+  rejects: number;
+  rows_per_s: number;
+  timed: boolean;
 }
 
-/** One change in the log. */
+/** One change in the log; `row` in the order of the columns. */
 export interface LogRecord {
   offset: number;
   at_us: number | null;
-  position?: string | number | null;
+  position: string;
   op: string;
   weight: number;
-  values: Value[];
-  raw?: string | null;
+  row: Value[];
 }
 
-/** Changes in order of their offsets. */
+/** Changes, as far as they were looked for; `done` when the end was reached. */
 export interface Records {
   columns: Column[];
   records: LogRecord[];
-  first_offset: number | null;
-  next_offset: number | null;
+  base: number;
+  head: number;
+  next_offset: number;
+  done: boolean;
+}
+
+/** Changes that have come. */
+export interface Tailed {
+  columns: Column[];
+  records: LogRecord[];
+  skipped: number;
 }
 
 /** Where to begin to read. */
@@ -61,19 +69,18 @@ export function records(name: string, seek: Seek, filter: string, signal: AbortS
   return get<Records>(`${of(name)}/records`, { ...seek, filter, limit: PAGE }, signal);
 }
 
-/** Changes as they come, from now on. */
+/** The last changes, then others as they come. */
 export function tail(
   name: string,
   filter: string,
   signal: AbortSignal,
   on: (event: string, data: unknown) => void,
-  state: (connected: boolean, problem?: Error) => void,
+  state: (connected: boolean, problem?: Problem) => void,
 ): Promise<void> {
-  const query = filter ? `?filter=${encodeURIComponent(filter)}` : "";
-  return stream(`${of(name)}/tail${query}`, { signal, on, state });
+  return stream(withQuery(`${of(name)}/tail`, { filter, last: 50 }), { signal, on, state });
 }
 
 /** A range of changes as the rows of a model's test, in YAML. */
 export function fixture(name: string, from: number, to: number): Promise<string> {
-  return getText(`${of(name)}/fixture`, { from, to });
+  return getText(`${of(name)}/fixture`, { from, to: to + 1, limit: 1000 });
 }

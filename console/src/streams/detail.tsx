@@ -3,7 +3,7 @@ import { Code } from "../components/code";
 import { clock, utc } from "../format/time";
 import { type Column, kindOf, textOf } from "../rows/values";
 import type { LogRecord } from "./api";
-import { Op } from "./records";
+import { Op, rawOf } from "./records";
 
 interface Props {
   record: LogRecord;
@@ -26,9 +26,9 @@ export function RecordDetail({ record, columns, onClose }: Props) {
       </header>
       <div class="body">
         <dl class="facts">
-          <dt>captured</dt>
+          <dt>committed</dt>
           <dd title={utc(record.at_us)}>{clock(record.at_us)}</dd>
-          {record.position != null && (
+          {record.position && (
             <>
               <dt>position</dt>
               <dd class="mono">{record.position}</dd>
@@ -37,7 +37,7 @@ export function RecordDetail({ record, columns, onClose }: Props) {
         </dl>
         <dl class="facts values">
           {columns.map(({ name, type }, at) => {
-            const value = record.values[at] ?? null;
+            const value = record.row[at] ?? null;
             return [
               <dt key={name} title={type}>
                 {name}
@@ -48,21 +48,9 @@ export function RecordDetail({ record, columns, onClose }: Props) {
             ];
           })}
         </dl>
-        {record.raw && (
-          <>
-            <h3>As in the log</h3>
-            <Code text={pretty(record.raw)} wrap />
-          </>
-        )}
+        <h3>As in the log</h3>
+        <Code text={JSON.stringify(rawOf(record, columns), null, 2)} wrap />
       </div>
     </aside>
   );
-}
-
-function pretty(raw: string): string {
-  try {
-    return JSON.stringify(JSON.parse(raw), null, 2);
-  } catch {
-    return raw;
-  }
 }

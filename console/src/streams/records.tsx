@@ -1,6 +1,7 @@
 /** The changes of a stream as a table, decoded or as they stand in the log. */
 import { clock, utc } from "../format/time";
 import { RowTable } from "../rows/row_table";
+import type { Column } from "../rows/values";
 import type { LogRecord } from "./api";
 import type { Shown } from "./use_tail";
 
@@ -14,21 +15,24 @@ interface Props {
 
 const OPS: Record<string, [string, string]> = {
   insert: ["insert", "ok"],
-  create: ["insert", "ok"],
-  snapshot: ["snapshot", "info"],
-  read: ["snapshot", "info"],
+  read: ["read", "info"],
+  snapshot_begin: ["reading begins", "idle"],
+  snapshot_end: ["reading ends", "idle"],
   update: ["update", "info"],
-  update_after: ["update", "info"],
-  update_before: ["before", "idle"],
-  upsert: ["upsert", "info"],
   delete: ["delete", "fail"],
   truncate: ["truncate", "warn"],
 };
 
 /** What a change does, in a word and a colour. */
 export function Op({ record }: { record: LogRecord }) {
-  const [word, tone] = OPS[record.op.toLowerCase()] ?? [record.op, record.weight < 0 ? "fail" : "idle"];
+  const [word, tone] = OPS[record.op] ?? [record.op, "idle"];
+  if (record.op === "update" && record.weight < 0) return <span class="op idle">update: old</span>;
   return <span class={`op ${tone}`}>{word}</span>;
+}
+
+/** A record as the log holds it: where it came from, what it does, and its row by name. */
+export function rawOf({ row, ...about }: LogRecord, columns: Column[]): Record<string, unknown> {
+  return { ...about, row: Object.fromEntries(columns.map(({ name }, at) => [name, row[at] ?? null])) };
 }
 
 /** See above. */
@@ -44,7 +48,9 @@ export function Records({ shown, raw, strong, picked, onPick }: Props) {
     { heading: "change", cell: (index: number) => <Op record={at(index)} /> },
   ];
   const columns = raw ? [{ name: "as in the log", type: "text" }] : shown.columns;
-  const rows = raw ? records.map((record) => [record.raw ?? ""]) : records.map(({ values }) => values);
+  const rows = raw
+    ? records.map((record) => [JSON.stringify(rawOf(record, shown.columns))])
+    : records.map(({ row }) => row);
   return (
     <RowTable
       label="Changes, newest first"
@@ -52,7 +58,7 @@ export function Records({ shown, raw, strong, picked, onPick }: Props) {
       rows={rows}
       lead={lead}
       strong={strong}
-      keyOf={(index) => at(index).offset}
+      keyOf={(index) => `${at(index).offset}:${at(index).weight}`}
       picked={picked ? records.findIndex(({ offset }) => offset === picked.offset) : null}
       onPick={(index) => onPick(at(index))}
     />

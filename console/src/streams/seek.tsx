@@ -52,20 +52,20 @@ export function SeekBar(props: Props) {
             <option value="latest">newest first</option>
             <option value="earliest">from the beginning</option>
             <option value="offset">from offset</option>
-            <option value="time">from time</option>
+            {props.stream.timed && <option value="time">from time</option>}
           </select>
           {by === "offset" && (
             <input
               class="input"
               type="number"
               aria-label="Offset"
-              placeholder={String(props.stream.first_offset ?? 0)}
+              placeholder={String(props.stream.base)}
               min="0"
               value={offset}
               onInput={(event) => setOffset(event.currentTarget.value)}
             />
           )}
-          {by === "time" && (
+          {by === "time" && props.stream.timed && (
             <input
               class="input"
               type="datetime-local"

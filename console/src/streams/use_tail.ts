@@ -1,8 +1,8 @@
 /** What is shown of a stream: a page of its past, or what comes now. */
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { asProblem, type Problem } from "../api/problem";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { Problem, asProblem } from "../api/problem";
 import type { Column } from "../rows/values";
-import { type LogRecord, records, type Seek, tail } from "./api";
+import { type LogRecord, type Seek, type Tailed, records, tail } from "./api";
 
 /** Records that are kept on the page while a stream is followed. */
 export const KEPT = 500;
@@ -13,7 +13,7 @@ export interface Shown {
   records: LogRecord[];
   loading: boolean;
   problem: Problem | null;
-  /** Changes that came and were not sent, because they were too many to be read. */
+  /** Offsets of the log that were passed over, because more came than can be read. */
   skipped: number;
   /** Changes that have come since the stream is followed. */
   came: number;
@@ -33,53 +33,66 @@ const NOTHING: Shown = {
 /** Follows `name` while `live`, else shows the page at `seek`. */
 export function useRecords(name: string, live: boolean, seek: Seek, filter: string, columns: Column[]): Shown {
   const [shown, setShown] = useState<Shown>(NOTHING);
-  const waiting = useRef<LogRecord[]>([]);
-  const place = JSON.stringify(seek);
-
-  const show = useCallback((change: Partial<Shown>) => setShown((before) => ({ ...before, ...change })), []);
+  const first = useRef(true);
+  const place = live ? "live" : JSON.stringify(seek);
 
   useEffect(() => {
     const stop = new AbortController();
-    const begin = live ? { from: "latest" as const, reverse: true } : seek;
-    show({ loading: true, problem: null, skipped: 0, came: 0 });
-    records(name, begin, filter, stop.signal).then(
-      (page) => show({ columns: page.columns, records: newestFirst(page.records), loading: false }),
-      (error) => !stop.signal.aborted && show({ problem: asProblem(error), loading: false, records: [] }),
-    );
+    first.current = true;
+    setShown((before) => ({ ...NOTHING, columns: before.columns, records: before.records }));
+    if (live) follow(stop.signal);
+    else void look(stop.signal);
     return () => stop.abort();
-  }, [name, live, place, filter]);
+  }, [name, place, filter]);
 
-  useEffect(() => {
-    if (!live) return;
-    const stop = new AbortController();
+  const look = async (signal: AbortSignal) => {
+    try {
+      const page = await records(name, seek, filter, signal);
+      setShown({ ...NOTHING, columns: page.columns, records: newestFirst(page.records), loading: false });
+    } catch (error) {
+      if (!signal.aborted) setShown({ ...NOTHING, problem: asProblem(error), loading: false });
+    }
+  };
+
+  const follow = (signal: AbortSignal) => {
     const on = (event: string, data: unknown) => {
-      if (event === "records") waiting.current.push(...(data as { records: LogRecord[] }).records);
-      else if (event === "skipped") setShown((b) => ({ ...b, skipped: b.skipped + (data as { count: number }).count }));
+      if (event === "problem") {
+        const { status, ...body } = data as Record<string, unknown>;
+        setShown({ ...NOTHING, problem: new Problem(Number(status), body), loading: false });
+      } else if (event === "records") {
+        const begins = first.current;
+        first.current = false;
+        setShown((before) => grown(begins ? { ...before, records: [] } : before, data as Tailed, begins));
+      }
     };
     const state = (connected: boolean, problem?: Problem) =>
-      show(problem && problem.status >= 400 ? { connected, problem } : { connected });
-    void tail(name, filter, stop.signal, on, state as (connected: boolean, problem?: Error) => void);
-    const beat = setInterval(() => {
-      const fresh = waiting.current.splice(0);
-      if (fresh.length) setShown((before) => grown(before, fresh));
-    }, 200);
-    return () => {
-      stop.abort();
-      clearInterval(beat);
-      waiting.current = [];
-    };
-  }, [name, live, filter]);
+      setShown((before) => ({
+        ...before,
+        connected,
+        loading: before.loading && !connected,
+        ...(problem && problem.status >= 400 ? { problem } : {}),
+      }));
+    void tail(name, filter, signal, on, state);
+  };
 
   return shown.columns.length ? shown : { ...shown, columns };
 }
 
 function newestFirst(page: LogRecord[]): LogRecord[] {
-  return [...page].sort((one, other) => other.offset - one.offset);
+  return [...page].sort((one, other) => other.offset - one.offset || other.weight - one.weight);
 }
 
 /** What has come goes on top; what the page had already of it is not shown twice. */
-function grown(before: Shown, fresh: LogRecord[]): Shown {
+function grown(before: Shown, { columns, records, skipped }: Tailed, begins: boolean): Shown {
   const top = before.records[0]?.offset ?? -1;
-  const come = newestFirst(fresh.filter(({ offset }) => offset > top));
-  return { ...before, records: [...come, ...before.records].slice(0, KEPT), came: before.came + come.length };
+  const come = newestFirst(records.filter(({ offset }) => offset > top));
+  return {
+    ...before,
+    columns: columns.length ? columns : before.columns,
+    records: [...come, ...before.records].slice(0, KEPT),
+    skipped: before.skipped + (begins ? 0 : skipped),
+    came: before.came + (begins ? 0 : come.length),
+    loading: false,
+    problem: null,
+  };
 }

@@ -2,17 +2,15 @@
 import { get, post } from "../api/client";
 import type { Column, Rows } from "../rows/values";
 
-/** A table of the lake. */
+/** A table of the lake; `feeds` is what it is of: "stream:orders", "model:revenue". */
 export interface TableInfo {
   name: string;
-  kind?: string;
-  rows: number | null;
-  epoch: number | null;
+  kind: string;
+  feeds: string;
+  rows: number;
+  epoch: number;
   files: number | null;
   bytes: number | null;
-  snapshots?: number | null;
-  at_us?: number | null;
-  key?: string[];
 }
 
 /** One table snapshot. Ids are text: they have more digits than a number of JavaScript. */
@@ -21,23 +19,24 @@ export interface Snapshot {
   at_us: number;
   epoch: number | null;
   operation: string;
+  maintenance: boolean;
+  current: boolean;
   rows: number | null;
   added: number | null;
   deleted: number | null;
   files: number | null;
-  bytes?: number | null;
-  maintenance?: boolean;
-  refs?: string[];
+  bytes: number | null;
+  named: string[];
 }
 
 /** A task of maintenance that was carried out. */
 export interface Run {
   kind: string;
   reason: string;
-  began_us: number;
+  at_us: number;
   took_s: number;
   done: boolean;
-  note?: string;
+  note: string;
   files_removed: number;
   files_added: number;
   bytes_read: number;
@@ -47,32 +46,29 @@ export interface Run {
 /** A file of the current table snapshot. */
 export interface DataFile {
   path: string;
-  kind?: string;
-  rows: number | null;
-  bytes: number | null;
+  kind: string;
+  rows: number;
+  bytes: number;
+  partition: string;
 }
 
-/** A table whole. */
-export interface TableDetail {
-  name: string;
-  kind: string;
+/** A table whole; `snapshots` are the newest, newest first. */
+export interface TableDetail extends TableInfo {
   key: string[];
   columns: Column[];
-  rows?: number | null;
-  bytes?: number | null;
-  epoch?: number | null;
-  held?: string | null;
+  held: string | null;
+  location: string;
   snapshots: Snapshot[];
-  files: DataFile[];
-  files_total?: number | null;
-  layout: Record<string, unknown> | string | null;
+  snapshots_total: number;
+  files_listed: DataFile[];
+  files_total: number;
+  layout: { partition: string[]; sort: string[]; bloom: string[] };
   maintenance: Run[];
   snippets: Record<string, string>;
 }
 
-/** What changed between two table snapshots. */
+/** What changed between two table snapshots; each row with its weight first. */
 export interface Diff extends Rows {
-  weights: number[];
   added: number;
   removed: number;
   updated: number;
@@ -102,10 +98,26 @@ export function rowsAt(
 
 /** What changed between two table snapshots. */
 export function diff(name: string, from: string, to: string, signal: AbortSignal): Promise<Diff> {
-  return get(`${of(name)}/diff`, { from: `snapshot ${from}`, to: `snapshot ${to}`, limit: 500 }, signal);
+  return get(`${of(name)}/diff`, { from, to, limit: 500 }, signal);
 }
 
-/** Has a table's files put in order now. */
-export function maintain(name: string): Promise<{ runs?: Run[]; note?: string }> {
-  return post(`${of(name)}/maintain`, {});
+/** What became of what was asked for. */
+export interface Maintained {
+  state: "waiting" | "done" | "failed";
+  error: string | null;
+  runs: { done?: boolean }[];
+}
+
+const LOOK_EVERY_MS = 400;
+const LOOKS = 150;
+
+/** Has a table's files put in order now, and waits for the end of it. */
+export async function maintain(name: string): Promise<Maintained> {
+  const { id } = await post<{ id: string }>(`${of(name)}/maintain`, { confirm: true });
+  for (let look = 0; look < LOOKS; look += 1) {
+    const now = await get<Maintained>(`/v1/maintenance/${encodeURIComponent(id)}`);
+    if (now.state !== "waiting") return now;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+  }
+  return { state: "waiting", error: null, runs: [] };
 }

@@ -65,7 +65,8 @@ export function Difference({ table, snapshots }: { table: TableDetail; snapshots
 }
 
 function Changed({ found, strong }: { found: Diff; strong: string[] }) {
-  const weight = (at: number) => found.weights[at] ?? 0;
+  const weights = found.rows.map((row) => Number(row[0]));
+  const weight = (at: number) => weights[at] ?? 0;
   const sign = (at: number) => (weight(at) > 0 ? `+${weight(at)}` : `−${-weight(at)}`);
   return (
     <>
@@ -77,8 +78,8 @@ function Changed({ found, strong }: { found: Diff; strong: string[] }) {
       </p>
       {found.rows.length > 0 && (
         <RowTable
-          columns={found.columns}
-          rows={found.rows}
+          columns={found.columns.slice(1)}
+          rows={found.rows.map((row) => row.slice(1))}
           label="Rows that came and went"
           lead={[{ heading: "", cell: (at) => <span class="sign">{sign(at)}</span> }]}
           weight={weight}

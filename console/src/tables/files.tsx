@@ -5,11 +5,11 @@ import type { TableDetail } from "./api";
 
 /** See above. */
 export function Files({ table }: { table: TableDetail }) {
-  const files = [...table.files].sort((one, other) => (other.bytes ?? 0) - (one.bytes ?? 0));
+  const files = [...table.files_listed].sort((one, other) => (other.bytes ?? 0) - (one.bytes ?? 0));
   const most = Math.max(1, ...files.map((file) => file.bytes ?? 0));
   return (
     <div class="files">
-      {table.layout && <p class="muted">{layoutOf(table.layout)}</p>}
+      <p class="muted">{layoutOf(table.layout)}</p>
       <div class="table-wrap" tabIndex={0} role="region" aria-label="Files">
         <table class="table">
           <thead>
@@ -30,8 +30,9 @@ export function Files({ table }: { table: TableDetail }) {
               <tr key={file.path}>
                 <td class="mono" title={file.path}>
                   {file.path.split("/").at(-1)}
+                  {file.partition && <span class="muted"> {file.partition}</span>}
                 </td>
-                <td>{(file.kind ?? "data").replaceAll("_", " ")}</td>
+                <td>{file.kind.replaceAll("_", " ")}</td>
                 <td class="num">{count(file.rows)}</td>
                 <td class="num">{bytes(file.bytes)}</td>
                 <td class="bar">
@@ -44,7 +45,7 @@ export function Files({ table }: { table: TableDetail }) {
           </tbody>
         </table>
       </div>
-      {(table.files_total ?? 0) > files.length && (
+      {table.files_total > files.length && (
         <p class="muted more">
           {count(files.length)} of {count(table.files_total)} files
         </p>
@@ -53,10 +54,11 @@ export function Files({ table }: { table: TableDetail }) {
   );
 }
 
-function layoutOf(layout: NonNullable<TableDetail["layout"]>): string {
-  if (typeof layout === "string") return layout;
-  return Object.entries(layout)
-    .filter(([, value]) => value !== null && value !== "" && !(Array.isArray(value) && !value.length))
-    .map(([name, value]) => `${name.replaceAll("_", " ")} ${Array.isArray(value) ? value.join(", ") : String(value)}`)
-    .join(" · ");
+function layoutOf({ partition, sort, bloom }: TableDetail["layout"]): string {
+  const parts = [
+    partition.length ? `partitioned by ${partition.join(", ")}` : "not partitioned",
+    sort.length ? `sorted by ${sort.join(", ")}` : "",
+    bloom.length ? `Bloom filters of ${bloom.join(", ")}` : "",
+  ];
+  return `New files are ${parts.filter(Boolean).join(", ")}.`;
 }

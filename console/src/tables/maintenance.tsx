@@ -13,10 +13,11 @@ export function Maintenance({ table, onDone }: { table: TableDetail; onDone: () 
   const now = async () => {
     setBusy(true);
     try {
-      const { runs, note } = await maintain(table.name);
-      const done = runs?.filter((run) => run.done).length ?? 0;
-      const said = done ? `${plural(done, "task")} carried out` : "There was nothing to do";
-      toast({ tone: "ok", text: note ?? (runs ? said : "Asked for") });
+      const { state, error, runs } = await maintain(table.name);
+      const done = runs.filter((run) => run.done).length;
+      if (state === "failed") toast({ tone: "fail", text: error ?? "It failed" });
+      else if (state === "waiting") toast({ tone: "info", text: "Asked for; ingestion goes first" });
+      else toast({ tone: "ok", text: done ? `${plural(done, "task")} carried out` : "There was nothing to do" });
       onDone();
     } catch (error) {
       toastProblem(error);
@@ -24,7 +25,7 @@ export function Maintenance({ table, onDone }: { table: TableDetail; onDone: () 
       setBusy(false);
     }
   };
-  const runs = [...table.maintenance].sort((one, other) => other.began_us - one.began_us);
+  const runs = [...table.maintenance].sort((one, other) => other.at_us - one.at_us);
   return (
     <div class="maintenance">
       <p class="maintenance-head">
@@ -70,8 +71,8 @@ function Runs({ runs }: { runs: Run[] }) {
         </thead>
         <tbody>
           {runs.map((run) => (
-            <tr key={`${run.began_us}-${run.kind}`} class={!run.done && run.note ? "quiet" : undefined}>
-              <td title={utc(run.began_us)}>{clock(run.began_us)}</td>
+            <tr key={`${run.at_us}-${run.kind}`} class={!run.done && run.note ? "quiet" : undefined}>
+              <td title={utc(run.at_us)}>{clock(run.at_us)}</td>
               <td>{run.kind.replaceAll("_", " ")}</td>
               <td title={run.reason}>{run.reason}</td>
               <td class="num">{span(run.took_s * 1000)}</td>

@@ -73,7 +73,7 @@ function SnapshotFacts({ one, now, onNow }: { one: Snapshot; now: boolean; onNow
       <span>{count(one.rows)} rows</span>
       {!!one.added && <span class="tone-ok">+{count(one.added)}</span>}
       {!!one.deleted && <span class="tone-fail">−{count(one.deleted)}</span>}
-      {one.refs?.map((ref) => (
+      {one.named.map((ref) => (
         <span class="badge plain info" key={ref}>
           {ref}
         </span>

@@ -35,8 +35,7 @@ from headwater.deliver.mysql_table import (
     sql_type,
     values_of,
 )
-from headwater.deliver.record import key_texts
-from headwater.deliver.value_text import json_text
+from headwater.deliver.sql_table import no_table, preview, taken_over
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError, SourceStopped
 from headwater.mysql_url import Address, parse_url
 
@@ -77,7 +76,7 @@ class MysqlDestination:
                 raise wrong
             return [f"keeps the table {table} equal to the model {sync.model}"]
         if not self._settings.create:
-            raise _no_table(sync, table)
+            raise no_table(sync, table)
         columns = ", ".join(f"{one.name} {sql_type(one.type, key=one.name in sync.key)}" for one in sync.columns)
         return [f"makes the table {table} ({columns})", f"keeps it equal to the model {sync.model}"]
 
@@ -92,12 +91,7 @@ class MysqlDestination:
 
     def preview(self, sync: Sync, batch: Batch) -> list[str]:
         """See `Destination.preview`."""
-        keys, rows = key_texts(batch.rows, sync.key), batch.rows.to_pylist()
-        verbs = {Op.UPSERT: "upsert into", Op.DELETE: "delete from", Op.INSERT: "insert into"}
-        return [
-            f"{verbs[Op(op)]} {self._settings.table}: {keys[at] if op == Op.DELETE else json_text(rows[at])}"
-            for at, op in enumerate(batch.op)
-        ]
+        return preview(sync, batch, self._settings.table)
 
 
 class MysqlSession:
@@ -174,10 +168,7 @@ class MysqlSession:
     def _require_turn(self) -> None:
         rows = ask(self._connection, f"SELECT fence FROM {self._records} WHERE sync = %s FOR UPDATE", (self._sync.id,))
         if not rows or int(rows[0][0]) != self._fence:
-            raise DestinationStopped(
-                f"sync {self._sync.name!r}: another process has taken it over",
-                hint="stop the other one; then headwater syncs resume " + self._sync.name,
-            )
+            raise taken_over(self._sync)
 
     def _fit(self, batch: Batch) -> None:
         """Holds the table against the batch's columns when they are others than before."""
@@ -185,7 +176,7 @@ class MysqlSession:
             return
         target = find(self._connection, *self._place)
         if target is None:
-            raise _no_table(self._sync, ".".join(self._place))
+            raise no_table(self._sync, ".".join(self._place))
         if self._settings.create:
             add_columns(self._connection, target, batch.rows.schema)
             target = find(self._connection, *self._place) or target
@@ -340,10 +331,3 @@ def _said(error: Exception) -> str:
     number = error.args[0] if error.args else "no answer"
     text = error.args[1] if len(error.args) > 1 else str(error)
     return " ".join(f"{text} ({number})".split())
-
-
-def _no_table(sync: Sync, table: str) -> DestinationStopped:
-    return DestinationStopped(
-        f"sync {sync.name!r}: there is no table {table}",
-        hint=f"make it, or set `create: true` in the sync; then headwater syncs resume {sync.name}",
-    )

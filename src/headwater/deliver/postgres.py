@@ -23,8 +23,8 @@ from headwater.deliver.destination import Batch, Op, Outcomes, Send, Sync
 from headwater.deliver.isolation import Places, isolate
 from headwater.deliver.postgres_settings import PostgresSettings
 from headwater.deliver.postgres_table import Connection, Target, add_columns, find, make, misfit, place_of, sql_type
-from headwater.deliver.record import key_texts
-from headwater.deliver.value_text import csv_of, json_text, text_of
+from headwater.deliver.sql_table import no_table, preview, taken_over
+from headwater.deliver.value_text import csv_of, text_of
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError
 
 RECORDS = "headwater_deliveries"
@@ -72,7 +72,7 @@ class PostgresDestination:
                     raise wrong
                 return [f"keeps the table {table} equal to the model {sync.model}"]
             if not self._settings.create:
-                raise _no_table(sync, table)
+                raise no_table(sync, table)
             columns = ", ".join(f"{field.name} {sql_type(field.type)}" for field in sync.columns)
             return [f"makes the table {table} ({columns})", f"keeps it equal to the model {sync.model}"]
 
@@ -87,14 +87,7 @@ class PostgresDestination:
 
     def preview(self, sync: Sync, batch: Batch) -> list[str]:
         """See `Destination.preview`."""
-        table = ".".join(place_of(self._settings.table))
-        keys = key_texts(batch.rows, sync.key)
-        verbs = {Op.UPSERT: "upsert into", Op.DELETE: "delete from", Op.INSERT: "insert into"}
-        rows = batch.rows.to_pylist()
-        return [
-            f"{verbs[Op(op)]} {table}: {keys[at] if op == Op.DELETE else json_text(rows[at])}"
-            for at, op in enumerate(batch.op)
-        ]
+        return preview(sync, batch, ".".join(place_of(self._settings.table)))
 
 
 class PostgresSession:
@@ -171,10 +164,7 @@ class PostgresSession:
         query = sql.SQL("SELECT fence FROM {} WHERE sync = %s FOR UPDATE").format(self._records)
         row = self._connection.execute(query, (self._sync.id,)).fetchone()
         if row is None or int(row[0]) != self._fence:
-            raise DestinationStopped(
-                f"sync {self._sync.name!r}: another process has taken it over",
-                hint="stop the other one; then headwater syncs resume " + self._sync.name,
-            )
+            raise taken_over(self._sync)
 
     def _keep(self, receipt: str) -> None:
         query = sql.SQL("UPDATE {} SET receipt = %s, delivered_at = now() WHERE sync = %s").format(self._records)
@@ -187,7 +177,7 @@ class PostgresSession:
         connection = self._connection
         target = find(connection, self._settings.table)
         if target is None:
-            raise _no_table(self._sync, self._settings.table)
+            raise no_table(self._sync, self._settings.table)
         if self._settings.create:
             add_columns(connection, target, batch.rows.schema)
             target = find(connection, self._settings.table) or target
@@ -319,10 +309,3 @@ def _said(error: psycopg.Error) -> str:
     text = error.diag.message_primary or str(error)
     detail = f": {error.diag.message_detail}" if error.diag.message_detail else ""
     return " ".join(f"{text}{detail} ({error.sqlstate or 'no answer'})".split())
-
-
-def _no_table(sync: Sync, table: str) -> DestinationStopped:
-    return DestinationStopped(
-        f"sync {sync.name!r}: there is no table {table}",
-        hint=f"make it, or set `create: true` in the sync; then headwater syncs resume {sync.name}",
-    )

@@ -3,6 +3,7 @@
 Every error that Headwater raises on purpose says three things besides what happened: whose domain it is (the user
 can mend it, an outside system failed, or it is our bug), whether trying again may help, and the hint to print: the
 command or edit that mends it. The supervisor, the CLI and the status page read those; nobody parses messages.
+Each class has a `code`, which never changes and has its entry in docs/runbook.md.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class HeadwaterError(Exception):
         place: the file, line and column that the mistake stands at, if it stands in a file.
     """
 
+    code: ClassVar[str] = "HW-BUG"
     domain: ClassVar[Domain] = "internal"
     retryable: ClassVar[bool] = False
 
@@ -53,11 +55,14 @@ class HeadwaterError(Exception):
 class UserError(HeadwaterError):
     """Something the user wrote or asked for cannot be done as it stands."""
 
+    code = "HW-USER"
     domain = "user"
 
 
 class ProjectError(UserError):
     """Mistakes in a project, all of those found, each with its place."""
+
+    code = "HW-PROJECT"
 
     def __init__(self, mistakes: list[UserError]) -> None:
         super().__init__(f"{len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''} in the project")
@@ -67,10 +72,13 @@ class ProjectError(UserError):
 class SqlError(UserError):
     """A model's SELECT is not valid, names something unknown, or cannot be maintained."""
 
+    code = "HW-SQL"
+
 
 class SourceUnavailable(HeadwaterError):
     """A foreign system does not answer now; trying again may help."""
 
+    code = "HW-SOURCE-AWAY"
     domain = "external"
     retryable = True
 
@@ -78,6 +86,7 @@ class SourceUnavailable(HeadwaterError):
 class SourceStopped(HeadwaterError):
     """A source cannot go on without a decision (slot dropped, password wrong, table gone); a retry is no help."""
 
+    code = "HW-SOURCE-STOPPED"
     domain = "external"
 
 
@@ -93,6 +102,8 @@ class PositionLost(SourceStopped):
         lost_bytes: how much of the source's own log lies between them; None if that cannot be said.
         advice: what to do first, if anything, or a better way out than the two that there always are.
     """
+
+    code = "HW-POSITION-LOST"
 
     def __init__(
         self,
@@ -120,10 +131,13 @@ class SchemaChanged(SourceStopped):
     """A table's definition has changed in a way that the source's `on_schema_change` leaves to the user. What came
     before the change is in the log, and nothing after it."""
 
+    code = "HW-SCHEMA-CHANGED"
+
 
 class DestinationUnavailable(HeadwaterError):
     """A destination does not answer now, or does not say whether it took a call; trying again may help."""
 
+    code = "HW-DESTINATION-AWAY"
     domain = "external"
     retryable = True
 
@@ -131,20 +145,26 @@ class DestinationUnavailable(HeadwaterError):
 class DestinationStopped(HeadwaterError):
     """A destination cannot be delivered to without a decision (password wrong, table gone, taken over by another)."""
 
+    code = "HW-DESTINATION-STOPPED"
     domain = "external"
 
 
 class CorruptLog(HeadwaterError):
     """The log holds bytes that fail their checksum where no torn write can explain them."""
 
+    code = "HW-LOG-CORRUPT"
+
 
 class CorruptCheckpoint(HeadwaterError):
     """A checkpoint lacks files, or they hold bytes that fail their checksum."""
+
+    code = "HW-CHECKPOINT-CORRUPT"
 
 
 class StorageFailed(HeadwaterError):
     """A write or fsync to our own storage failed (disk full, I/O error). Nothing after it was acknowledged."""
 
+    code = "HW-DISK"
     domain = "external"
     retryable = True
 
@@ -153,6 +173,7 @@ class FilesExpired(UserError):
     """A file of the table snapshot that was being read is gone: the snapshot was expired meanwhile. Reading the table
     as it is now may help."""
 
+    code = "HW-FILES-EXPIRED"
     retryable = True
 
 
@@ -166,9 +187,12 @@ class CheckFailed(HeadwaterError):
 class CommitUnknown(HeadwaterError):
     """A table commit was sent and no answer came. Ask the table which epoch it holds; never retry blindly."""
 
+    code = "HW-COMMIT-UNKNOWN"
     domain = "external"
     retryable = True
 
 
 class InvariantBroken(HeadwaterError):
     """An assertion that must hold in production does not. The pipeline stops rather than go on wrong."""
+
+    code = "HW-INVARIANT"

@@ -64,10 +64,13 @@ _UNICAST = ipaddress.ip_network("2000::/3")
 class AddressRefused(UserError):
     """A URL leads to an address that is not called."""
 
+    code = "HW-ADDRESS"
+
 
 class ResponseTooLarge(HeadwaterError):
     """A server's answer is larger than was allowed; it was not read to its end."""
 
+    code = "HW-RESPONSE-SIZE"
     domain: ClassVar = "external"
 
 

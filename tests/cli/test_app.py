@@ -145,12 +145,12 @@ def test_an_error_shows_the_line_and_a_caret(
     assert done.code == 3
     assert done.out == ""
     assert done.err.splitlines() == [
-        "error: unknown key",
+        "error: unknown key [HW-USER]",
         f"  --> {file}:2:2",
         "  2 | \ttabels: [1]",
         "    | \t^^^^^^",
         "  hint: did you mean 'tables'?",
-        "error: also",
+        "error: also [HW-USER]",
         "2 mistakes in the project",
     ]
 

@@ -94,7 +94,7 @@ def warn(message: str, hint: str = "") -> None:
 
 
 def print_error(error: HeadwaterError) -> None:
-    """Prints an error to stderr: what, where with the line of the file and a caret, and what mends it."""
+    """Prints an error to stderr: what, its code (docs/runbook.md), where with the line of the file and a caret, and what mends it."""
     for mistake in error.mistakes if isinstance(error, ProjectError) else [error]:
         _print_one(mistake)
     if isinstance(error, ProjectError) and len(error.mistakes) > 1:
@@ -116,6 +116,7 @@ def error_json(error: HeadwaterError) -> list[dict[str, object]]:
 def _as_json(error: HeadwaterError) -> dict[str, object]:
     place = error.place or Place("")
     return {
+        "code": error.code,
         "message": redacted(error.message),
         "hint": error.hint,
         "file": place.file,
@@ -125,7 +126,7 @@ def _as_json(error: HeadwaterError) -> dict[str, object]:
 
 
 def _print_one(error: HeadwaterError) -> None:
-    _write(sys.stderr, [("error: ", "bold red"), (redacted(error.message), "bold")])
+    _write(sys.stderr, [("error: ", "bold red"), (redacted(error.message), "bold"), (f" [{error.code}]", "dim")])
     if error.place is not None:
         for line in excerpt(error.place):
             _write(sys.stderr, line)

@@ -210,7 +210,7 @@ def _made(endpoint: Endpoint, call: Call) -> bytes:
 def problem_of(error: HeadwaterError, mask: Callable[[str], str]) -> Problem:
     """An error of ours as an answer: 400 for what the user can mend, 503 for what may pass, else 500."""
     status = 400 if isinstance(error, UserError) else 503 if error.retryable else 500
-    more: dict[str, Any] = {"hint": mask(error.hint)} if error.hint else {}
+    more: dict[str, Any] = {"code": error.code} | ({"hint": mask(error.hint)} if error.hint else {})
     if error.place is not None:
         more |= {"file": error.place.file, "line": error.place.line, "column": error.place.column}
     return Problem(status, mask(error.message), **more)

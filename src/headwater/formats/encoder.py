@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class ValueRefused(UserError):
     """A row has a value that its field cannot say; others of the same columns may be written."""
 
+    code = "HW-VALUE"
+
 
 class Encoder(Protocol):
     """Writes rows as messages. Used by one thread."""

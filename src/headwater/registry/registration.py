@@ -26,13 +26,15 @@ class RegistryRefusal(UserError):
     """The registry refuses something.
 
     Args:
-        code: Confluent's error code; its first three digits are the HTTP status.
+        confluent: Confluent's error code; its first three digits are the HTTP status.
         message: why.
     """
 
-    def __init__(self, code: int, message: str) -> None:
+    code = "HW-REGISTRY"
+
+    def __init__(self, confluent: int, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.confluent = confluent
 
 
 def level_of(store: SchemaStore, subject: str) -> str:

@@ -329,8 +329,8 @@ def _endpoint(store: SchemaStore, action: Action) -> Callable[[Request], Awaitab
             body = await _body(request)
             return _response(200, await run_in_threadpool(action, Call(store, request, body)))
         except RegistryRefusal as refusal:
-            status = refusal.code if refusal.code < 1000 else refusal.code // 100
-            return _response(status, {"error_code": refusal.code, "message": str(refusal)})
+            status = refusal.confluent if refusal.confluent < 1000 else refusal.confluent // 100
+            return _response(status, {"error_code": refusal.confluent, "message": str(refusal)})
         except HeadwaterError as error:
             return _response(500, {"error_code": 50001, "message": str(error)})
 

@@ -74,6 +74,7 @@ class Job(threading.Thread):
                     f"{self.name.partition(':')[0]}.stopped",
                     "error",
                     job=self.name,
+                    code=failure.code,
                     error=str(failure),
                     hint=failure.hint,
                 )
@@ -89,6 +90,7 @@ class Job(threading.Thread):
             f"{self.name.partition(':')[0]}.waiting",
             "warning",
             job=self.name,
+            code=failure.code,
             error=str(failure),
             hint=failure.hint,
             next_try_s=delay,

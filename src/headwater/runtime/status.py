@@ -80,7 +80,7 @@ class StatusWriter:
             "pid": os.getpid(),
             "written_us": self._clock.now_us(),
             "state": epochs.state if running else "stopped",
-            "error": None if failed is None else {"message": str(failed), "hint": failed.hint},
+            "error": None if failed is None else {"message": str(failed), "hint": failed.hint, "code": failed.code},
             "epoch": progress.epoch,
             "checkpoint": {"epoch": progress.checkpoint_epoch},
             "freshness_ms": dict(progress.freshness_ms),
@@ -107,6 +107,7 @@ class StatusWriter:
             "state": job.state,
             "error": None if job.error is None else str(job.error),
             "hint": None if job.error is None else job.error.hint,
+            "code": None if job.error is None else job.error.code,
             "cause": job.error.cause if isinstance(job.error, PositionLost) else None,
             "lag_bytes": job.lag_bytes,
             "health": dict(health.figures),
@@ -157,7 +158,9 @@ def _sync(job: DeliveryJob, now_us: int) -> Status:
         "model": job.sync.model,
         "type": job.sync.type,
         "state": state,
-        "error": None if job.error is None else {"message": str(job.error), "hint": job.error.hint},
+        "error": None
+        if job.error is None
+        else {"message": str(job.error), "hint": job.error.hint, "code": job.error.code},
         "handed": picture.handed,
         "delivered": picture.delivered,
         "superseded": picture.superseded,

@@ -54,6 +54,8 @@ class Body:
 class Unknown(UserError):
     """A content type that is not taken."""
 
+    code = "HW-BODY-TYPE"
+
 
 @dataclass(frozen=True)
 class ContentType:

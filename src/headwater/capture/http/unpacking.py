@@ -14,6 +14,8 @@ _PIECE_BYTES = 1 << 20
 class TooLarge(UserError):
     """What a body holds is larger than is allowed."""
 
+    code = "HW-BODY-SIZE"
+
 
 def unpack(body: bytes, encoding: str, most: int) -> bytes:
     """What a body holds.

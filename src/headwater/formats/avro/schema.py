@@ -20,6 +20,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class AvroSchemaError(UserError):
     """A text is not an Avro schema, or one that cannot become columns."""
 
+    code = "HW-AVRO-SCHEMA"
+
 
 @dataclass(frozen=True)
 class AvroField:

@@ -70,6 +70,8 @@ _BOUNDS: Final = {
 class ProtobufSchemaError(UserError):
     """A text is not a Protocol Buffers schema, or one that cannot become columns."""
 
+    code = "HW-PROTOBUF-SCHEMA"
+
 
 @dataclass(frozen=True, eq=False)
 class Program:

@@ -213,5 +213,5 @@ def test_output_into_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
 def test_an_error_as_json() -> None:
     error = ProjectError([UserError("what postgresql://u:hunter2@h", hint="mend", place=Place("f", 1, 2))])
     assert json.loads(json.dumps(output.error_json(error))) == [
-        {"message": "what postgresql://u:***@h", "hint": "mend", "file": "f", "line": 1, "column": 2}
+        {"code": "HW-USER", "message": "what postgresql://u:***@h", "hint": "mend", "file": "f", "line": 1, "column": 2}
     ]

@@ -1,4 +1,4 @@
-"""The contract suite of sources on clients that send a request after the other, each until it is answered, by its key."""
+"""The contract suite of sources on a client that sends one request after the other, each until it is answered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from headwater.capture.http.submission import NotTaken, Submission, fingerprint
 from headwater.clock import SystemClock
 from headwater.registry.store import SchemaStore
 from headwater.testing.source_contract import SourceContract
-
 
 NDJSON = ContentType.of("application/x-ndjson")
 

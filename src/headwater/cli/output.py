@@ -94,7 +94,8 @@ def warn(message: str, hint: str = "") -> None:
 
 
 def print_error(error: HeadwaterError) -> None:
-    """Prints an error to stderr: what, its code (docs/runbook.md), where with the line of the file and a caret, and what mends it."""
+    """Prints an error to stderr: what, its code (docs/runbook.md), where with the line of the file and a
+    caret, and what mends it."""
     for mistake in error.mistakes if isinstance(error, ProjectError) else [error]:
         _print_one(mistake)
     if isinstance(error, ProjectError) and len(error.mistakes) > 1:

@@ -180,6 +180,7 @@ class FilesExpired(UserError):
 class CheckFailed(HeadwaterError):
     """A check of severity `stop` fails: the epoch is in no table. More data, or another check, may help."""
 
+    code = "HW-CHECK-FAILED"
     domain = "user"
     retryable = True
 

@@ -1,25 +1,23 @@
 """A rejected record as bytes that stand for themselves: the table's description and the source's own bytes.
 
-Format, version 1: the magic `HWMY1`, the length of a JSON header (4 bytes, big endian), the header, then the bytes as
-the server sent them: the body of a row event with this one row in it, or the payload of a row's packet in the text
-protocol.
+Framed as `headwater.capture.record_frame` says, with the magic `HWMY1`: the body of a row event with this one row in
+it, or the payload of a row's packet in the text protocol.
 """
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import asdict, dataclass
 
 from headwater.capture.mysql.table import Layout, Table
 from headwater.capture.mysql.types import Column
+from headwater.capture.record_frame import framed, opened, place_in, require_fields
 from headwater.errors import UserError
 
 TEXT = 0
 """`Record.kind` of a row of the text protocol."""
 
 _MAGIC = b"HWMY1"
-_LENGTH = struct.Struct(">I")
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,7 @@ def frame(record: Record) -> bytes:
         "time_us": record.time_us,
         "weight": record.weight,
     }
-    encoded = json.dumps(header, separators=(",", ":")).encode()
-    return b"".join((_MAGIC, _LENGTH.pack(len(encoded)), encoded, record.data))
+    return framed(_MAGIC, header, record.data)
 
 
 def unframe(data: bytes) -> Record:
@@ -78,18 +75,15 @@ def unframe(data: bytes) -> Record:
     Raises:
         UserError: they are not a record of a MySQL source.
     """
-    start = len(_MAGIC) + _LENGTH.size
     try:
-        if not data.startswith(_MAGIC):
-            raise ValueError("no magic")
-        (length,) = _LENGTH.unpack_from(data, len(_MAGIC))
-        header = json.loads(data[start : start + length])
+        header, rest = opened(_MAGIC, data)
         table = header["table"]
         columns = tuple(Column(**column) for column in table.pop("columns"))
         key = tuple(table.pop("key"))
         layout = Layout(Table(columns=columns, key=key, **table), tuple(header["wire"]), header["width"])
         kinds = header["kind"], tuple(header["types"]), tuple(header["metas"])
-        place = header["commit"], header["ordinal"], header["time_us"], header["weight"]
-        return Record(layout, *kinds, data[start + length :], *place)
-    except (ValueError, KeyError, TypeError, struct.error) as error:
+        require_fields(layout.wire, layout.width, len(layout.table.stream.columns))
+        commit, ordinal, time_us, weight = place_in(header)
+        return Record(layout, *kinds, rest, commit, ordinal, time_us, weight)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, struct.error) as error:
         raise UserError("these bytes are not a record of a MySQL source") from error

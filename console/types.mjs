@@ -34,8 +34,8 @@ function type(schema) {
   if (schema.type === "object" || schema.properties) {
     if (schema.properties) return fields(schema, false);
     return typeof schema.additionalProperties === "object"
-      ? `Record<string, ${type(schema.additionalProperties)}>`
-      : "Record<string, unknown>";
+      ? `{ [name: string]: ${type(schema.additionalProperties)} }`
+      : "{ [name: string]: unknown }";
   }
   return (
     { string: "string", integer: "number", number: "number", boolean: "boolean", null: "null" }[schema.type] ??

@@ -141,7 +141,7 @@ export type Graph = {
 /** Figures of the last quarter of an hour, a sample a second: `series` by `kind:name:figure`, null where there was none. */
 export type History = {
   at_us: (number)[];
-  series: Record<string, (number | null)[]>;
+  series: { [name: string]: (number | null)[] };
 };
 
 /** Whether every account adds up. */
@@ -160,7 +160,7 @@ export type JournalEntry = {
   at_us: number;
   level: string;
   event: string;
-  fields: Record<string, unknown>;
+  fields: { [name: string]: unknown };
 };
 
 /** A model. `busy` is the share of the time in which it was computed, 0 to 1; `rows` those of its table. */
@@ -210,8 +210,8 @@ export type ModelText = {
 
 /** What can be written: tables with their columns, streams that have no table, functions, keywords. */
 export type Names = {
-  tables: Record<string, (Column)[]>;
-  streams: Record<string, (Column)[]>;
+  tables: { [name: string]: (Column)[] };
+  streams: { [name: string]: (Column)[] };
   functions: (string)[];
   keywords: (string)[];
   elapsed_ms: number;
@@ -241,7 +241,7 @@ export type Overview = {
   now_us: number;
   epoch: number;
   checkpoint: Standing;
-  freshness_ms: Record<string, number | null>;
+  freshness_ms: { [name: string]: number | null };
   sources: (SourceGlance)[];
   models: (ModelGlance)[];
   tables: (TableGlance)[];
@@ -335,7 +335,7 @@ export type RejectDetail = {
   raw_base64: string;
   raw_text: string | null;
   truncated: boolean;
-  rows: (Record<string, unknown>)[];
+  rows: ({ [name: string]: unknown })[];
   undecodable: string | null;
 };
 
@@ -383,7 +383,7 @@ export type SourceGlance = {
   rows_per_s: number;
   position: number | null;
   gaps: number;
-  health: Record<string, unknown>;
+  health: { [name: string]: unknown };
   alarms: (Alarm)[];
   snapshots: (SnapshotGlance)[];
   streams: (StreamGlance)[];

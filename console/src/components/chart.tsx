@@ -85,7 +85,14 @@ function options(props: ChartProps, width: number): uPlot.Options {
     cursor: { y: false, points: { size: 6 }, ...(props.sync ? { sync: { key: props.sync } } : {}) },
     scales: { x: { time: props.time ?? true }, y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, ticks: { show: false }, size: 26, space: 90 },
+      {
+        ...axis,
+        grid: { show: false },
+        ticks: { show: false },
+        size: 26,
+        space: 90,
+        ...(props.time === false ? {} : { values: (_plot: uPlot, ticks: number[]) => ticks.map(timeOfDay) }),
+      },
       {
         ...axis,
         grid,
@@ -97,12 +104,15 @@ function options(props: ChartProps, width: number): uPlot.Options {
     ],
     series: [
       {
-        value: (_plot, at) =>
-          at === null ? "" : props.time === false ? String(at) : new Date(at * 1000).toLocaleTimeString("en-GB"),
+        value: (_plot, at) => (at === null ? "" : props.time === false ? String(at) : timeOfDay(at)),
       },
       ...props.series.map((one, i) => line(one, i, props.kind ?? "line", format)),
     ],
   };
+}
+
+function timeOfDay(at: number): string {
+  return new Date(at * 1000).toLocaleTimeString("en-GB");
 }
 
 function line(one: Series, i: number, kind: string, format: (value: number | null) => string): uPlot.Series {

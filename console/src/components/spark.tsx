@@ -27,7 +27,14 @@ export function Sparkline(props: { values: (number | null)[]; label: string; ton
       aria-label={props.label}
     >
       <path d={`${line}L${width} ${HEIGHT}L${left.toFixed(1)} ${HEIGHT}Z`} fill={colour} opacity="0.13" />
-      <path d={line} fill="none" stroke={colour} stroke-width="1.4" stroke-linejoin="round" />
+      <path
+        d={line}
+        fill="none"
+        stroke={colour}
+        stroke-width="1.4"
+        stroke-linejoin="round"
+        vector-effect="non-scaling-stroke"
+      />
     </svg>
   );
 }

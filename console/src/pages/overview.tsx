@@ -69,7 +69,8 @@ function Wrong({ problems }: { problems: Trouble[] }) {
             </span>
             <div>
               <p>
-                <span class="muted">{one.kind}</span> <strong>{one.name}</strong> {one.what}
+                {one.kind !== one.name && <span class="muted">{one.kind} </span>}
+                <strong>{one.name}</strong> {one.what}
               </p>
               {one.mend && <Mend text={one.mend} />}
             </div>
@@ -381,7 +382,7 @@ function Events() {
         {entries.map((one) => (
           <li key={one.number} class={one.level}>
             <time title={utc(one.at_us)}>{clock(one.at_us)}</time>
-            <span class="what">{one.event.replaceAll("_", " ")}</span>
+            <span class="what">{one.event.replaceAll(/[._]/g, " ")}</span>
             <span class="muted">{told(one.fields)}</span>
           </li>
         ))}

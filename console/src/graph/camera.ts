@@ -9,9 +9,11 @@ export interface Camera {
 
 const LEAST = 0.06;
 const MOST = 2;
-const MARGIN = 36;
+const MARGIN = 32;
+const NARROW_PX = 600;
+const READ_AT = 0.72;
 
-/** The camera that shows everything in a box of this size, never larger than life. */
+/** The camera that shows everything in a box of this size, never larger than life; on a phone the beginning, legibly. */
 export function fit(places: Places, width: number, height: number): Camera {
   if (places.size === 0) return { x: width / 2, y: height / 2, scale: 1 };
   let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
@@ -23,7 +25,11 @@ export function fit(places: Places, width: number, height: number): Camera {
   }
   const room = Math.min((width - 2 * MARGIN) / (right - left), (height - 2 * MARGIN) / (bottom - top));
   const scale = Math.min(1, Math.max(LEAST, room));
-  return { scale, x: width / 2 - (scale * (left + right)) / 2, y: height / 2 - (scale * (top + bottom)) / 2 };
+  const y = height / 2 - (scale * (top + bottom)) / 2;
+  if (width < NARROW_PX && scale < READ_AT && places.size < 80) {
+    return { scale: READ_AT, x: 12 - READ_AT * left, y: height / 2 - (READ_AT * (top + bottom)) / 2 };
+  }
+  return { scale, x: width / 2 - (scale * (left + right)) / 2, y };
 }
 
 /** Closer or farther, so that the point under the pointer stays where it is. */

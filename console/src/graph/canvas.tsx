@@ -44,6 +44,10 @@ export function GraphCanvas(props: CanvasProps) {
       <p class="sr-only" id="graph-says" aria-live="polite">
         {chosen ? `${chosen.kind} ${chosen.name}, ${chosen.state}` : `${props.nodes.length} nodes`}
       </p>
+      <p class="graph-legend" aria-hidden="true">
+        <span class="tone-ok">●</span> fine <span class="tone-info">●</span> under way <span class="tone-warn">●</span>{" "}
+        look at it <span class="tone-fail">●</span> wrong <i /> busy
+      </p>
       <div class="graph-zoom">
         <button type="button" class="button icon" aria-label="Closer" onClick={() => stage.zoom(STEP)}>
           <Icon name="plus" />

@@ -28,8 +28,8 @@ export interface Scene {
   found: Set<string> | null;
 }
 
-const READABLE = 0.5;
-const SECOND_LINE = 0.62;
+const READABLE = 0.45;
+const SECOND_LINE = 0.55;
 const RADIUS = 8;
 const icons = new Map<string, Path2D>();
 

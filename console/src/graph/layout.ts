@@ -1,7 +1,7 @@
 // Where nodes stand: quick columns at once, then what the worker works out with dagre.
 import type { Edge, Node } from "../api/schema";
 
-export const NODE_WIDTH = 196;
+export const NODE_WIDTH = 188;
 export const NODE_HEIGHT = 52;
 
 /** The middle of a node. */
@@ -20,7 +20,7 @@ export interface LayoutAnswer {
   took_ms: number;
 }
 
-const COLUMN_PX = NODE_WIDTH + 96;
+const COLUMN_PX = NODE_WIDTH + 64;
 const ROW_PX = NODE_HEIGHT + 20;
 
 /** Columns by the longest way from a source; within a column by where the inputs stand. Good enough to begin with. */

@@ -1,5 +1,142 @@
-import { PageHead } from "../components/page";
+import { get } from "../api/client";
+import { overview } from "../api/live";
+import { Chart } from "../components/chart";
+import { Code } from "../components/code";
+import { Empty, Loading, ProblemNote } from "../components/empty";
+import { PageHead, Panel, Stat } from "../components/page";
+import { useResource } from "../components/resource";
+import { Table, type TableColumn } from "../components/table";
+import { bytes } from "../format/bytes";
+import { count } from "../format/number";
+import { ago, clock, span, utc } from "../format/time";
 
+interface Checkpoint {
+  epoch: number;
+  at_us: number;
+  duration_ms: number | null;
+  bytes: number | null;
+  files: number | null;
+  kind?: string | null;
+}
+
+interface Checkpoints {
+  current: Checkpoint | null;
+  history: Checkpoint[];
+}
+
+const EVERY_MS = 2000;
+
+const COLUMNS: TableColumn<Checkpoint>[] = [
+  { id: "epoch", title: "Epoch", head: true, cell: (one) => count(one.epoch), sort: (one) => one.epoch },
+  {
+    id: "at",
+    title: "Made",
+    cell: (one) => <span title={utc(one.at_us)}>{clock(one.at_us)}</span>,
+    sort: (one) => one.at_us,
+  },
+  { id: "kind", title: "Kind", cell: (one) => <span class="muted">{one.kind ?? "–"}</span> },
+  { id: "took", title: "Took", num: true, cell: (one) => span(one.duration_ms), sort: (one) => one.duration_ms },
+  { id: "bytes", title: "Written", num: true, cell: (one) => bytes(one.bytes), sort: (one) => one.bytes },
+  { id: "files", title: "Files", num: true, cell: (one) => count(one.files), sort: (one) => one.files },
+];
+
+/** From where a restart goes on, and what it cost to be able to. */
 export default function CheckpointsPage() {
-  return <PageHead title="Checkpoints" />;
+  const { data, problem } = useResource((signal) => get<Checkpoints>("/v1/checkpoints", {}, signal), [], EVERY_MS);
+  return (
+    <>
+      <PageHead
+        title="Checkpoints"
+        lead="A checkpoint keeps the state of all models after an epoch. After a crash the project begins at the last one and runs the epochs behind it again, with the same ranges of the log."
+      />
+      {problem && !data && <ProblemNote problem={problem} />}
+      {!data && !problem && <Loading />}
+      {data && (data.history.length > 0 || data.current ? <Kept {...data} /> : <None />)}
+      <Restoring />
+    </>
+  );
+}
+
+function None() {
+  return (
+    <Panel>
+      <Empty icon="checkpoints" title="No checkpoint yet" command="headwater status">
+        The first is written a checkpoint_interval after the start (under run in headwater.yml).
+      </Empty>
+    </Panel>
+  );
+}
+
+function Kept({ current, history }: Checkpoints) {
+  const now = overview.value?.now_us ?? Date.now() * 1000;
+  const oldest = [...history].sort((a, b) => a.at_us - b.at_us);
+  const at = oldest.map((one) => one.at_us / 1e6);
+  const epoch = overview.value?.epoch;
+  return (
+    <>
+      <section class="stats checkpoints-now" aria-label="The last checkpoint">
+        <Stat
+          label="Last checkpoint"
+          value={current ? `epoch ${count(current.epoch)}` : "none yet"}
+          note={current ? ago(current.at_us, now) : ""}
+        />
+        <Stat label="Took" value={span(current?.duration_ms)} />
+        <Stat
+          label="Written"
+          value={bytes(current?.bytes)}
+          note={current?.files != null ? `${count(current.files)} files` : ""}
+        />
+        <Stat
+          label="To run again after a crash"
+          value={current && epoch !== undefined ? count(Math.max(0, epoch - current.epoch)) : "–"}
+          note="epochs"
+        />
+      </section>
+      {oldest.length > 2 && (
+        <div class="grid checkpoints-charts">
+          <Panel title="Took" padded>
+            <Chart
+              at={at}
+              kind="bars"
+              height={140}
+              label="How long checkpoints took"
+              series={[{ label: "took", values: oldest.map((one) => one.duration_ms) }]}
+              format={span}
+            />
+          </Panel>
+          <Panel title="Written" padded>
+            <Chart
+              at={at}
+              kind="bars"
+              height={140}
+              label="Bytes that checkpoints wrote"
+              series={[{ label: "written", values: oldest.map((one) => one.bytes), colour: "series-2" }]}
+              format={bytes}
+            />
+          </Panel>
+        </div>
+      )}
+      <Panel title="History" actions={<span>newest first</span>}>
+        <Table
+          columns={COLUMNS}
+          rows={[...oldest].reverse()}
+          label="Checkpoints, newest first"
+          rowKey={(one) => one.epoch}
+          height="420px"
+        />
+      </Panel>
+    </>
+  );
+}
+
+function Restoring() {
+  return (
+    <Panel title="Restoring" padded class="checkpoints-restore">
+      <p>
+        Nothing need be decided: a start after a crash goes on from the last checkpoint, and asks each table and
+        destination which epoch it holds already. That all is there afterwards can be proven:
+      </p>
+      <Code text="headwater verify" line />
+    </Panel>
+  );
 }

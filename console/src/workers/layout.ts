@@ -9,7 +9,7 @@ addEventListener("message", ({ data, ports }: MessageEvent<LayoutRequest>) => {
   graph.setGraph({
     rankdir: "LR",
     nodesep: 20,
-    ranksep: many ? 120 : 84,
+    ranksep: many ? 110 : 64,
     ranker: many ? "longest-path" : "network-simplex",
   });
   graph.setDefaultEdgeLabel(() => ({}));

@@ -43,5 +43,7 @@ def page(browser: Browser, shop: Shop) -> Iterator[Page]:
 @pytest.fixture
 def phone(browser: Browser, shop: Shop) -> Iterator[Page]:
     """The same, as on a phone, in dark colours."""
-    with looking(browser, shop.url, viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True) as opened:
+    with looking(
+        browser, shop.url, viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True
+    ) as opened:
         yield opened

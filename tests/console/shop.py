@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
+from headwater.clock import SystemClock
 from headwater.console.services import services
 from headwater.project import load
 from headwater.runtime.journal import Journal
@@ -153,8 +153,9 @@ def wait_until(true: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None
     Raises:
         TimeoutError: it was not, in all that time.
     """
-    end = time.monotonic() + deadline_s
+    clock = SystemClock()
+    end = clock.monotonic_s() + deadline_s
     while not true():
-        if time.monotonic() > end:
+        if clock.monotonic_s() > end:
             raise TimeoutError
-        time.sleep(0.05)
+        clock.wait(threading.Event(), 0.05)

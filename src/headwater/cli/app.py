@@ -59,6 +59,7 @@ COMMANDS: tuple[Command, ...] = (
         "maintain", "headwater.cli.maintain:maintain", "Keep the tables small and healthy, now; show what was done."
     ),
     Command("catalog", "headwater.cli.catalog:app", "Let other engines attach to the lake."),
+    Command("checkpoint", "headwater.cli.checkpoint:app", "List the saved states, and go back to one."),
     Command("tail", "headwater.cli.tail:tail", "Follow the changes of a model or table."),
     Command(
         "source",

@@ -20,6 +20,7 @@ def compose(running: Running, now: Overview) -> shapes.Graph:
     nodes = _nodes(now)
     known = {node.id for node in nodes}
     rates = {node.id: node.rows_per_s for node in nodes}
+    rates |= {f"model:{model.name}": model.given_per_s for model in now.models}
     edges = [
         shapes.Edge.model_validate({"from": start, "to": end, "rows_per_s": rates[start]})
         for start, end in _pairs(running.project, now)

@@ -10,6 +10,7 @@ from headwater.console.endpoint import Call, Endpoint
 from headwater.console.problems import problems
 from headwater.console.shapes import overview as shapes
 from headwater.console.state_db import reading
+from headwater.runtime.checkpoint_history import noted
 from headwater.runtime.running import Running, entries
 
 FRESH_S = 0.4
@@ -31,7 +32,8 @@ def compose(call: Call) -> shapes.Overview:
     now_us = running.clock.now_us()
     rejects: Entry = status.get("rejects") or {}
     moved = (rejects.get("open"), (status.get("checkpoint") or {}).get("epoch"))
-    standing, causes = call.kept.get("standing", STANDING_S, lambda: _standing(running), moved)
+    standing, causes, parts = call.kept.get("standing", STANDING_S, lambda: _standing(running), moved)
+    checks = _checks(running)
     checkpoint = shapes.Standing(
         epoch=standing[0], at_us=standing[1], age_s=None if standing[1] is None else max(0, now_us - standing[1]) / 1e6
     )
@@ -50,7 +52,7 @@ def compose(call: Call) -> shapes.Overview:
         checkpoint=checkpoint,
         freshness_ms=dict(status.get("freshness_ms") or {"p50": None, "p99": None}),
         sources=[_source(entry, types) for entry in entries(status, "sources")],
-        models=[_model(entry) for entry in entries(status, "models")],
+        models=[_model(entry, parts, checks) for entry in entries(status, "models")],
         tables=[_table(entry, files) for entry in entries(status, "tables")],
         syncs=[_sync(entry) for entry in entries(status, "syncs")],
         rejects=shapes.RejectsGlance(open=rejects.get("open", 0), causes=causes),
@@ -59,15 +61,26 @@ def compose(call: Call) -> shapes.Overview:
     )
 
 
-def _standing(running: Running) -> tuple[tuple[int | None, int | None], int]:
-    """The last checkpoint's epoch and time, and how many kinds of rejects are open."""
+def _standing(running: Running) -> tuple[tuple[int | None, int | None], int, Mapping[str, int]]:
+    """The last checkpoint's epoch and time, how many kinds of rejects are open, and the bytes of state in it."""
     with reading(running) as connection:
         if connection is None:
-            return (None, None), 0
+            return (None, None), 0, {}
         row = connection.execute("SELECT epoch, made_us FROM checkpoints ORDER BY epoch DESC LIMIT 1").fetchone()
         query = "SELECT DISTINCT stream, stage FROM reject_counts WHERE state IN ('open', 'requested') AND entries > 0"
         causes = len(connection.execute(query).fetchall())
-    return row or (None, None), causes
+    made = noted(running.project.state, 1)
+    return row or (None, None), causes, made[0].parts if made else {}
+
+
+def _checks(running: Running) -> dict[str, shapes.CheckCounts]:
+    """Checks of each model by their outcome."""
+    counts: dict[str, dict[str, int]] = {}
+    for result in running.progress().checks:
+        of = counts.setdefault(result.check.node, {"ok": 0, "warn": 0, "fail": 0})
+        if result.state in of:
+            of[result.state] += 1
+    return {model: shapes.CheckCounts(**of) for model, of in counts.items()}
 
 
 def _source(entry: Entry, types: Mapping[str, str]) -> shapes.SourceGlance:
@@ -88,7 +101,7 @@ def _source(entry: Entry, types: Mapping[str, str]) -> shapes.SourceGlance:
     )
 
 
-def _model(entry: Entry) -> shapes.ModelGlance:
+def _model(entry: Entry, parts: Mapping[str, int], checks: Mapping[str, shapes.CheckCounts]) -> shapes.ModelGlance:
     return shapes.ModelGlance(
         name=entry["name"],
         state=entry.get("state", "running"),
@@ -97,9 +110,10 @@ def _model(entry: Entry) -> shapes.ModelGlance:
         rows_per_s=entry.get("rows_per_s", 0.0),
         watermark_us=entry.get("watermark_us"),
         busy=entry.get("busy"),
-        state_bytes=entry.get("state_bytes"),
+        given_per_s=entry.get("given_per_s", 0.0),
+        state_bytes=parts.get(f"model:{entry['name']}"),
         holds=entry.get("holds", True),
-        checks=shapes.CheckCounts(**(entry.get("checks") or {})),
+        checks=checks.get(entry["name"], shapes.CheckCounts()),
     )
 
 

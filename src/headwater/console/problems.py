@@ -110,22 +110,14 @@ def _models(running: Running, status: Entry) -> Iterator[Trouble]:
                 mend=f"headwater check, then edit models/{name}.sql",
                 page=f"/graph?node=model:{name}",
             )
-        checks = cast("Entry", model.get("checks") or {})
-        if checks.get("fail"):
+    for result in running.progress().checks:
+        if result.state in ("warn", "fail"):
+            level: Level = "fail" if result.state == "fail" else "warn"
             yield Trouble(
-                level="fail",
+                level=level,
                 kind="check",
-                name=name,
-                what=f"{checks['fail']} checks fail",
-                mend="headwater checks",
-                page="/checks",
-            )
-        elif checks.get("warn"):
-            yield Trouble(
-                level="warn",
-                kind="check",
-                name=name,
-                what=f"{checks['warn']} checks warn",
+                name=f"{result.check.node}: {result.check.name}",
+                what=result.message or f"{result.failing} rows fail {result.check.kind}",
                 mend="headwater checks",
                 page="/checks",
             )

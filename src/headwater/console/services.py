@@ -11,6 +11,9 @@ from starlette.routing import Route
 
 from headwater.api.server import Service
 from headwater.console import (
+    accounting,
+    capture,
+    checkpoints,
     events,
     graph,
     history,
@@ -36,6 +39,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *sql.ENDPOINTS,
     *models.ENDPOINTS,
     *tables.ENDPOINTS,
+    *capture.ENDPOINTS,
+    *accounting.ENDPOINTS,
+    *checkpoints.ENDPOINTS,
 )
 """The API: one line for each room of it."""
 

@@ -24,6 +24,7 @@ from headwater.quality.checks import Check
 from headwater.runtime.checks.board import CheckBoard
 from headwater.runtime.intake import Intake
 from headwater.runtime.memory_plan import MemoryPlan
+from headwater.runtime.meter import Meter
 from headwater.runtime.nodes import MICROSECOND, ModelNode, Output, StreamNode
 from headwater.runtime.replay_rows import changes_of, rows_of
 from headwater.runtime.state_store import EpochPlan, Replay
@@ -85,6 +86,7 @@ class Dataflow:
         self._read = {name for model in models for name in model.inputs}
         self.models = {model.name: model for model in models}
         self.nodes: dict[str, ModelNode] = {}
+        self.meter = Meter()
         self._idle: set[str] = set()
         self._newcomers: set[str] = set()
         self.waiting: dict[str, UserError] = {}
@@ -106,7 +108,9 @@ class Dataflow:
             elif self._is_due_anew(model, plan if intake.first else None, deltas, step):
                 self._build(model, plan, deltas, step, over=intake.last)
             else:
-                deltas[model.name] = self._step_model(self.nodes[model.name], deltas, plan, step, over=intake.last)
+                deltas[model.name] = self.meter.of(
+                    model.name, self._step_model, self.nodes[model.name], deltas, plan, step, over=intake.last
+                )
         refilled = {name for name, node in self.streams.items() if node.normaliser.refilled}
         self.checks.follow(self, deltas, {*step.rebuilt, *self._newcomers, *refilled})
         self._newcomers.clear()
@@ -240,7 +244,7 @@ class Dataflow:
             return
         self.waiting.pop(model.name, None)
         step.rebuilt.append(model.name)
-        deltas[model.name] = self._rebuild(model, view, plan, step, over=over)
+        deltas[model.name] = self.meter.of(model.name, self._rebuild, model, view, plan, step, over=over)
 
     def _step_stream(self, node: StreamNode, plan: EpochPlan, intake: Intake, step: Step) -> pa.Table:
         name = node.stream.name

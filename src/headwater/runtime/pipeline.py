@@ -24,13 +24,15 @@ from headwater.allocators import give_back
 from headwater.capture.gap import gap_stream
 from headwater.clock import Clock
 from headwater.engine.evolution import is_promised
-from headwater.errors import InvariantBroken, UserError
+from headwater.errors import InvariantBroken, StorageFailed, UserError
 from headwater.project.definition import Project, SourceDefinition
 from headwater.project.discovery import load_streams, save_streams
 from headwater.project.recorded import source_fingerprint
 from headwater.quality.accounting import Account
+from headwater.runtime import checkpoint_history, schema_changes
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.checkpoint import CheckpointFolder
+from headwater.runtime.checkpoint_history import measured
 from headwater.runtime.checks.inspector import Inspector
 from headwater.runtime.dataflow import Dataflow, Step
 from headwater.runtime.freshness import KEPT, Freshness
@@ -208,10 +210,15 @@ class Pipeline:
         """
         if self.checkpointed == self.epoch or self.offsets is None:
             return
+        began_s = self.clock.monotonic_s()
         self.folder.write(self.epoch, self.flow, self.checkpointed)
         kept = self.store.add_checkpoint(self._record(self.offsets), keep=CHECKPOINTS_KEPT, now_us=self.clock.now_us())
         failpoint.reach("checkpoint.after_catalog")
         self.checkpointed = self.epoch
+        took_s, state = self.clock.monotonic_s() - began_s, self.project.state
+        with suppress(StorageFailed, OSError):  # a record for people: the checkpoint stands without it
+            made = measured(state / "checkpoints" / str(self.epoch), self.epoch, self.clock.now_us(), took_s)
+            checkpoint_history.note(state, made)
         self.folder.clean(record.epoch for record in kept)
         self.sinks.keep_indexes()
         retention = self.project.run.log_retention
@@ -348,6 +355,9 @@ class Pipeline:
             other = now.get(stream.name, stream)
             if self.journal is not None and _shape(other) != _shape(stream):
                 self.journal.write("stream.changed", stream=stream.name, columns=", ".join(other.columns.names))
+            if _shape(other) != _shape(stream):
+                with suppress(StorageFailed):  # as above
+                    schema_changes.note(state, self.clock.now_us(), self.epoch + 1, stream, other)
 
     def _tell_waiting(self) -> None:
         """Tells of models that have begun to wait."""

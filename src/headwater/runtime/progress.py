@@ -32,6 +32,7 @@ class Progress:
         gaps: by source, accepted gaps that no later snapshot has closed.
         freshness_ms: percentiles of the delay from source commit to visible in the lake.
         checks: how the checks stand.
+        busy_s, given: by model, seconds of work and rows given since the start.
         gates: by stream and model of which checks set rows aside, what became of the rows that it offered.
     """
 
@@ -47,6 +48,8 @@ class Progress:
     rejects_open: int = 0
     gaps: Mapping[str, int] = field(default_factory=dict)
     freshness_ms: Mapping[str, float | None] = field(default_factory=dict)
+    busy_s: Mapping[str, float] = field(default_factory=dict)
+    given: Mapping[str, int] = field(default_factory=dict)
     checks: Sequence[Result] = ()
     gates: Mapping[str, Mapping[str, int | bool]] = field(default_factory=dict)
 
@@ -73,6 +76,8 @@ def read_progress(pipeline: Pipeline, freshness: Freshness, now_us: int) -> Prog
             source: pipeline.store.ledger.open_gaps(gap_stream(source)) for source in pipeline.partitions.as_mapping()
         },
         freshness_ms=freshness.percentiles(),
+        busy_s=dict(flow.meter.busy_s),
+        given=dict(flow.meter.given),
         checks=tuple(pipeline.inspector.look(pipeline.epoch, now_us)),
         gates={name: node.account.as_dict() for name, node in flow.checks.nodes.items() if node.gated},
     )

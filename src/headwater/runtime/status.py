@@ -42,7 +42,7 @@ class StatusWriter:
         self._project = project
         self._state = state
         self._clock = clock
-        self._before: tuple[float, dict[str, int]] = (clock.monotonic_s(), {})
+        self._before: tuple[float, dict[str, float]] = (clock.monotonic_s(), {})
         self._rates: dict[str, float] = {}
 
     def write(
@@ -132,6 +132,8 @@ class StatusWriter:
             **progress.models[name].as_dict(),
             "rows": progress.rows.get(name, 0),
             "rows_per_s": self._rates.get(f"model:{name}", 0.0),
+            "given_per_s": self._rates.get(f"given:{name}", 0.0),
+            "busy": min(1.0, round(self._rates.get(f"busy:{name}", 0.0), 4)),
             "watermark_us": progress.watermarks.get(name),
         }
 
@@ -141,12 +143,15 @@ class StatusWriter:
         then, before = self._before
         if now - then < 0.4:
             return
-        counts = {f"source:{job.source.name}": job.taken for job in captures}
+        counts: dict[str, float] = {f"source:{job.source.name}": job.taken for job in captures}
         counts |= {f"stream:{name}": account.read for name, account in progress.streams.items()}
         counts |= {f"model:{name}": account.read for name, account in progress.models.items()}
+        counts |= {f"given:{name}": rows for name, rows in progress.given.items()}
+        counts |= {f"busy:{name}": seconds for name, seconds in progress.busy_s.items()}
         for name, count in counts.items():
             rate = (count - before.get(name, count)) / (now - then)
-            self._rates[name] = round(0.5 * self._rates.get(name, rate) + 0.5 * rate, 1)
+            digits = 4 if name.startswith("busy:") else 1
+            self._rates[name] = round(0.5 * self._rates.get(name, rate) + 0.5 * rate, digits)
         self._before = (now, counts)
 
 

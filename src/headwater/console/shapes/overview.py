@@ -96,13 +96,15 @@ class CheckCounts(Shape):
 
 
 class ModelGlance(Shape):
-    """A model. `busy` is the share of the time in which it was computed, 0 to 1; `rows` those of its table."""
+    """A model. `rows_per_s` is what it reads, `given_per_s` what it gives; `busy` the share of the time in which it was
+    computed, 0 to 1; `rows` those of its table; `state_bytes` its state in the last checkpoint."""
 
     name: str
     state: str
     error: str | None
     rows: int
     rows_per_s: float
+    given_per_s: float
     watermark_us: int | None
     busy: float | None
     state_bytes: int | None

@@ -122,3 +122,15 @@ def test_the_starter_works_whatever_the_names_are(tmp_path: Path, streams: list[
     project = load(tmp_path, environment={"SHOP_URL": "postgresql://h/d"})
     assert set(project.sources[0].streams) == {stream.name for stream in streams}
     assert len(check(project, streams)) == 1
+
+
+@pytest.mark.parametrize("counted", [("status", pa.string()), ("paid", pa.bool_()), ("at", pa.timestamp("us"))])
+def test_the_starter_has_a_test_that_passes(
+    tmp_path: Path, run: Callable[..., object], counted: tuple[str, pa.DataType]
+) -> None:
+    columns = pa.schema([pa.field("id", pa.int64(), nullable=False), counted])
+    for path, text in files("shop", "shop", CONNECTORS[0], [StreamSchema("t", columns, ("id",), "upsert")]).items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    done = run("test", "--project", tmp_path)
+    assert done.code == 0 and "1 passed" in done.err, done.err + done.out

@@ -1,6 +1,8 @@
 /*
 description: What each customer has ordered so far; a model over a model, right under updates and cancellations.
 key: [customer_id]
+checks:
+  - expression: value >= 0 AND units >= lines
 owner: analytics
 */
 SELECT

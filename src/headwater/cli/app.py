@@ -48,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("init", "headwater.cli.init:init", "Write a new project, from a database if you like."),
     Command("check", "headwater.cli.check:check", "Find the mistakes in a project, without running it."),
     Command("doctor", "headwater.cli.doctor:doctor", "Look at everything capture depends on, and say how to mend it."),
+    Command("test", "headwater.cli.test:test", "Run the tests of the models, offline; or record one from live data."),
     Command("plan", "headwater.cli.plan:plan", "Show what the next run will do, and why."),
     Command("explain", "headwater.cli.explain:explain", "Show how a model is kept up to date, and what that costs."),
     Command("lineage", "headwater.cli.lineage:lineage", "Show where the columns of models come from."),

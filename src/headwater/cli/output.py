@@ -68,6 +68,11 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         _write(sys.stdout, [(text, "bold" if number == 0 else "")])
 
 
+def print_styled(segments: list[Segment]) -> None:
+    """Prints a line to stdout, in colour on a terminal."""
+    _write(sys.stdout, segments)
+
+
 def counted(count: int, noun: str) -> str:
     """ "1 model", "2 models"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

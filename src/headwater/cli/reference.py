@@ -1,7 +1,8 @@
 """Writes the reference pages from the code: `python -m headwater.cli.reference docs/reference`.
 
 `cli.md` comes from the commands' docstrings, `settings.md` from the settings classes' descriptions, and
-`headwater.schema.json` is the JSON Schema that editors check `headwater.yml` against.
+`headwater.schema.json` is the JSON Schema that editors check `headwater.yml` against; `checks.schema.json` and
+`tests.schema.json` are those of `checks/*.yml` and `tests/*.yml`.
 """
 
 from __future__ import annotations
@@ -54,12 +55,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def pages() -> dict[str, str]:
     """Text of every page, by file name."""
+    from headwater.project.checks import checks_schema
+    from headwater.project.model_tests import tests_schema
     from headwater.project.schema import json_schema
 
     return {
         "cli.md": cli_page(),
         "settings.md": settings_page(),
         "headwater.schema.json": json.dumps(json_schema(), indent=2, sort_keys=True) + "\n",
+        "checks.schema.json": json.dumps(checks_schema(), indent=2, sort_keys=True) + "\n",
+        "tests.schema.json": json.dumps(tests_schema(), indent=2, sort_keys=True) + "\n",
     }
 
 

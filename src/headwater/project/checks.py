@@ -10,10 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from headwater.errors import Place
-from headwater.project.check_settings import CheckEntry, Range
+from headwater.project.check_settings import CheckEntry, ChecksFile, Range
 from headwater.project.definition import Model
 from headwater.project.document import Document, NodePath, read_yaml
 from headwater.project.mistakes import Mistakes
+from headwater.project.schema import DIALECT, Schema, schema_of
 from headwater.project.validation import validate
 from headwater.quality.checks import Check, gate_fingerprint, gates, literal
 from headwater.sql.bind import quote
@@ -174,3 +175,8 @@ def _gated(model: Model, marks: Mapping[str, str]) -> Model:
         return model
     text = json.dumps([model.fingerprint, marks], sort_keys=True)
     return replace(model, fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def checks_schema() -> Schema:
+    """JSON Schema of `checks/*.yml`, for editors."""
+    return {"$schema": DIALECT, **schema_of(ChecksFile), "title": "checks/*.yml"}

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from headwater.project.connectors import Connector
 from headwater.project.setting import is_name
+from headwater.project.starter_test import starter_test
 from headwater.schema import StreamSchema
 
 _CATEGORIES = ("status", "state", "kind", "type", "category", "country", "region", "city", "currency", "method")
@@ -91,9 +92,11 @@ def files(name: str, source: str, kind: Connector, streams: Sequence[StreamSchem
     )
     model, sql = _starter_model(streams) if streams else ("example.sql.sample", _SAMPLE)
     ignored = "".join(f"{line}\n" for line in IGNORED)
+    tests = starter_test(model.removesuffix(".sql"), *_subject(streams)) if streams else {}
     return {
         "headwater.yml": text,
         f"models/{model}": sql,
+        **tests,
         ".gitignore": ignored,
         "README.md": _README.format(name=name),
     }
@@ -126,12 +129,17 @@ def _streams(streams: Sequence[StreamSchema]) -> str:
 def _starter_model(streams: Sequence[StreamSchema]) -> tuple[str, str]:
     """A small model that is right for whatever the source has: rows counted by a column, or the rows themselves."""
     taken = {stream.name.casefold() for stream in streams}
+    stream, field = _subject(streams)
+    if field is not None:
+        return _file(f"{stream.name}_by_{field.name}", taken), _count(stream.name, field.name)
+    return _file(f"{stream.name}_now", taken), _rows(stream)
+
+
+def _subject(streams: Sequence[StreamSchema]) -> tuple[StreamSchema, pa.Field | None]:
+    """What the small model is of: a stream, and the column that its rows are counted by, if one is good for that."""
     ordered = sorted(streams, key=lambda stream: stream.name)
-    found = [(stream.name, field) for stream in ordered for field in stream.columns if _is_category(field, stream)]
-    if found:
-        name, field = min(found, key=lambda candidate: _rank(candidate[1]))
-        return _file(f"{name}_by_{field.name}", taken), _count(name, field.name)
-    return _file(f"{ordered[0].name}_now", taken), _rows(ordered[0])
+    found = [(stream, field) for stream in ordered for field in stream.columns if _is_category(field, stream)]
+    return min(found, key=lambda candidate: _rank(candidate[1])) if found else (ordered[0], None)
 
 
 def _is_category(field: pa.Field, stream: StreamSchema) -> bool:

@@ -51,10 +51,12 @@ class Guard:
         self._of_path = {path: tuple(map(_digest, given)) for path, given in tokens.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves a request, or refuses it."""
+        """Serves a request, or refuses it. `request.state.trusted` says whether the token was shown, if there is one:
+        some open paths say more then."""
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
+        scope.setdefault("state", {})["trusted"] = self._without_token(scope["path"], headers) is None
         problem = self._refused(scope, headers)
         if problem is not None:
             await problem.response()(scope, receive, self._plain(send))

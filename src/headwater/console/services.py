@@ -25,6 +25,8 @@ from headwater.console import (
     tables,
 )
 from headwater.console.endpoint import Desk, Endpoint
+from headwater.console.health import health
+from headwater.console.metrics import metrics
 from headwater.console.openapi import PATH, document
 from headwater.console.page import Page
 from headwater.runtime.running import Running
@@ -47,11 +49,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 
 
 def services(running: Running) -> Sequence[Service]:
-    """The console of a running project.
+    """The console of a running project, and what is there for machines also without it: health and metrics.
 
     Args:
         running: the project.
     """
+    outside = [health(running), metrics(running)]
+    if running.project.api is not None and not running.project.api.console:
+        return outside
     desk = Desk(running)
     text = json.dumps(document(ENDPOINTS)).encode()
 
@@ -59,4 +64,4 @@ def services(running: Running) -> Sequence[Service]:
         return Response(text, media_type="application/json")
 
     routes = [Route(PATH, openapi, methods=["GET"]), *(desk.route(endpoint) for endpoint in ENDPOINTS)]
-    return [Service(routes, stop=desk.room.close), Page().service()]
+    return [*outside, Service(routes, stop=desk.room.close), Page().service()]

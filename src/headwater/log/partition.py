@@ -14,6 +14,7 @@ from pathlib import Path
 from headwater.change import Group
 from headwater.clock import Clock, SystemClock
 from headwater.durable import make_folder
+from headwater.durations import Durations
 from headwater.errors import StorageFailed
 from headwater.failpoint import reach
 from headwater.log.cursor import LogRecord, SegmentChain
@@ -115,6 +116,10 @@ class Partition:
     def counts(self) -> Counts:
         """Cumulative counts by stream at `head`."""
         return self._writer.state.counts
+
+    def measure(self, fsyncs: Durations) -> None:
+        """Has the time of every further write and fsync added to `fsyncs`."""
+        self._writer.fsyncs = fsyncs
 
     def append(self, groups: Sequence[Group]) -> int:
         """Makes the groups durable, all with one fsync, and returns the new head.

@@ -11,6 +11,7 @@ from pathlib import Path
 from headwater.change import Group
 from headwater.clock import Clock
 from headwater.durable import fsync_data, fsync_path
+from headwater.durations import Durations
 from headwater.failpoint import reach
 from headwater.log.cursor import SegmentChain
 from headwater.log.frame import HEADER_BYTES, Bytes, Frame, Kind, crc_of, pack, padded
@@ -226,6 +227,9 @@ class LogWriter:
         mark: the durable mark's file.
         state: where the log stands.
         segment_bytes: a segment at least this long is closed at the next end of a group.
+
+    Attributes:
+        fsyncs: seconds that each write with its fsync took.
     """
 
     def __init__(self, chain: SegmentChain, crc: int, mark: MarkFile, state: State,
@@ -239,6 +243,7 @@ class LogWriter:
         self._staged = state
         self._unfinished: _Unfinished | None = None
         self._mark_synced_s = clock.monotonic_s()
+        self.fsyncs = Durations()
 
     @property
     def unfinished(self) -> bool:
@@ -285,7 +290,9 @@ class LogWriter:
         Raises:
             OSError: they may not be durable; the partition must be opened anew.
         """
+        began_s = self._clock.monotonic_s()
         self._segment.sync()
+        self.fsyncs.add(self._clock.monotonic_s() - began_s)
         reach("log.append.after_fsync")
         self._write_mark()
         self._segment.publish()

@@ -18,6 +18,7 @@ from headwater.position import Boundary
 from headwater.runtime.asking import Asking
 from headwater.runtime.job import Job
 from headwater.runtime.journal import Journal
+from headwater.runtime.meters import Meters
 from headwater.runtime.requests import Requests
 
 POLL_S = 0.05
@@ -30,8 +31,11 @@ GATHER_BYTES = 16 << 20
 class Partitions:
     """The open log partitions by source; a partition that failed to write is opened anew here, for all its users."""
 
-    def __init__(self, folder: Path, journal: Journal, clock: Clock, segment_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, journal: Journal, clock: Clock, segment_bytes: int, meters: Meters | None = None
+    ) -> None:
         self._folder = folder
+        self.meters = meters or Meters()
         self._journal = journal
         self._clock = clock
         self._segment_bytes = segment_bytes
@@ -48,6 +52,7 @@ class Partitions:
             self._open[source] = Partition.open(
                 self._folder / source, segment_bytes=self._segment_bytes, clock=self._clock
             )
+            self._open[source].measure(self.meters.log(source).fsyncs)
             self._tell(source, self._open[source].recovered)
             return self._open[source]
 
@@ -131,6 +136,7 @@ class CaptureJob(Job):
 
     def _read(self) -> bool:
         """One reading; True if it ended because the source is to be opened anew."""
+        self.beat_s = None
         partition = self._partition()
         boundary = partition.boundary
         self._decision = self._decided(boundary)
@@ -182,16 +188,20 @@ class CaptureJob(Job):
         """Reads on until told to stop; True if the source is to be opened anew."""
         asking = Asking(reader, self._requests, self.journal, self.clock, self.source.name)
         progress = ProgressLedger()
+        appends = self._partitions.meters.log(self.source.name).appends
         while not self.stopping.is_set():
             if self._asked_to_reopen():
                 return True
+            self.alive()
             asking.look()
             groups = self._gather(reader)
             self.lag_bytes = reader.lag_bytes()
             self.snapshots = tuple(reader.progress())
             if groups:
                 offered = [progress.offer(group) for group in groups]
+                began_s = self.clock.monotonic_s()
                 partition.append(groups)
+                appends.add(self.clock.monotonic_s() - began_s)
                 for number in offered:
                     if number is not None:
                         progress.stored(number)

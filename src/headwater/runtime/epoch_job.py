@@ -14,6 +14,7 @@ from headwater.runtime.capture_job import Partitions
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.job import Job
 from headwater.runtime.journal import Journal
+from headwater.runtime.meters import Meters
 from headwater.runtime.outboxes import Outboxes
 from headwater.runtime.pipeline import Pipeline
 from headwater.runtime.progress import Progress, read_progress
@@ -34,6 +35,7 @@ class EpochJob(Job):
         captured: says whether no more will arrive, for `--once`.
         wait_s: how long the next epoch is to wait on top of its interval.
         outboxes: of the syncs.
+        meters: take how long epochs and checkpoints took.
 
     Attributes:
         progress: what the status page shows, replaced whole after every epoch.
@@ -49,6 +51,7 @@ class EpochJob(Job):
         clock: Clock,
         wait_s: Callable[[], float] = lambda: 0.0,
         outboxes: Outboxes | None = None,
+        meters: Meters | None = None,
     ) -> None:
         super().__init__("epochs", journal, clock)
         self.progress = Progress()
@@ -58,6 +61,7 @@ class EpochJob(Job):
         self._captured = captured
         self._wait_s = wait_s
         self._outboxes = outboxes or Outboxes(project, journal, clock)
+        self._meters = meters or Meters()
         self._pipeline: Pipeline | None = None
         self._freshness = Freshness()
         self._recorded: int | None = None
@@ -108,6 +112,7 @@ class EpochJob(Job):
         due = self.clock.monotonic_s() + run.checkpoint_interval.total_seconds()
         while not self.stopping.is_set():
             began = self.clock.monotonic_s()
+            self.alive()
             at_end = self._captured()
             took = self._epoch(pipeline)
             pipeline.resync()
@@ -123,6 +128,7 @@ class EpochJob(Job):
         """Writes a checkpoint and says when the next is due: so late that checkpoints take a tenth of the time."""
         began = self.clock.monotonic_s()
         pipeline.checkpoint()
+        self._meters.checkpoints.add(self.clock.monotonic_s() - began)
         self._record(pipeline)
         self._report(pipeline)
         ended = self.clock.monotonic_s()
@@ -136,7 +142,9 @@ class EpochJob(Job):
         if plan is None:
             self._report(pipeline)
             return False
+        began = self.clock.monotonic_s()
         pipeline.run(plan)
+        self._meters.epochs.add(self.clock.monotonic_s() - began)
         pipeline.check_accounts()
         self.healthy()
         self._report(pipeline)

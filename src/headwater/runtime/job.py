@@ -25,6 +25,8 @@ class Job(threading.Thread):
     Attributes:
         state: for the status page.
         error: the error that the job waits or stopped for.
+        beat_s: when its loop last went round (`Clock.monotonic_s`); None while it does not go round on purpose: before
+            it has got going, while it waits to try again, and after its end.
     """
 
     def __init__(self, name: str, journal: Journal, clock: Clock) -> None:
@@ -34,6 +36,7 @@ class Job(threading.Thread):
         self.stopping = threading.Event()
         self.state: State = "starting"
         self.error: HeadwaterError | None = None
+        self.beat_s: float | None = None
         self._failures = 0
 
     def body(self) -> None:
@@ -47,6 +50,11 @@ class Job(threading.Thread):
             self.journal.write(f"{self.name.partition(':')[0]}.{state}", job=self.name)
         self.error = None
         self._failures = 0
+        self.alive()
+
+    def alive(self) -> None:
+        """Notes that the loop goes round: for jobs that have one, at each turn."""
+        self.beat_s = self.clock.monotonic_s()
 
     def is_final(self, failure: HeadwaterError) -> bool:
         """Whether a failure that may pass cannot pass any more."""
@@ -59,15 +67,17 @@ class Job(threading.Thread):
     def run(self) -> None:
         """The thread: runs the body under supervision."""
         while not self.stopping.is_set():
+            self.beat_s = None
             try:
                 self.body()
+                self.beat_s = None
                 self.state = "done"
                 return
             except Exception as error:  # noqa: BLE001 the supervision edge: every failure becomes a state or a retry
                 failure = as_headwater_error(error)
                 failure.message = self.journal.secrets.mask(failure.message)
                 failure.hint = self.journal.secrets.mask(failure.hint)
-            self.error = failure
+            self.error, self.beat_s = failure, None
             if not failure.retryable or self.is_final(failure):
                 self.state = "stopped"
                 self.journal.write(

@@ -15,6 +15,7 @@ from headwater.lake.table_format import Table
 from headwater.project.definition import Project
 from headwater.runtime.history import History
 from headwater.runtime.journal import Entry, Journal
+from headwater.runtime.meters import Meters
 from headwater.runtime.progress import Progress
 from headwater.runtime.requests import Requests
 from headwater.runtime.status import Status
@@ -22,6 +23,7 @@ from headwater.runtime.status import Status
 if TYPE_CHECKING:
     from headwater.capture.source import Source
     from headwater.runtime.capture_job import Partitions
+    from headwater.runtime.job import Job
 
 
 @dataclass
@@ -36,6 +38,9 @@ class Running:
         tables: gives the lake tables that are open now, for maintenance and names; never commit to them.
         partitions: the log, open; reading it is safe beside its writer.
         sources: by name.
+        meters: how long appends, epochs and the like took.
+        jobs: gives the jobs of the sources, of the epochs, of maintenance and of the syncs.
+        beat_s: when the main thread's loop last went round (`Clock.monotonic_s`); None before the first time.
         since_us: when it started, microseconds since 1970 UTC.
         history: figures of the last quarter of an hour.
         ending: set when the project is to stop; whoever holds a connection open lets it go then.
@@ -48,6 +53,9 @@ class Running:
     tables: Callable[[], Mapping[str, Table]]
     partitions: Partitions
     sources: Mapping[str, Source]
+    meters: Meters = field(default_factory=Meters)
+    jobs: Callable[[], Sequence[Job]] = lambda: ()
+    beat_s: float | None = None
     since_us: int = 0
     ending: threading.Event = field(default_factory=threading.Event)
     _status: Status = field(default_factory=dict)
@@ -55,6 +63,10 @@ class Running:
     def __post_init__(self) -> None:
         self.since_us = self.since_us or self.clock.now_us()
         self.history = History(self.clock)
+
+    def alive(self) -> None:
+        """Notes that the main thread's loop goes round."""
+        self.beat_s = self.clock.monotonic_s()
 
     def status(self) -> Status:
         """The last status, as `headwater status --json` prints it; empty before the first. Never changed in place."""

@@ -31,11 +31,9 @@ GATHER_BYTES = 16 << 20
 class Partitions:
     """The open log partitions by source; a partition that failed to write is opened anew here, for all its users."""
 
-    def __init__(
-        self, folder: Path, journal: Journal, clock: Clock, segment_bytes: int, meters: Meters | None = None
-    ) -> None:
+    def __init__(self, folder: Path, journal: Journal, clock: Clock, segment_bytes: int) -> None:
         self._folder = folder
-        self.meters = meters or Meters()
+        self.meters = Meters()
         self._journal = journal
         self._clock = clock
         self._segment_bytes = segment_bytes

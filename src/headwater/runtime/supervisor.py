@@ -28,7 +28,6 @@ from headwater.runtime.epoch_job import EpochJob
 from headwater.runtime.identity import state_identity
 from headwater.runtime.journal import Journal
 from headwater.runtime.maintenance_job import MaintenanceJob
-from headwater.runtime.meters import Meters
 from headwater.runtime.requests import Requests
 from headwater.runtime.running import Running
 from headwater.runtime.source_watch import SourceWatch
@@ -74,9 +73,7 @@ class Supervisor:
         self._stop = threading.Event()
         self._interrupted = False
         self._lock = take_lock(project.state, self._clock)
-        meters = Meters()
-        log_segment = int(project.run.log_segment)
-        self._partitions = Partitions(project.state / "log", self._journal, self._clock, log_segment, meters)
+        self._partitions = Partitions(project.state / "log", self._journal, self._clock, int(project.run.log_segment))
         made = sources if sources is not None else self._make_sources()
         for name in made:
             self._partitions.open(name)
@@ -91,7 +88,7 @@ class Supervisor:
         )
         self._epochs = EpochJob(
             project, made, self._partitions, self._captured, self._journal, self._clock, self._maintenance_wait_s,
-            self._deliverers.outboxes, meters,
+            self._deliverers.outboxes, self._partitions.meters,
         )  # fmt: skip
         self._maintenance = MaintenanceJob(
             project, self._epochs.tables, self._epochs.behind, self._journal, self._clock
@@ -99,7 +96,7 @@ class Supervisor:
         self._status = StatusWriter(project.name, project.state, self._clock)
         self._running = Running(
             project, self._clock, self._journal, lambda: self._epochs.progress, self._epochs.tables, self._partitions,
-            made, meters, lambda: (*self._captures, self._epochs, self._maintenance, *self._deliverers.jobs),
+            made, self._partitions.meters, lambda: (*self._captures, self._epochs, self._maintenance, *self._deliverers.jobs),
         )  # fmt: skip
         self._serves_console = extend is not None and not once and (project.api is None or project.api.console)
         self._api = make_api(

@@ -96,7 +96,8 @@ class Supervisor:
         self._status = StatusWriter(project.name, project.state, self._clock)
         self._running = Running(
             project, self._clock, self._journal, lambda: self._epochs.progress, self._epochs.tables, self._partitions,
-            made, self._partitions.meters, lambda: (*self._captures, self._epochs, self._maintenance, *self._deliverers.jobs),
+            made, self._partitions.meters,
+            lambda: (*self._captures, self._epochs, self._maintenance, *self._deliverers.jobs),
         )  # fmt: skip
         self._serves_console = extend is not None and not once and (project.api is None or project.api.console)
         self._api = make_api(

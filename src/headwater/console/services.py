@@ -14,6 +14,7 @@ from headwater.console import (
     accounting,
     capture,
     checkpoints,
+    checks,
     events,
     graph,
     history,
@@ -44,6 +45,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *capture.ENDPOINTS,
     *accounting.ENDPOINTS,
     *checkpoints.ENDPOINTS,
+    *checks.ENDPOINTS,
 )
 """The API: one line for each room of it."""
 

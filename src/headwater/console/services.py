@@ -14,7 +14,6 @@ from headwater.console import (
     accounting,
     capture,
     checkpoints,
-    checks,
     events,
     graph,
     history,
@@ -45,7 +44,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *capture.ENDPOINTS,
     *accounting.ENDPOINTS,
     *checkpoints.ENDPOINTS,
-    *checks.ENDPOINTS,
 )
 """The API: one line for each room of it."""
 

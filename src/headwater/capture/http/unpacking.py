@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from headwater.allocators import give_back
 from headwater.errors import UserError
 
 CODECS = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
@@ -38,6 +39,8 @@ def unpack(body: bytes, encoding: str, most: int) -> bytes:
             while part := stream.read(min(_PIECE_BYTES, most + 1 - size)):
                 size += len(part)
                 if size > most:
+                    parts.clear()
+                    give_back()  # or each thread's allocator keeps as much as one bomb held
                     raise TooLarge(f"unpacked, a body may have {most:,} bytes")
                 parts.append(part)
     except (OSError, pa.ArrowException) as error:

@@ -158,8 +158,9 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     try:
         given = unpack(receive_bytes(control, int(receive(control)["given"])))
-        from headwater.serve.sandbox.turn import turn
+        from headwater.serve.sandbox.turn import rehearse, turn
 
+        rehearse(given)
         gc.collect()
         gc.freeze()
         control.sendall(frame({"ready": os.getpid()}))

@@ -9,8 +9,10 @@ Where a kernel lacks one of these, the others hold. `Walls.standing` says which 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ from pathlib import Path
 from headwater.serve.sandbox import landlock, seccomp
 
 NICE = 10
+_DIE_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 OPEN_FILES = 512
 
 
@@ -52,6 +56,7 @@ class Walls:
         _limit("RLIMIT_AS", address_space() + self.memory_bytes)
         standing = ["limits"]
         if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
             standing += ["landlock"] if landlock.restrict(self.reads, network=self.network) else []
             standing += ["seccomp"] if seccomp.restrict(network=self.network) else []
         return standing

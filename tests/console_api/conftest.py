@@ -2,8 +2,10 @@
 
 import json
 import threading
+from functools import cached_property
 
 import httpx
+import jsonschema
 import pyarrow as pa
 import pytest
 from scripted_project import ORDERS, Shop, inserts, order, wait_until
@@ -41,17 +43,33 @@ class Console:
             base_url=self.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60, trust_env=False
         )
 
+    @cached_property
+    def contract(self):
+        """The OpenAPI document that it serves."""
+        return self.http.get("/v1/openapi.json").json()
+
     def get(self, path, **query):
-        """An answer that must be there."""
+        """An answer that must be there, and is as the document says."""
         answer = self.http.get(path, params=query)
         assert answer.status_code == 200, answer.text
+        self.check("get", path, answer)
         return answer.json()
 
     def post(self, path, body, status=200):
         """What is answered to a request that changes something."""
         answer = self.http.post(path, json=body)
         assert answer.status_code == status, answer.text
+        self.check("post", path, answer)
         return answer.json()
+
+    def check(self, method, path, answer):
+        """Holds an answer against the document."""
+        template = template_of(path, self.contract["paths"], method)
+        told = self.contract["paths"][template][method]["responses"]
+        media = answer.headers["content-type"].partition(";")[0]
+        content = told.get(str(answer.status_code), told["default"])["content"]
+        schema = {**content[media]["schema"], "components": self.contract["components"]}
+        jsonschema.validate(answer.json(), schema, cls=jsonschema.Draft202012Validator)
 
     def events(self, wanted, **query):
         """Events of /v1/events until one satisfies `wanted(kind, data)`; that one."""
@@ -70,6 +88,17 @@ class Console:
                     if wanted(kind, data):
                         return data
         raise AssertionError("the stream ended before what was wanted")
+
+
+def template_of(path, templates, method):
+    """The path of the document that a path is one of; literal parts go before parameters."""
+    parts = path.strip("/").split("/")
+    fits = [
+        one for one in templates
+        if method in templates[one] and len(one.strip("/").split("/")) == len(parts)
+        and all(a == b or a.startswith("{") for a, b in zip(one.strip("/").split("/"), parts, strict=True))
+    ]  # fmt: skip
+    return min(fits, key=lambda one: one.count("{"))
 
 
 def bad_rows(position, *keys):

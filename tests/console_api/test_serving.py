@@ -7,6 +7,8 @@ import httpx
 import pytest
 from scripted_project import Shop
 
+from headwater.api.server import ApiServer
+from headwater.api.settings import ApiSettings
 from headwater.console.services import services
 from headwater.runtime.journal import Journal
 from headwater.runtime.supervisor import Supervisor
@@ -26,16 +28,18 @@ def supervisor(shop, more="", *, once=False):
     return Supervisor(shop.project, journal, once=once, sources={"shop": shop.source}, extend=services)
 
 
-def test_it_is_served_where_nothing_is_asked_for_and_on_a_free_port_if_that_is_taken(shop):
+def test_it_is_served_where_nothing_is_asked_for(shop):
+    assert supervisor(shop).api_url.startswith("http://127.0.0.1:")
+
+
+def test_a_default_port_that_is_taken_becomes_a_free_one():
     with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind(("127.0.0.1", 8080))
-            taken.listen()
-        except OSError:
-            pass  # another has it: all the better
-        made = supervisor(shop)
-        assert made.api_url.startswith("http://127.0.0.1:") and not made.api_url.endswith(":8080")
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        server = ApiServer(ApiSettings.model_validate({"port": port}), [], or_any_port=True)
+        assert server.port != port
+        server.stop()
 
 
 def test_a_port_that_was_asked_for_is_that_port_or_none(shop):

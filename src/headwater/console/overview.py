@@ -51,7 +51,7 @@ def compose(call: Call) -> shapes.Overview:
         epoch=status.get("epoch", 0),
         checkpoint=checkpoint,
         freshness_ms=dict(status.get("freshness_ms") or {"p50": None, "p99": None}),
-        sources=[_source(entry, types) for entry in entries(status, "sources")],
+        sources=[_source(running, entry, types) for entry in entries(status, "sources")],
         models=[_model(entry, parts, checks) for entry in entries(status, "models")],
         tables=[_table(entry, files) for entry in entries(status, "tables")],
         syncs=[_sync(entry) for entry in entries(status, "syncs")],
@@ -83,13 +83,13 @@ def _checks(running: Running) -> dict[str, shapes.CheckCounts]:
     return {model: shapes.CheckCounts(**of) for model, of in counts.items()}
 
 
-def _source(entry: Entry, types: Mapping[str, str]) -> shapes.SourceGlance:
+def _source(running: Running, entry: Entry, types: Mapping[str, str]) -> shapes.SourceGlance:
     return shapes.SourceGlance(
         name=entry["name"],
         type=types.get(entry["name"], ""),
         state=entry["state"],
-        error=entry["error"],
-        hint=entry.get("hint"),
+        error=_masked(running, entry["error"]),
+        hint=_masked(running, entry.get("hint")),
         lag_bytes=entry["lag_bytes"],
         rows_per_s=entry["rows_per_s"],
         position=entry["position"],
@@ -115,6 +115,10 @@ def _model(entry: Entry, parts: Mapping[str, int], checks: Mapping[str, shapes.C
         holds=entry.get("holds", True),
         checks=checks.get(entry["name"], shapes.CheckCounts()),
     )
+
+
+def _masked(running: Running, text: str | None) -> str | None:
+    return None if text is None else running.mask(text)
 
 
 def _table(entry: Entry, files: Mapping[str, Entry]) -> shapes.TableGlance:

@@ -10,6 +10,9 @@ from headwater.runtime.running import Running
 from headwater.sqlite_file import open_to_read, storage_errors
 
 FILE = "state.db"
+_TABLES = ("checkpoints", "rejects", "reject_counts")
+_MADE = f"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN {_TABLES}"  # noqa: S608 constant
+"""In a project's first second the file is there, and not yet what is in it."""
 
 
 @contextmanager
@@ -27,6 +30,6 @@ def reading(running: Running) -> Iterator[sqlite3.Connection | None]:
     with storage_errors("read the state store"):
         connection = open_to_read(path)
         try:
-            yield connection
+            yield connection if connection.execute(_MADE).fetchone() == (len(_TABLES),) else None
         finally:
             connection.close()

@@ -84,7 +84,9 @@ def kept_epochs(state: Path) -> list[int]:
     with storage_errors("read the state store"):
         connection = open_to_read(path)
         try:
-            return [epoch for (epoch,) in connection.execute("SELECT epoch FROM checkpoints ORDER BY epoch DESC")]
+            made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'checkpoints'").fetchone()
+            query = "SELECT epoch FROM checkpoints ORDER BY epoch DESC"
+            return [epoch for (epoch,) in connection.execute(query)] if made else []
         finally:
             connection.close()
 

@@ -11,22 +11,23 @@ export function chosenTheme(): Theme {
 
 /** Shows `theme` from now on, and keeps it. */
 export function chooseTheme(theme: Theme): void {
-  if (theme === "system") {
-    localStorage.removeItem(KEY);
-    delete document.documentElement.dataset.theme;
-  } else {
-    localStorage.setItem(KEY, theme);
-    document.documentElement.dataset.theme = theme;
-  }
-  dispatchEvent(new Event("themechange"));
+  if (theme === "system") localStorage.removeItem(KEY);
+  else localStorage.setItem(KEY, theme);
+  show();
 }
 
 /** Whether what is shown now is dark. */
 export function isDark(): boolean {
-  const theme = chosenTheme();
-  return theme === "system" ? matchMedia("(prefers-color-scheme: dark)").matches : theme === "dark";
+  return document.documentElement.dataset.theme === "dark";
 }
 
-const kept = chosenTheme();
-if (kept !== "system") document.documentElement.dataset.theme = kept;
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("themechange")));
+const system = matchMedia("(prefers-color-scheme: dark)");
+
+function show(): void {
+  const theme = chosenTheme();
+  document.documentElement.dataset.theme = theme === "system" ? (system.matches ? "dark" : "light") : theme;
+  dispatchEvent(new Event("themechange"));
+}
+
+system.addEventListener("change", show);
+if (!document.documentElement.dataset.theme) show();

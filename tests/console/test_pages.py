@@ -32,9 +32,15 @@ def shown(page: Page, path: str) -> None:
 def test_every_page_shuts_nobody_out_in_light_and_dark(page: Page, path: str) -> None:
     shown(page, path)
     assert serious(page) == []
-    page.emulate_media(color_scheme="dark")
+    darken(page)
     assert serious(page) == []
     assert sideways(page) == 0
+
+
+def darken(page: Page) -> None:
+    """The system turns dark; the page follows."""
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
 
 
 def test_every_page_fits_a_phone(phone: Page) -> None:
@@ -81,11 +87,11 @@ def test_accounts_add_up_on_the_page_as_they_do_in_the_log(page: Page, shop: Sho
 
 def test_a_broken_identity_is_red(page: Page, shop: Shop) -> None:
     answer = shop.get("/v1/accounting")
-    answer["streams"][0] |= {"read": 10**6, "holds": False}  # type: ignore[index]
+    answer["streams"][0] |= {"read": 10**6, "difference": 17, "holds": False}  # type: ignore[index]
     page.route("**/v1/accounting", lambda route: route.fulfill(json=answer))
     shown(page, "/accounting")
     expect(page.get_by_role("alert")).to_contain_text(answer["streams"][0]["name"])  # type: ignore[index]
-    expect(page.locator("tr.bad")).to_contain_text("off by")
+    expect(page.locator("tr.bad")).to_contain_text("off by 17")
     assert serious(page) == []
 
 
@@ -170,7 +176,7 @@ def test_the_theme_follows_the_system_until_somebody_chooses(page: Page, shop: S
     shown(page, "/")
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     light = page.evaluate(ground)
-    page.emulate_media(color_scheme="dark")
+    darken(page)
     dark = page.evaluate(ground)
     assert light != dark
     page.get_by_role("button", name="Theme: system; switch to light").click()
@@ -180,16 +186,16 @@ def test_the_theme_follows_the_system_until_somebody_chooses(page: Page, shop: S
     assert page.evaluate(ground) == light
 
 
-def test_a_lost_connection_is_said_and_taken_up_again(page: Page, shop: Shop) -> None:
-    shown(page, "/")
-    page.route("**/v1/events*", lambda route: route.abort())
-    page.reload()
-    expect(page.get_by_role("alert")).to_contain_text("Not connected.")
-    expect(page.locator(".top").get_by_text("not connected")).to_be_visible()
-    assert serious(page) == []
-    page.unroute("**/v1/events*")
-    expect(page.get_by_role("alert")).to_be_hidden(timeout=AT_ONCE_MS)
-    expect(page.locator(".top").get_by_text("running", exact=True)).to_be_visible()
+def test_a_lost_connection_is_said_and_taken_up_again(browser: Browser, shop: Shop) -> None:
+    with looking(browser, shop.url, forgives="ERR_FAILED") as page:
+        page.route("**/v1/events*", lambda route: route.abort())
+        page.goto("/")
+        expect(page.get_by_role("alert")).to_contain_text("Not connected.")
+        expect(page.locator(".top").get_by_text("not connected")).to_be_visible()
+        assert serious(page) == []
+        page.unroute("**/v1/events*")
+        expect(page.get_by_role("alert")).to_be_hidden(timeout=AT_ONCE_MS)
+        expect(page.locator(".top").get_by_text("running", exact=True)).to_be_visible()
 
 
 def test_where_there_is_a_token_it_is_asked_for_and_kept_for_the_tab(browser: Browser, shop: Shop) -> None:

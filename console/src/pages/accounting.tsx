@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { get } from "../api/client";
+import type { Accounting, AsideLine, Line, SyncLine } from "../api/schema";
 import { Badge } from "../components/badge";
 import { Empty, Loading, ProblemNote } from "../components/empty";
 import { PageHead, Panel } from "../components/page";
@@ -7,41 +8,12 @@ import { useResource } from "../components/resource";
 import { Table, type TableColumn } from "../components/table";
 import { count } from "../format/number";
 
-interface Account {
-  name: string;
-  read: number;
-  landed: number;
-  rejected: number;
-  filtered: number;
-  late: number;
-  in_flight: number;
-  holds: boolean;
-}
-
-interface SyncAccount {
-  name: string;
-  handed: number;
-  delivered: number;
-  superseded?: number;
-  parked?: number;
-  pending?: number;
-  failed?: number;
-  discarded?: number;
-  holds: boolean;
-}
-
-interface Accounting {
-  streams: Account[];
-  models: Account[];
-  syncs: SyncAccount[];
-}
-
 const EVERY_MS = 1000;
 
 /** That nothing is lost, as sums that anybody can add up again. */
 export default function AccountingPage() {
   const { data, problem } = useResource((signal) => get<Accounting>("/v1/accounting", {}, signal), [], EVERY_MS);
-  const all = data ? [...data.streams, ...data.models, ...data.syncs] : [];
+  const all = data ? [...data.streams, ...data.models, ...data.syncs, ...data.aside] : [];
   const broken = all.filter((one) => !one.holds);
   return (
     <>
@@ -64,6 +36,7 @@ export default function AccountingPage() {
           <Identity title="Streams" accounts={data.streams} />
           <Identity title="Models" accounts={data.models} />
           {data.syncs.length > 0 && <Syncs accounts={data.syncs} />}
+          {data.aside.length > 0 && <Aside accounts={data.aside} />}
         </>
       )}
     </>
@@ -81,8 +54,8 @@ function Broken({ names }: { names: string[] }) {
   );
 }
 
-function Identity({ title, accounts }: { title: string; accounts: Account[] }) {
-  const columns: TableColumn<Account>[] = [
+function Identity({ title, accounts }: { title: string; accounts: Line[] }) {
+  const columns: TableColumn<Line>[] = [
     { id: "name", title: title.slice(0, -1), head: true, cell: (one) => one.name, sort: (one) => one.name },
     term("read", "Read", (one) => one.read),
     sign("="),
@@ -112,8 +85,8 @@ function Identity({ title, accounts }: { title: string; accounts: Account[] }) {
   );
 }
 
-function term(id: string, title: string, of: (one: Account) => number, tone = ""): TableColumn<Account> {
-  const cell = (one: Account) => <span class={of(one) === 0 ? "muted" : tone}>{count(of(one))}</span>;
+function term(id: string, title: string, of: (one: Line) => number, tone = ""): TableColumn<Line> {
+  const cell = (one: Line) => <span class={of(one) === 0 ? "muted" : tone}>{count(of(one))}</span>;
   return { id, title, num: true, cell, sort: of };
 }
 
@@ -121,25 +94,24 @@ function sign<T>(text: string, nth = 0): TableColumn<T> {
   return { id: `${text}${nth}`, title: "", cell: () => <span class="sign">{text}</span> };
 }
 
-function verdict(one: Account): ComponentChildren {
+function verdict(one: Line): ComponentChildren {
   if (one.holds) return <Badge tone="ok">holds</Badge>;
-  const off = one.read - one.landed - one.rejected - one.filtered - one.late - one.in_flight;
-  return <Badge tone="fail">{off === 0 ? "broken" : `off by ${count(off)}`}</Badge>;
+  return <Badge tone="fail">{one.difference === 0 ? "broken" : `off by ${count(one.difference)}`}</Badge>;
 }
 
-const SYNC_COLUMNS: TableColumn<SyncAccount>[] = [
+const SYNC_COLUMNS: TableColumn<SyncLine>[] = [
   { id: "name", title: "Sync", head: true, cell: (one) => one.name, sort: (one) => one.name },
   { id: "handed", title: "Handed", num: true, cell: (one) => count(one.handed), sort: (one) => one.handed },
   sign("="),
   { id: "delivered", title: "Delivered", num: true, cell: (one) => count(one.delivered), sort: (one) => one.delivered },
   sign("+", 1),
-  { id: "superseded", title: "Superseded", num: true, cell: (one) => count(one.superseded ?? 0) },
+  { id: "superseded", title: "Superseded", num: true, cell: (one) => count(one.superseded) },
   sign("+", 2),
-  { id: "parked", title: "Parked", num: true, cell: (one) => count(one.parked ?? 0) },
+  { id: "parked", title: "Parked", num: true, cell: (one) => count(one.parked) },
   sign("+", 3),
-  { id: "discarded", title: "Given up", num: true, cell: (one) => count((one.discarded ?? 0) + (one.failed ?? 0)) },
+  { id: "discarded", title: "Given up", num: true, cell: (one) => count(one.discarded + one.failed) },
   sign("+", 4),
-  { id: "pending", title: "Waiting", num: true, cell: (one) => count(one.pending ?? 0) },
+  { id: "pending", title: "Waiting", num: true, cell: (one) => count(one.pending) },
   {
     id: "holds",
     title: "",
@@ -148,7 +120,7 @@ const SYNC_COLUMNS: TableColumn<SyncAccount>[] = [
   },
 ];
 
-function Syncs({ accounts }: { accounts: SyncAccount[] }) {
+function Syncs({ accounts }: { accounts: SyncLine[] }) {
   return (
     <Panel title="Syncs">
       <Table
@@ -158,6 +130,38 @@ function Syncs({ accounts }: { accounts: SyncAccount[] }) {
         rowKey={(one) => one.name}
         tone={(one) => (one.holds ? "" : "bad")}
         class="identity"
+      />
+    </Panel>
+  );
+}
+
+const ASIDE_COLUMNS: TableColumn<AsideLine>[] = [
+  { id: "name", title: "Of", head: true, cell: (one) => one.name, sort: (one) => one.name },
+  {
+    id: "counts",
+    title: "Rows",
+    cell: (one) =>
+      Object.entries(one.counts)
+        .map(([name, rows]) => `${name.replaceAll("_", " ")} ${count(rows)}`)
+        .join(" · "),
+  },
+  {
+    id: "holds",
+    title: "",
+    num: true,
+    cell: (one) => <Badge tone={one.holds ? "ok" : "fail"}>{one.holds ? "holds" : "broken"}</Badge>,
+  },
+];
+
+function Aside({ accounts }: { accounts: AsideLine[] }) {
+  return (
+    <Panel title="Set aside by checks">
+      <Table
+        columns={ASIDE_COLUMNS}
+        rows={accounts}
+        label="Rows that checks set aside"
+        rowKey={(one) => one.name}
+        tone={(one) => (one.holds ? "" : "bad")}
       />
     </Panel>
   );

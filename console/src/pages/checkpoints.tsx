@@ -1,5 +1,7 @@
 import { get } from "../api/client";
 import { overview } from "../api/live";
+import type { Checkpoint, Checkpoints } from "../api/schema";
+import { Badge } from "../components/badge";
 import { Chart } from "../components/chart";
 import { Code } from "../components/code";
 import { Empty, Loading, ProblemNote } from "../components/empty";
@@ -7,22 +9,8 @@ import { PageHead, Panel, Stat } from "../components/page";
 import { useResource } from "../components/resource";
 import { Table, type TableColumn } from "../components/table";
 import { bytes } from "../format/bytes";
-import { count } from "../format/number";
+import { count, plural } from "../format/number";
 import { ago, clock, span, utc } from "../format/time";
-
-interface Checkpoint {
-  epoch: number;
-  at_us: number;
-  duration_ms: number | null;
-  bytes: number | null;
-  files: number | null;
-  kind?: string | null;
-}
-
-interface Checkpoints {
-  current: Checkpoint | null;
-  history: Checkpoint[];
-}
 
 const EVERY_MS = 2000;
 
@@ -34,9 +22,11 @@ const COLUMNS: TableColumn<Checkpoint>[] = [
     cell: (one) => <span title={utc(one.at_us)}>{clock(one.at_us)}</span>,
     sort: (one) => one.at_us,
   },
-  { id: "kind", title: "Kind", cell: (one) => <span class="muted">{one.kind ?? "–"}</span> },
+  { id: "kind", title: "Kind", cell: (one) => <span class="muted">{one.kind}</span> },
   { id: "took", title: "Took", num: true, cell: (one) => span(one.duration_ms), sort: (one) => one.duration_ms },
-  { id: "bytes", title: "Written", num: true, cell: (one) => bytes(one.bytes), sort: (one) => one.bytes },
+  { id: "bytes", title: "Written", num: true, cell: (one) => bytes(one.new_bytes), sort: (one) => one.new_bytes },
+  { id: "whole", title: "Whole", num: true, cell: (one) => bytes(one.bytes), sort: (one) => one.bytes },
+  { id: "kept", title: "", cell: (one) => one.kept && <Badge tone="ok">kept</Badge> },
   { id: "files", title: "Files", num: true, cell: (one) => count(one.files), sort: (one) => one.files },
 ];
 
@@ -52,7 +42,7 @@ export default function CheckpointsPage() {
       {problem && !data && <ProblemNote problem={problem} />}
       {!data && !problem && <Loading />}
       {data && (data.history.length > 0 || data.current ? <Kept {...data} /> : <None />)}
-      <Restoring />
+      {data && <Restoring text={data.restore} />}
     </>
   );
 }
@@ -67,11 +57,10 @@ function None() {
   );
 }
 
-function Kept({ current, history }: Checkpoints) {
+function Kept({ current, history, epochs_since, interval_s }: Checkpoints) {
   const now = overview.value?.now_us ?? Date.now() * 1000;
   const oldest = [...history].sort((a, b) => a.at_us - b.at_us);
   const at = oldest.map((one) => one.at_us / 1e6);
-  const epoch = overview.value?.epoch;
   return (
     <>
       <section class="stats checkpoints-now" aria-label="The last checkpoint">
@@ -80,17 +69,13 @@ function Kept({ current, history }: Checkpoints) {
           value={current ? `epoch ${count(current.epoch)}` : "none yet"}
           note={current ? ago(current.at_us, now) : ""}
         />
-        <Stat label="Took" value={span(current?.duration_ms)} />
+        <Stat label="Took" value={span(current?.duration_ms)} note={`every ${span(interval_s * 1000)}`} />
         <Stat
           label="Written"
-          value={bytes(current?.bytes)}
-          note={current?.files != null ? `${count(current.files)} files` : ""}
+          value={bytes(current?.new_bytes)}
+          note={current ? `of ${bytes(current.bytes)}, ${plural(current.files, "file")}` : ""}
         />
-        <Stat
-          label="To run again after a crash"
-          value={current && epoch !== undefined ? count(Math.max(0, epoch - current.epoch)) : "–"}
-          note="epochs"
-        />
+        <Stat label="To run again after a crash" value={count(epochs_since)} note="epochs" />
       </section>
       {oldest.length > 2 && (
         <div class="grid checkpoints-charts">
@@ -110,7 +95,7 @@ function Kept({ current, history }: Checkpoints) {
               kind="bars"
               height={140}
               label="Bytes that checkpoints wrote"
-              series={[{ label: "written", values: oldest.map((one) => one.bytes), colour: "series-2" }]}
+              series={[{ label: "written", values: oldest.map((one) => one.new_bytes), colour: "series-2" }]}
               format={bytes}
             />
           </Panel>
@@ -125,18 +110,35 @@ function Kept({ current, history }: Checkpoints) {
           height="420px"
         />
       </Panel>
+      {current && <Parts parts={current.parts} />}
     </>
   );
 }
 
-function Restoring() {
+/** What the last checkpoint is made of, the largest first. */
+function Parts({ parts }: { parts: Checkpoint["parts"] }) {
+  const rows = Object.entries(parts).sort(([, a], [, b]) => b - a);
+  if (rows.length === 0) return null;
+  return (
+    <Panel title="What the last one holds">
+      <Table columns={PARTS} rows={rows} label="Parts of the last checkpoint" rowKey={([name]) => name} height="320px" />
+    </Panel>
+  );
+}
+
+const PARTS: TableColumn<[string, number]>[] = [
+  { id: "name", title: "State of", head: true, cell: ([name]) => name.replace(":", " "), sort: ([name]) => name },
+  { id: "bytes", title: "Size", num: true, cell: ([, size]) => bytes(size), sort: ([, size]) => size },
+];
+
+function Restoring({ text }: { text: string }) {
   return (
     <Panel title="Restoring" padded class="checkpoints-restore">
       <p>
-        Nothing need be decided: a start after a crash goes on from the last checkpoint, and asks each table and
-        destination which epoch it holds already. That all is there afterwards can be proven:
+        After a crash nothing need be decided: a start goes on from the last checkpoint, and asks each table and
+        destination which epoch it holds already.
       </p>
-      <Code text="headwater verify" line />
+      {text && <Code text={text} wrap label="How to go back to an earlier checkpoint" />}
     </Panel>
   );
 }

@@ -33,14 +33,14 @@ export function TopBar({ onMenu, open }: { onMenu: () => void; open: boolean }) 
       <button
         type="button"
         class="search"
-        aria-label="Find a page, stream, model or table (ctrl k)"
+        title="Find a page, stream, model or table"
         onClick={() => {
           paletteShown.value = true;
         }}
       >
         <Icon name="search" size={14} />
         <span>Find</span>
-        <kbd>ctrl k</kbd>
+        <kbd aria-hidden="true">ctrl k</kbd>
       </button>
       <ThemeSwitch />
     </header>

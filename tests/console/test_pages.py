@@ -18,6 +18,12 @@ PAGES = {
     "/plan": "Plan",
 }
 AT_ONCE_MS = 15_000
+DRAWN = """
+() => new Promise((done) => {
+  const look = () => performance.getEntriesByName("graph-drawn").length ? done() : requestAnimationFrame(look);
+  look();
+})
+"""
 
 
 def shown(page: Page, path: str) -> None:
@@ -40,7 +46,7 @@ def test_every_page_shuts_nobody_out_in_light_and_dark(page: Page, path: str) ->
 def darken(page: Page) -> None:
     """The system turns dark; the page follows."""
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
 def test_every_page_fits_a_phone(phone: Page) -> None:
@@ -130,7 +136,7 @@ def test_a_node_of_the_graph_opens_with_all_that_is_known_of_it(page: Page, shop
 def test_the_graph_is_moved_and_zoomed_by_mouse_and_keys(page: Page, shop: Shop) -> None:
     shown(page, "/graph")
     canvas = page.locator(".graph-box canvas")
-    page.wait_for_function("performance.getEntriesByName('graph-drawn').length > 0")
+    page.evaluate(DRAWN)
     pictures = [canvas.screenshot()]
     for move in (lambda: drag(page, 220, 60), lambda: page.mouse.wheel(0, -300), lambda: canvas.press("-")):
         move()

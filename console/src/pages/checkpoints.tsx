@@ -110,7 +110,7 @@ function Kept({ current, history, epochs_since, interval_s }: Checkpoints) {
           height="420px"
         />
       </Panel>
-      {current && <Parts parts={current.parts} />}
+      {current && <Parts parts={current.parts ?? {}} />}
     </>
   );
 }
@@ -121,7 +121,13 @@ function Parts({ parts }: { parts: Checkpoint["parts"] }) {
   if (rows.length === 0) return null;
   return (
     <Panel title="What the last one holds">
-      <Table columns={PARTS} rows={rows} label="Parts of the last checkpoint" rowKey={([name]) => name} height="320px" />
+      <Table
+        columns={PARTS}
+        rows={rows}
+        label="Parts of the last checkpoint"
+        rowKey={([name]) => name}
+        height="320px"
+      />
     </Panel>
   );
 }

@@ -22,7 +22,6 @@ const COLUMNS: TableColumn<Checkpoint>[] = [
     cell: (one) => <span title={utc(one.at_us)}>{clock(one.at_us)}</span>,
     sort: (one) => one.at_us,
   },
-  { id: "kind", title: "Kind", cell: (one) => <span class="muted">{one.kind}</span> },
   { id: "took", title: "Took", num: true, cell: (one) => span(one.duration_ms), sort: (one) => one.duration_ms },
   { id: "bytes", title: "Written", num: true, cell: (one) => bytes(one.new_bytes), sort: (one) => one.new_bytes },
   { id: "whole", title: "Whole", num: true, cell: (one) => bytes(one.bytes), sort: (one) => one.bytes },
@@ -57,7 +56,8 @@ function None() {
   );
 }
 
-function Kept({ current, history, epochs_since, interval_s }: Checkpoints) {
+function Kept({ current: newest, history, epochs_since, interval_s }: Checkpoints) {
+  const current = history.find((one) => one.epoch === newest?.epoch);
   const now = overview.value?.now_us ?? Date.now() * 1000;
   const oldest = [...history].sort((a, b) => a.at_us - b.at_us);
   const at = oldest.map((one) => one.at_us / 1e6);
@@ -110,7 +110,7 @@ function Kept({ current, history, epochs_since, interval_s }: Checkpoints) {
           height="420px"
         />
       </Panel>
-      {current && <Parts parts={current.parts ?? {}} />}
+      {current && <Parts parts={current.parts} />}
     </>
   );
 }

@@ -170,3 +170,20 @@ def test_without_a_key_the_view_stops_and_says_what_to_do() -> None:
     with pytest.raises(SqlError, match="no key to tell the rows at fault by") as caught:
         view.apply({"t": t(("a", "bad", 1, 1))})
     assert "TRY_CAST" in caught.value.hint
+
+
+@pytest.mark.parametrize("good", [3, 200])
+def test_a_row_at_which_what_is_computed_twice_fails_is_rejected(good: int) -> None:
+    """DuckDB computes the cast once, before the TRY with which the rows at fault are looked for."""
+    sql = "SELECT k, CAST(note AS INT) AS number, 1 / (CAST(note AS INT) % 7) AS share FROM t"
+    view = View(sql, {"t": T}, name="v")
+    view.apply({"t": t(*((str(at), str(at), at, 1) for at in range(1, good + 1)), ("bad", "none", 0, 1))})
+    assert view.result().num_rows == good
+    assert [(reason, record["k"]) for _, reason, _, record in rejects(view)] == [("conversion", "bad")]
+
+
+def test_what_is_tried_twice_is_null_where_it_fails() -> None:
+    view = View("SELECT k, TRY(CAST(note AS INT) + 1) AS a, try (CAST(note AS INT) + 2) AS b FROM t", {"t": T})
+    view.apply({"t": t(("a", "7", 1, 1), ("b", "bad", 2, 1))})
+    assert rows(view.result()) == [("a", 8, 9), ("b", None, None)]
+    assert not rejects(view)

@@ -99,10 +99,11 @@ class Evaluator:
         return mask(delta, ~bad)
 
     def _probed(self, sql: str, delta: pa.Table, _: duckdb.Error) -> list[Failure]:
-        """Asks the probe, vectorised, and then DuckDB for the messages; finds nothing where TRY is not allowed."""
+        """Asks the probe, vectorised, and then DuckDB for the messages; finds nothing where TRY is not allowed, or does not
+        catch what it should."""
         try:
             suspects = np.flatnonzero(self._session.evaluate(self._probe, self._source, delta).to_numpy())
-        except duckdb.BinderException:
+        except (duckdb.BinderException, *ROW_ERRORS):
             return []
         asked = suspects[:_ASKED_ONE_BY_ONE]
         failures = [found for at in asked.tolist() if (found := self._alone(sql, delta, at)) is not None]

@@ -23,7 +23,7 @@ from headwater.serve.progress import read_done
 from headwater.serve.relation import Relation
 from headwater.sql.functions import register
 from headwater.sql.parse import tables_of
-from headwater.sql.prelude import connect, shared
+from headwater.sql.prelude import connect, shared, tries
 from headwater.sqlite_file import open_to_read
 
 REJECTS = "_rejects"
@@ -111,7 +111,7 @@ def _answer(
         others = [Relation(name, rows) for name, rows in tables.items()]
         planned = Plan([*planned.relations, *others], planned.note)
         computes = not {relation.name for relation in planned.relations}.issuperset(wanted)
-        with connect(_THREADS) if computes else shared("query", _THREADS) as connection:  # functions are for all to see
+        with _connection(sql, computes=computes) as connection:
             install(connection, project, planned, wanted)
             try:
                 return Answer(connection.sql(sql).to_arrow_table(), planned.note)
@@ -125,6 +125,11 @@ def lost_files(planned: Plan) -> FilesExpired | None:
     """That a table snapshot was expired while a query read it, if that is why it failed."""
     lost = (getattr(relation.base, "lost", None) for relation in planned.relations)
     return next((one for one in lost if isinstance(one, FilesExpired)), None)
+
+
+def _connection(sql: str, *, computes: bool) -> duckdb.DuckDBPyConnection:
+    """One of its own where models are computed: their functions are not for others to see."""
+    return connect(_THREADS, trying=True) if computes else shared("query", _THREADS, trying=tries(sql))
 
 
 def _explained(error: duckdb.Error, planned: Plan) -> Exception:

@@ -13,6 +13,7 @@ window and does not appear. The engine's window operators run the very same text
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import duckdb
@@ -83,30 +84,43 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 """DuckDB does not know how many rows an Arrow stream has, takes it for few, and would have ASOF JOIN meet each row with
 each."""
+_TRYING: dict[str, str | bool | int | float | list[str]] = {"disabled_optimizers": "common_subexpressions"}
+_TRIES = re.compile(r"\bTRY\s*\(", re.IGNORECASE)
 
 
-def connect(threads: int = 1) -> duckdb.DuckDBPyConnection:
+def tries(sql: str) -> bool:
+    """Whether SQL says TRY(...). What it has twice DuckDB computes once, before the TRY, which then catches nothing
+    (seen with DuckDB 2.0): such SQL is for a connection that does not look for what is there twice (`trying`)."""
+    return _TRIES.search(sql) is not None
+
+
+def connect(threads: int = 1, *, trying: bool = False) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with the prelude, in UTC, that sees no Python variables and keeps no order it was not asked
-    for."""
-    connection = _opened(threads)
+    for.
+
+    Args:
+        threads: that work on a query.
+        trying: for SQL of which `tries` is true.
+    """
+    connection = _opened(threads, trying)
     install(connection)
     return connection
 
 
-def shared(use: str, threads: int = 1) -> duckdb.DuckDBPyConnection:
+def shared(use: str, threads: int = 1, *, trying: bool = False) -> duckdb.DuckDBPyConnection:
     """A connection of its own to the database that this process keeps for a use, set up as that of `connect`.
 
     To open a database takes twenty milliseconds, to connect to one ten microseconds. It is for temporary tables and
     views, which each connection has for itself, and not for functions, which all would see. Connections that work at
     the same time do so best on databases of their own: they share the locks of one.
     """
-    return _database(use, threads).cursor()
+    return _database(use, threads, trying).cursor()
 
 
 @cache
-def _database(use: str, threads: int) -> duckdb.DuckDBPyConnection:
+def _database(use: str, threads: int, trying: bool) -> duckdb.DuckDBPyConnection:
     """An empty database with the prelude for all connections to it."""
-    connection = _opened(threads)
+    connection = _opened(threads, trying)
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     for macro in MACROS:
         connection.execute(f"CREATE MACRO {macro}")
@@ -126,6 +140,7 @@ def locked(threads: int, memory_bytes: int) -> duckdb.DuckDBPyConnection:
         "autoload_known_extensions": False,
         "memory_limit": f"{memory_bytes}B",
         "errors_as_json": True,
+        **_TRYING,
     }
     connection = duckdb.connect(":memory:", config={**_SETTINGS, **outside, "threads": threads})
     install(connection)
@@ -134,8 +149,8 @@ def locked(threads: int, memory_bytes: int) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _opened(threads: int) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(":memory:", config={**_SETTINGS, "threads": threads})
+def _opened(threads: int, trying: bool) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(":memory:", config={**_SETTINGS, **(_TRYING if trying else {}), "threads": threads})
 
 
 def install(connection: duckdb.DuckDBPyConnection) -> None:

@@ -99,8 +99,8 @@ class Evaluator:
         return mask(delta, ~bad)
 
     def _probed(self, sql: str, delta: pa.Table, _: duckdb.Error) -> list[Failure]:
-        """Asks the probe, vectorised, and then DuckDB for the messages; finds nothing where TRY is not allowed, or does not
-        catch what it should."""
+        """Asks the probe, vectorised, and then DuckDB for the messages; finds nothing where TRY is not allowed, or
+        catches nothing."""
         try:
             suspects = np.flatnonzero(self._session.evaluate(self._probe, self._source, delta).to_numpy())
         except (duckdb.BinderException, *ROW_ERRORS):

@@ -28,6 +28,7 @@ ROOMS_REFUSED = {"utils", "util", "common", "core", "helpers", "helper", "base",
 MAY_CATCH_ALL = {
     "capture/python/user_code.py": "the user's code: what it raises stops its source, told by its place",
     "cli/app.py": "the edge: a bug is one line and a file",
+    "govern/openlineage.py": "the edge to a lineage service: whatever is wrong over there is a warning here",
     "project/functions.py": "the user's code: what it raises is a mistake in the project",
     "sql/functions.py": "the user's code: what it raises is a reject",
     "runtime/job.py": "the supervision edge: every failure becomes a state or a retry",

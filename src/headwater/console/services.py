@@ -58,7 +58,7 @@ def services(running: Running) -> Sequence[Service]:
     Args:
         running: the project.
     """
-    outside = [health(running), metrics(running)]
+    outside = [health(running), metrics(running), *_told(running)]
     if running.project.api is not None and not running.project.api.console:
         return outside
     desk = Desk(running)
@@ -69,3 +69,14 @@ def services(running: Running) -> Sequence[Service]:
 
     routes = [Route(PATH, openapi, methods=["GET"]), *(desk.route(endpoint) for endpoint in ENDPOINTS)]
     return [*outside, Service(routes, stop=desk.room.close), Page().service()]
+
+
+def _told(running: Running) -> Sequence[Service]:
+    """What tells the lineage service, if there is one: it lives as long as the server, and has no path."""
+    if running.project.lineage is None:
+        return ()
+    from headwater.govern.openlineage import Teller
+
+    teller = Teller(running, running.project.lineage)
+    teller.start()
+    return [Service((), stop=teller.stop)]

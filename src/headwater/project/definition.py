@@ -15,6 +15,7 @@ from headwater.lake.layout import Layout, partition_by, sort_by
 from headwater.project.document import NodePath
 from headwater.project.lake_settings import LakeSettings
 from headwater.project.settings import (
+    LineageSettings,
     MaintenanceSettings,
     ModelSettings,
     RejectsSettings,
@@ -201,6 +202,7 @@ class Project:
         maintenance: how its tables are kept.
         syncs: in the order of the file.
         api: settings of its web server; None if none is asked for.
+        lineage: the lineage service that is told; None if none is.
         rejects: how much the ledger of rejects may hold.
         checks: what is stated of its streams and models.
     """
@@ -216,6 +218,7 @@ class Project:
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     syncs: tuple[SyncDefinition, ...] = ()
     api: ApiSettings | None = None
+    lineage: LineageSettings | None = None
     rejects: RejectsSettings = field(default_factory=RejectsSettings)
     checks: tuple[Check, ...] = ()
 

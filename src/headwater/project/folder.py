@@ -82,6 +82,7 @@ def read(folder: Path, *, environment: Mapping[str, str], mistakes: Mistakes) ->
         sources=sources,
         syncs=syncs,
         api=file.api,
+        lineage=file.lineage,
         models=with_watermarks(ordered, sources),
         checks=checks,
         places={path: document.place(path) for path in document.places},

@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ByteSize,
     Field,
+    SecretStr,
     WithJsonSchema,
 )
 
@@ -282,6 +283,20 @@ class SyncSection(Settings):
     )
 
 
+class LineageSettings(Settings):
+    """A lineage service (Marquez, DataHub, OpenMetadata) that is told what becomes of what, in OpenLineage's events."""
+
+    url: str = Field(pattern=r"^https?://", description="Its address.", examples=["http://localhost:5000"])
+    endpoint: str = Field(default="api/v1/lineage", description="Path that takes events.")
+    token: SecretStr | None = Field(
+        default=None, description="Shown to it as `Authorization: Bearer ...`.", examples=["${LINEAGE_TOKEN}"]
+    )
+    namespace: str = Field(default="headwater", min_length=1, description="Namespace of jobs and data sets.")
+    interval: PositiveDuration = Field(
+        default=timedelta(minutes=5), description="Time between two tellings while the project runs.", examples=["5 m"]
+    )
+
+
 class ProjectFile(Settings):
     """The top of `headwater.yml`."""
 
@@ -307,6 +322,9 @@ class ProjectFile(Settings):
     )
     rejects: RejectsSettings = Field(
         default_factory=RejectsSettings, description="How much the ledger of rejects may hold."
+    )
+    lineage: LineageSettings | None = Field(
+        default=None, description="Where to tell OpenLineage events; without it none are told."
     )
 
 

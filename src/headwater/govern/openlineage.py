@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, RunEvent
     from openlineage.client.generated.column_lineage_dataset import InputField
 
-PRODUCER = f"https://pypi.org/project/headwater/{headwater.__version__}"
+PRODUCER = f"urn:headwater:{headwater.__version__}"
 FINISH_S = 5.0
 """So long the end of a project waits for its last events to be told."""
 

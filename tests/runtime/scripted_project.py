@@ -77,7 +77,9 @@ class Shop:
     def supervisor(self, *, once=False):
         """A supervisor over the scripted source."""
         journal = Journal(self.log, as_json=True)
-        return Supervisor(self.project, journal, once=once, sources={self.source.name: self.source})
+        return Supervisor(
+            self.project, journal, once=once, sources={self.source.name: self.source}, reload=lambda: self.project
+        )
 
     def run_once(self):
         """Runs until the script is in the tables; raises what stopped it."""
@@ -140,6 +142,11 @@ def wait_until(condition, what="the condition"):
             pass
         clock.wait(never, 0.02)
     raise AssertionError(f"a minute has gone and {what} is not met")
+
+
+def landed(shop, table, count):
+    """Waits until a table has so many rows."""
+    wait_until(lambda: {one["name"]: one["rows"] for one in shop.status()["tables"]}[table] == count)
 
 
 def lose_newest_checkpoint(shop):

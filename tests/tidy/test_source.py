@@ -31,6 +31,7 @@ MAY_CATCH_ALL = {
     "govern/openlineage.py": "the edge to a lineage service: whatever is wrong over there is a warning here",
     "project/functions.py": "the user's code: what it raises is a mistake in the project",
     "sql/functions.py": "the user's code: what it raises is a reject",
+    "runtime/swap/build.py": "a build that fails leaves the running models as they are",
     "runtime/job.py": "the supervision edge: every failure becomes a state or a retry",
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef

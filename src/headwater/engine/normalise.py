@@ -23,6 +23,7 @@ from headwater.engine.evolution import Evolution, evolution, promise, restart
 from headwater.engine.hidden import HiddenRows, Lacks
 from headwater.engine.resync import CUTS, Resync
 from headwater.engine.state.checkpoint_files import Json, read_manifest, storage, write_manifest
+from headwater.engine.state.frozen import FrozenRows
 from headwater.engine.state.memory import Memory
 from headwater.engine.state.row_store import RowStore
 from headwater.engine.trace import At, altered, carried, images, trace_schema, traced
@@ -87,6 +88,10 @@ class Normaliser:
     def rows(self) -> pa.Table:
         """What the stream holds now, as the delta that would make it from nothing."""
         return self._state.rows()
+
+    def frozen(self) -> FrozenRows:
+        """What the stream holds now, for another thread to read while this one goes on."""
+        return self._state.frozen()
 
     @property
     def hidden(self) -> int:

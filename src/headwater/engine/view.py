@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self, Unpack
@@ -20,6 +21,7 @@ from headwater.engine.explain import explain
 from headwater.engine.graph import Graph
 from headwater.engine.session import Session
 from headwater.engine.settings import Arguments, Settings, read_settings
+from headwater.engine.state.frozen import FrozenRows
 from headwater.engine.state.memory import Memory
 from headwater.engine.state.row_store import RowStore
 from headwater.engine.watermark import Watermarks, microseconds
@@ -152,6 +154,19 @@ class View:
             hint = "make the view with keep_result=True, or add up the changes that apply and advance return"
             raise UserError("the view keeps no copy of its result", hint=hint)
         return expanded(self._result.rows())
+
+    def frozen(self) -> FrozenRows | None:
+        """The rows of the result as they are now, for another thread to read; None if no copy is kept."""
+        return self._result.frozen() if self._result is not None else None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it keeps a copy of the result."""
+        return self._result is not None
+
+    def drop_result(self) -> None:
+        """Keeps no copy of the result from now on, as with `keep_result=False`."""
+        self._result, self._settings = None, replace(self._settings, keep_result=False)
 
     def explain(self) -> str:
         """The operator graph, what each operator does and what it keeps now."""

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import traceback
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from headwater.errors import Place, UserError
 from headwater.project.mistakes import Mistakes
 from headwater.sql.functions import Function
 
 FOLDER = "functions"
+
+
+class _Fresh(SourceFileLoader):
+    """Compiles a file each time it is loaded: what Python keeps may be of an edit of the same second and size."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The file's code as it is now."""
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def read_functions(folder: Path, mistakes: Mistakes) -> tuple[Function, ...]:
@@ -31,7 +40,8 @@ def read_functions(folder: Path, mistakes: Mistakes) -> tuple[Function, ...]:
 
 def _load(path: Path, mistakes: Mistakes) -> ModuleType | None:
     """Runs a file; None if that fails, which has then been noted."""
-    spec = importlib.util.spec_from_file_location(f"headwater_functions_{path.stem}", path)
+    name = f"headwater_functions_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Fresh(name, str(path)))
     if spec is None or spec.loader is None:
         return None
     module = importlib.util.module_from_spec(spec)

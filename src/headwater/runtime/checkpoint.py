@@ -91,7 +91,8 @@ class CheckpointFolder:
 
     def _restore_model(self, record: CheckpointRecord, flow: Dataflow, model: Model) -> None:
         try:
-            view = flow.view_of(model, self._folder / str(record.epoch) / "models" / model.name)
+            folder = self._folder / str(record.epoch) / "models" / model.name
+            view = flow.view_of(model, folder, keep=model.name in record.swapping)
         except UserError:
             return
         flow.nodes[model.name] = ModelNode(model, view, record.refed.get(model.name, 0))
@@ -109,7 +110,8 @@ class CheckpointFolder:
             stream.normaliser.checkpoint(making / "streams" / name, _part(before, "streams", name))
             failpoint.reach("checkpoint.after_state_file")
         for name, node in flow.nodes.items():
-            node.view.checkpoint(making / "models" / name, _part(before, "models", name))
+            written, node.written = node.written, None
+            node.view.checkpoint(making / "models" / name, written or _part(before, "models", name))
             failpoint.reach("checkpoint.after_state_file")
         flow.checks.checkpoint(making / "checks", before / "checks" if before is not None else None)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,12 +35,14 @@ EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Step:
-    """What an epoch, or a slice of one, computed: outputs by table, the models that were built anew for it, the streams
-    whose columns are others than before, what could not go on, and by stream the keys of rows whose rejects are moot,
-    because later changes have made them whole; and what changes in the models themselves, by model, for syncs."""
+    """What an epoch, or a slice of one, computed: outputs by table, the models that were built anew for it, those whose
+    new versions took their place, the streams whose columns are others than before, what could not go on, and by stream
+    the keys of rows whose rejects are moot, because later changes have made them whole; and what changes in the models
+    themselves, by model, for syncs."""
 
     outputs: dict[str, Output] = field(default_factory=dict)
     rebuilt: list[str] = field(default_factory=list)
+    swapped: list[str] = field(default_factory=list)
     evolved: list[str] = field(default_factory=list)
     rejects: list[pa.RecordBatch] = field(default_factory=list)
     replayed: list[int] = field(default_factory=list)
@@ -57,6 +60,38 @@ class Step:
             self.healed[stream] = [*keys, *self.healed.get(stream, ())]
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What a slice of an epoch brought to some inputs.
+
+    Attributes:
+        deltas: by stream or model.
+        marks: how far they are in event time, at an epoch's end.
+        idle: streams that nothing comes from.
+        over: whether the epoch ends with it.
+        upset: inputs of which the deltas do not say it all: their columns changed, or they were built anew.
+    """
+
+    deltas: Mapping[str, pa.Table]
+    marks: Mapping[str, datetime]
+    idle: frozenset[str]
+    over: bool
+    upset: frozenset[str] = frozenset()
+
+
+class Tap(Protocol):
+    """Listens to a dataflow.
+
+    Attributes:
+        inputs: the streams and models that it wants to hear of.
+    """
+
+    inputs: frozenset[str]
+
+    def take(self, taken: Taken) -> None:
+        """Takes note of a slice of an epoch; called in the epochs' thread."""
+
+
 class Dataflow:
     """All streams and models of a project, stepped an epoch at a time by one thread.
 
@@ -71,6 +106,7 @@ class Dataflow:
         checks: how they stand; what a stream or model computes goes through them before anybody reads it.
         waiting: models that do not fit what they read as it is now, with what is wrong. Their tables stay as they are;
             they are built anew, from all rows, as soon as they fit.
+        tap: is handed what each epoch changes in some streams and models.
     """
 
     def __init__(
@@ -81,7 +117,7 @@ class Dataflow:
         memory: MemoryPlan | None = None,
         checks: Sequence[Check] = (),
     ) -> None:
-        self.streams, self._threads, self.memory = dict(streams), threads, memory
+        self.streams, self.threads, self.memory = dict(streams), threads, memory
         self.checks = CheckBoard(checks)
         self._read = {name for model in models for name in model.inputs}
         self.models = {model.name: model for model in models}
@@ -91,6 +127,7 @@ class Dataflow:
         self._newcomers: set[str] = set()
         self.waiting: dict[str, UserError] = {}
         self._time_us: int | None = None
+        self.tap: Tap | None = None
 
     def step(self, plan: EpochPlan, intake: Intake) -> Step:
         """Takes an epoch in, or the next slice of one, and returns its effects on every table. Deterministic in the
@@ -105,6 +142,8 @@ class Dataflow:
         for model in self.models.values():
             if not self._takes_part(model, plan, deltas, step):
                 self.nodes.pop(model.name, None)
+            elif model.name in plan.swapped and self._goes_on(model, deltas, step):
+                deltas[model.name] = self._swap(self.nodes[model.name], deltas, plan, step, over=intake.last)
             elif self._is_due_anew(model, plan if intake.first else None, deltas, step):
                 self._build(model, plan, deltas, step, over=intake.last)
             else:
@@ -112,10 +151,43 @@ class Dataflow:
                     model.name, self._step_model, self.nodes[model.name], deltas, plan, step, over=intake.last
                 )
         refilled = {name for name, node in self.streams.items() if node.normaliser.refilled}
-        self.checks.follow(self, deltas, {*step.rebuilt, *self._newcomers, *refilled})
+        self.checks.follow(self, deltas, {*step.rebuilt, *step.swapped, *self._newcomers, *refilled})
+        if self.tap is not None:
+            self.tap.take(self._taken(deltas, plan, step, over=intake.last))
         self._newcomers.clear()
         failpoint.reach("epoch.models.after")
         return step
+
+    def become(self, models: Sequence[Model], nodes: Mapping[str, ModelNode], checks: Sequence[Check]) -> None:
+        """Goes on with other models from the next epoch on.
+
+        Args:
+            models: all of them, in dependency order.
+            nodes: of those that are new or others than before, up to date.
+            checks: what is stated of streams and models from then on.
+        """
+        if [one.fingerprint for one in checks] != [one.fingerprint for one in self.checks.checks]:
+            self.checks.close()
+            self.checks = CheckBoard(checks)
+        gone = [name for name in self.nodes if name in nodes or name not in {model.name for model in models}]
+        for name in gone:
+            self.nodes.pop(name).view.close()
+        self.models = {model.name: model for model in models}
+        self._read = {name for model in models for name in model.inputs}
+        found = {**self.nodes, **nodes}
+        for node in found.values():
+            node.model = self.models[node.model.name]
+        self.nodes = {name: found[name] for name in self.models if name in found}
+        self.waiting = {name: why for name, why in self.waiting.items() if name in self.models and name not in nodes}
+
+    def _taken(self, deltas: Mapping[str, pa.Table], plan: EpochPlan, step: Step, *, over: bool) -> Taken:
+        """What a slice of an epoch brought to the inputs that are listened to."""
+        assert self.tap is not None
+        inputs = [name for name in self.tap.inputs if name in deltas]
+        upset = {*step.rebuilt, *step.evolved, *self._newcomers}.intersection(self.tap.inputs)
+        upset |= self.tap.inputs.difference(deltas)
+        marks = self._watermarks(inputs, plan) if over else {}
+        return Taken({name: deltas[name] for name in inputs}, marks, frozenset(self._idle), over, frozenset(upset))
 
     @property
     def kept_in(self) -> Memory | None:
@@ -154,14 +226,18 @@ class Dataflow:
             return self.streams[name].normaliser.rows()
         return _weighted(self.nodes[name].view.result())
 
-    def view_of(self, model: Model, state: Path | None = None) -> View:
-        """A view of `model` over the inputs' schemas as they are now: with no rows, or with those of a checkpoint."""
+    def view_of(self, model: Model, state: Path | None = None, *, keep: bool = False) -> View:
+        """A view of `model` over the inputs' schemas as they are now: with no rows, or with those of a checkpoint.
+
+        Args:
+            keep: keep a copy of the result even if no other model reads it.
+        """
         inputs = {name: self.input_schema(name) for name in model.inputs}
         only = [name for name in model.inputs if self._appends(name)]
-        keep = model.name in self._read or self.checks.wants_rows(model.name)
+        keep = keep or model.name in self._read or self.checks.wants_rows(model.name)
         ttl = times_to_live(model, {name: node.watermark for name, node in self.streams.items()})
         return view_of(
-            model, inputs, state, append_only=only, ttl=ttl, threads=self._threads, keep_result=keep, memory=self.memory
+            model, inputs, state, append_only=only, ttl=ttl, threads=self.threads, keep_result=keep, memory=self.memory
         )
 
     def input_schema(self, name: str) -> pa.Schema:
@@ -202,6 +278,10 @@ class Dataflow:
             return False
         moved = not {*step.evolved, *step.rebuilt, *self._newcomers}.isdisjoint(model.inputs)
         return model.name in plan.rebuild or model.name in self.nodes or (model.name in self.waiting and moved)
+
+    def _goes_on(self, model: Model, deltas: Mapping[str, pa.Table], step: Step) -> bool:
+        """Whether the view of a model goes on from what it knows."""
+        return model.name in self.nodes and not (self._undone(model, deltas, step) or self._outgrown(model, step))
 
     def _is_due_anew(self, model: Model, plan: EpochPlan | None, deltas: Mapping[str, pa.Table], step: Step) -> bool:
         """Whether a model must be built from all rows: planned so for the slice that begins the epoch, which alone
@@ -286,9 +366,35 @@ class Dataflow:
         step.handed[model.name] = Output(whole, True, node.spec)
         return whole
 
+    def _swap(
+        self, node: ModelNode, deltas: Mapping[str, pa.Table], plan: EpochPlan, step: Step, *, over: bool
+    ) -> pa.Table:
+        """Steps a model whose view was made beside the former one: at the end of the epoch all its rows take the place
+        of those that its tables hold."""
+        name, view = node.model.name, node.view
+        delta = self.checks.admitted(name, self._raw_step(node, deltas, plan, step, over=over), view.schema)
+        step.swapped.append(name)
+        if over:
+            whole = self.checks.admit(name, _weighted(view.result()), view.schema, view.key, anew=True)
+            step.outputs |= node.outputs(whole, plan.epoch, self._time_us, replace=True)
+            step.handed[name] = Output(whole, True, node.spec)
+            if name not in self._read and not self.checks.wants_rows(name):
+                view.drop_result()
+        return delta
+
     def _step_model(
         self, node: ModelNode, deltas: Mapping[str, pa.Table], plan: EpochPlan, step: Step, *, over: bool
     ) -> pa.Table:
+        changed = self._raw_step(node, deltas, plan, step, over=over)
+        delta = self.checks.admit(node.model.name, changed, node.view.schema, node.view.key, anew=False)
+        step.outputs |= node.outputs(delta, plan.epoch, self._time_us, replace=False)
+        step.handed[node.model.name] = Output(delta, False, node.spec)
+        return delta
+
+    def _raw_step(
+        self, node: ModelNode, deltas: Mapping[str, pa.Table], plan: EpochPlan, step: Step, *, over: bool
+    ) -> pa.Table:
+        """What a model computes of its inputs' changes, before its checks."""
         view, inputs = node.view, node.model.inputs
         out = [view.apply({name: _only(deltas[name], view.inputs[name]) for name in inputs})]
         self._take_rejects(node, step)
@@ -298,10 +404,7 @@ class Dataflow:
                 out.append(self._refeed(node, entry, replay, step))
         if over:
             out.append(view.advance(self._watermarks(inputs, plan), self._idle.intersection(inputs)))
-        delta = self.checks.admit(node.model.name, pa.concat_tables(out), view.schema, view.key, anew=False)
-        step.outputs |= node.outputs(delta, plan.epoch, self._time_us, replace=False)
-        step.handed[node.model.name] = Output(delta, False, node.spec)
-        return delta
+        return pa.concat_tables(out)
 
     def _refeed(self, node: ModelNode, entry: str, replay: Replay, step: Step) -> pa.Table:
         out = node.view.apply({entry: rows_of(replay)})

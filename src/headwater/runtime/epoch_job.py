@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from headwater import failpoint
 from headwater.capture.source import Source
 from headwater.clock import Clock
 from headwater.errors import CheckFailed, HeadwaterError
 from headwater.lake.table_format import Table
 from headwater.project.definition import Project
 from headwater.project.recorded import record, save_recorded
+from headwater.project.versions import Versions
 from headwater.runtime.capture_job import Partitions
 from headwater.runtime.freshness import Freshness
 from headwater.runtime.job import Job
@@ -20,6 +22,7 @@ from headwater.runtime.pipeline import Pipeline
 from headwater.runtime.progress import Progress, read_progress
 from headwater.runtime.recovery import open_pipeline
 from headwater.runtime.replay import requested_replays
+from headwater.runtime.swap.conductor import Swaps
 
 CHECKPOINT_COST = 9.0
 """Least time between two checkpoints, in durations of the last one."""
@@ -36,6 +39,7 @@ class EpochJob(Job):
         wait_s: how long the next epoch is to wait on top of its interval.
         outboxes: of the syncs.
         meters: take how long epochs and checkpoints took.
+        reload: reads the project's folder as it is now; without it models are not changed while it runs.
 
     Attributes:
         progress: what the status page shows, replaced whole after every epoch.
@@ -52,6 +56,7 @@ class EpochJob(Job):
         wait_s: Callable[[], float] = lambda: 0.0,
         outboxes: Outboxes | None = None,
         meters: Meters | None = None,
+        reload: Callable[[], Project] | None = None,
     ) -> None:
         super().__init__("epochs", journal, clock)
         self.progress = Progress()
@@ -63,16 +68,18 @@ class EpochJob(Job):
         self._outboxes = outboxes or Outboxes(project, journal, clock)
         self._meters = meters or Meters()
         self._pipeline: Pipeline | None = None
+        self._swaps = Swaps(project, journal, clock, reload or (lambda: project))
         self._freshness = Freshness()
         self._recorded: int | None = None
 
     def body(self) -> None:
         """Opens the project, which runs again what a crash cut short, and goes on."""
         pipeline = open_pipeline(
-            self._project, self._sources, self._partitions, self.journal, self.clock, self._freshness, self._outboxes
+            self.project, self._sources, self._partitions, self.journal, self.clock, self._freshness, self._outboxes
         )
         try:
             self._pipeline = pipeline
+            self._swaps.begin()
             self._record(pipeline)
             self._report(pipeline)
             if not isinstance(self.error, CheckFailed):
@@ -83,11 +90,17 @@ class EpochJob(Job):
             self._report(pipeline)
         finally:
             self._pipeline = None
+            self._swaps.begin()
             pipeline.close()
 
     def is_final(self, failure: HeadwaterError) -> bool:
         """A check that stops an epoch does so for good when nothing more will arrive that could mend it."""
         return isinstance(failure, CheckFailed) and self._captured()
+
+    @property
+    def project(self) -> Project:
+        """The project as it runs now: models may have been swapped."""
+        return self._swaps.project
 
     def tables(self) -> Mapping[str, Table]:
         """The tables that are open now; asked by the maintenance thread."""
@@ -104,7 +117,8 @@ class EpochJob(Job):
     def _record(self, pipeline: Pipeline) -> None:
         """Keeps what `headwater plan` compares with, anew when streams have come that were not known."""
         if self._recorded != len(pipeline.flow.streams):
-            save_recorded(self._project.state, record(self._project))
+            save_recorded(self._project.state, record(self.project))
+            Versions(self._project.state).keep(self.project.models, self.clock.now_us())
             self._recorded = len(pipeline.flow.streams)
 
     def _loop(self, pipeline: Pipeline) -> None:
@@ -116,6 +130,7 @@ class EpochJob(Job):
             at_end = self._captured()
             took = self._epoch(pipeline)
             pipeline.resync()
+            self._tend(pipeline)
             if not took and at_end:
                 return
             if self.clock.monotonic_s() >= due:
@@ -123,6 +138,16 @@ class EpochJob(Job):
             left = run.epoch_interval.total_seconds() + self._wait_s() - (self.clock.monotonic_s() - began)
             if left > 0 and not at_end:
                 self.clock.wait(self.stopping, left)
+
+    def _tend(self, pipeline: Pipeline) -> None:
+        """Goes on with a change of the models, if one is asked for."""
+        before = self.project
+        self._swaps.tend(pipeline)
+        if self.project is not before:
+            self._recorded = None
+            self._record(pipeline)
+            self._report(pipeline)
+            failpoint.reach("swap.done.after")
 
     def _checkpoint(self, pipeline: Pipeline) -> float:
         """Writes a checkpoint and says when the next is due: so late that checkpoints take a tenth of the time."""

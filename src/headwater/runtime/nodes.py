@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from datetime import timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -126,11 +127,17 @@ class StreamNode:
 
 @dataclass
 class ModelNode:
-    """One model's state. `refed` counts the rejects that were fed to it again."""
+    """One model's state.
+
+    Attributes:
+        refed: how many rejects were fed to it again.
+        written: where the view has been checkpointed besides, for the next checkpoint to link what has not changed.
+    """
 
     model: Model
     view: View
     refed: int = 0
+    written: Path | None = None
 
     @property
     def spec(self) -> TableSpec:

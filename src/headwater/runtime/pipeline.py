@@ -93,6 +93,7 @@ class Pipeline:
         doubted: tables that lacked something when the project was opened, until all their rows are replaced.
         left_out: by stream, the log offset before which its changes are not wanted.
         inspector: judges the checks.
+        swapping: models whose views are new: in the next epoch their rows take the place of what their tables hold.
     """
 
     project: Project
@@ -107,6 +108,7 @@ class Pipeline:
     epoch: int = 0
     offsets: dict[str, int] | None = None
     rebuild: tuple[str, ...] = ()
+    swapping: tuple[str, ...] = ()
     checkpointed: int | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     journal: Journal | None = None
@@ -119,8 +121,12 @@ class Pipeline:
     def __post_init__(self) -> None:
         self.inspector = Inspector(self.store, self.flow)
 
-    def next_plan(self, replays: tuple[Replay, ...]) -> EpochPlan | None:
+    def next_plan(self, replays: tuple[Replay, ...], *, force: bool = False) -> EpochPlan | None:
         """Plans what is in the log now, at most `epoch_max_records` per source; None if there is nothing to do.
+
+        Args:
+            replays: rejects to be taken in again.
+            force: plan an epoch even then.
 
         Raises:
             UserError: the ledger of rejects is full, and none of them is to be taken in again.
@@ -135,24 +141,30 @@ class Pipeline:
         postponed = self.flow.past_of(snapshotting).intersection(self.rebuild)
         rebuild = tuple(name for name in self.rebuild if name not in postponed)
         nothing = all(start == end for start, end in ranges.values()) and quiet == self.silence.told
-        if nothing and not replays and not (rebuild and self._has_begun()):
+        if nothing and not replays and not (rebuild and self._has_begun()) and not (self.swapping or force):
             return None
         if not replays:
             self._require_room()
+        replays = tuple(one for one in replays if one.stage == "decode" or not self._is_swapping(one.stream))
         plan = EpochPlan(
             self.epoch + 1,
             ranges,
             models={name: model.fingerprint for name, model in self.flow.models.items()},
-            rebuild=rebuild,
+            rebuild=(*(name for name in rebuild if name not in self.swapping), *self.swapping),
             snapshotting=snapshotting,
             replays=replays,
             idle=quiet,
+            swapped=self.swapping,
         )
         failpoint.reach("epoch.plan.before")
         self.store.plan(plan)
         failpoint.reach("epoch.plan.after")
         self.rebuild = tuple(name for name in self.rebuild if name in postponed)
+        self.swapping = ()
         return plan
+
+    def _is_swapping(self, entry: str) -> bool:
+        return entry.partition("/")[0] in self.swapping
 
     def run(self, plan: EpochPlan, *, again: bool = False) -> None:
         """Takes an epoch all the way.
@@ -452,7 +464,8 @@ class Pipeline:
     def _kept_up_to_date(self) -> dict[str, int]:
         """Tables with the epoch that they hold. One that was rolled back ought to hold the last one: it is behind, and
         is built anew, as soon as it is released."""
-        held = {name: epoch for name, epoch in self.sinks.committed.items() if name not in self.rebuild}
+        anew = {*self.rebuild, *(t.name for name in self.swapping for t in self.flow.models[name].tables)}
+        held = {name: epoch for name, epoch in self.sinks.committed.items() if name not in anew}
         return held | dict.fromkeys(self.sinks.rolled_back.keys() & held.keys(), self.epoch)
 
     def _record(self, offsets: Mapping[str, int]) -> CheckpointRecord:
@@ -472,6 +485,7 @@ class Pipeline:
             syncs=self.outboxes.record(),
             checks=checks,
             gates=gates,
+            swapping={name: self.flow.models[name].fingerprint for name in self.swapping},
         )
 
 

@@ -235,6 +235,7 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, new
     plans = pipeline.store.plans_after(record.epoch if record else -1)
     _open_tables(flow, sinks, lake, _unbuilt(flow, record, plans))
     pipeline.doubted |= _hold_back(flow, sinks, record, plans[0].epoch if plans else None)
+    swapping = {name for name in (record.swapping if record else ()) if name in flow.nodes}
     fresh = record is None and not plans
     if not fresh:
         last = plans[-1].epoch if plans else record.epoch if record else 0
@@ -249,8 +250,7 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, new
     _refuse_gap(pipeline)
     if plans and pipeline.journal is not None:
         pipeline.journal.write("epoch.again", first=plans[0].epoch, last=plans[-1].epoch)
-    for plan in plans:
-        pipeline.run(plan, again=True)
+    unsure = _run_again(pipeline, plans, swapping)
     sinks.held |= _of_other_gates(flow, record) if not fresh else set()
     if not fresh and sinks.last_epoch() > pipeline.epoch:
         raise UserError(
@@ -258,7 +258,8 @@ def _resume(pipeline: Pipeline, record: CheckpointRecord | None, lake: Lake, new
             hint="put back the newer state folder, or move this one away: the tables are then rebuilt",
         )
     unbuilt = (name for name in flow.models if name not in flow.nodes)
-    pipeline.rebuild = (*sorted(sinks.held - sinks.rolled_back.keys()), *unbuilt)
+    pipeline.rebuild = (*sorted({*sinks.held, *unsure} - sinks.rolled_back.keys()), *unbuilt)
+    pipeline.swapping = () if plans else tuple(name for name in flow.models if name in swapping)
     for name, why in sinks.rolled_back.items():
         if pipeline.journal is not None:
             pipeline.journal.write("table.held", "warning", table=name, why=why, hint=f"headwater tables resume {name}")
@@ -273,6 +274,19 @@ def _of_other_gates(flow: Dataflow, record: CheckpointRecord | None) -> set[str]
         if str(told.get(name, {}).get("fingerprint", "")) != gate_fingerprint(checks):
             found |= {table.name for table in node.tables}
     return found
+
+
+def _run_again(pipeline: Pipeline, plans: Sequence[EpochPlan], swapping: Collection[str]) -> set[str]:
+    """Runs epochs again; returns models that were swapped in one and had to be built anew for it, because the views
+    that had been made for them are lost. Their tables may hold what came of those views, which late rows and sums of
+    floats make differ from what came of the new ones: they take nothing more until all their rows are replaced."""
+    unsure: set[str] = set()
+    for plan in plans:
+        pipeline.run(plan, again=True)
+        lost = [name for name in plan.swapped if name not in swapping and name in pipeline.flow.nodes]
+        pipeline.sinks.held |= {table.name for name in lost for table in pipeline.flow.models[name].tables}
+        unsure |= set(lost)
+    return unsure
 
 
 def _unbuilt(flow: Dataflow, record: CheckpointRecord | None, plans: Sequence[EpochPlan]) -> set[str]:
@@ -301,6 +315,8 @@ def _hold_back(flow: Dataflow, sinks: Sinks, record: CheckpointRecord | None, ag
         name for name, epoch in sinks.committed.items() if epoch < kept.get(name, 0) and name not in sinks.rolled_back
     }
     lacking = behind | (set(sinks.committed) - kept.keys() if record else set())
+    swapping = {name for name in (record.swapping if record else ()) if name in flow.nodes}
+    lacking -= {table.name for name in swapping for table in flow.models[name].tables}
     flow.forget({m.name for m in flow.models.values() if not lacking.isdisjoint(one.name for one in m.tables)})
     for node in flow.streams.values():
         for table in node.tables:

@@ -31,7 +31,7 @@ class Running:
     """A running project.
 
     Attributes:
-        project: as it was read when it started.
+        project: as it runs: its models are others once changed ones have been swapped in.
         clock: time.
         journal: what it tells; the last entries are kept.
         progress: gives the picture after the last epoch.

@@ -76,6 +76,30 @@ class Sinks:
             self._lake.drop(spec.name)
             self.open(spec)
 
+    def require(self, spec: TableSpec, epoch: int, *, anew: bool) -> None:
+        """Makes sure that a table can take a model's new version, and opens it if it is new.
+
+        Args:
+            spec: what the table is to be like.
+            epoch: the first that it will take of it.
+            anew: all its rows are replaced then.
+
+        Raises:
+            UserError: it cannot.
+        """
+        held = self._tables.get(spec.name)
+        if held is None:
+            self.begin(spec, epoch, again=False)
+            held = self._tables[spec.name]
+        _require_kind(held.spec, spec)
+        if not anew and held.spec.key != spec.key:
+            raise UserError(
+                f"table {spec.name!r} keeps the past under the key {list(held.spec.key)}, and is to have another",
+                hint="give the table another name under `tables`, and the former one stays as it is",
+            )
+        self._shapers.pop(spec.name, None)
+        self._counted.discard(spec.name)
+
     def open_tables(self) -> dict[str, Table]:
         """The tables that are open now, by name; asked by other threads too."""
         return dict(self._tables)

@@ -65,6 +65,8 @@ class EpochPlan:
         snapshotting: sources whose initial snapshot was not complete; their watermarks stand still.
         replays: rejects taken in again.
         idle: streams that nothing has come from for so long that they do not hold event time back.
+        swapped: models, of those to rebuild, whose views were made beside the former ones and know all that came before
+            this epoch.
     """
 
     epoch: int
@@ -74,6 +76,7 @@ class EpochPlan:
     snapshotting: tuple[str, ...] = ()
     replays: tuple[Replay, ...] = ()
     idle: tuple[str, ...] = ()
+    swapped: tuple[str, ...] = ()
 
     @property
     def rebuild_of_streams(self) -> tuple[str, ...]:
@@ -98,6 +101,7 @@ class EpochPlan:
             snapshotting=tuple(plan["snapshotting"]),
             replays=tuple(map(Replay.from_json, plan["replays"])),
             idle=tuple(plan.get("idle", ())),
+            swapped=tuple(plan.get("swapped", ())),
         )
 
 
@@ -119,6 +123,8 @@ class CheckpointRecord:
         syncs: by sync, its outbox and the last epoch that this held something of, "ID:EPOCH".
         checks: by check, what it states and how many rows fail (`CheckBoard.record`).
         gates: by stream and model with checks, the rows that were set aside.
+        swapping: models whose views are new and up to date, with their fingerprints; the next epoch puts their rows in
+            the place of what their tables hold.
     """
 
     epoch: int
@@ -134,6 +140,7 @@ class CheckpointRecord:
     syncs: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, Mapping[str, int | str]] = field(default_factory=dict)
     gates: Mapping[str, Mapping[str, int | str]] = field(default_factory=dict)
+    swapping: Mapping[str, str] = field(default_factory=dict)
 
 
 class StateStore:

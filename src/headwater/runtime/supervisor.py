@@ -18,6 +18,7 @@ from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost
 from headwater.project.connectors import make_audit, make_source
 from headwater.project.definition import Project
+from headwater.project.folder import load
 from headwater.redaction import Secrets
 from headwater.registry.registration import OwnRegistry
 from headwater.registry.store import SchemaStore
@@ -49,6 +50,7 @@ class Supervisor:
         watch: called with every new status (the demo's live view).
         extend: what lives in the web server besides, made of the running project (the console); with it there is a
             server also if the project asks for none. Not with `once`.
+        reload: reads the project's folder again, for changed models; by default with this process's environment.
 
     Raises:
         UserError: the project is running already.
@@ -64,6 +66,7 @@ class Supervisor:
         sources: Mapping[str, Source] | None = None,
         watch: Callable[[Status], None] | None = None,
         extend: Callable[[Running], Sequence[Service]] | None = None,
+        reload: Callable[[], Project] | None = None,
     ) -> None:
         self._project = project
         self._clock = clock or SystemClock()
@@ -86,10 +89,7 @@ class Supervisor:
         self._deliverers = Deliverers(
             project, self._handed_over, self._journal, self._clock, OwnRegistry(lambda: self.schemas)
         )
-        self._epochs = EpochJob(
-            project, made, self._partitions, self._captured, self._journal, self._clock, self._maintenance_wait_s,
-            self._deliverers.outboxes, self._partitions.meters,
-        )  # fmt: skip
+        self._epochs = self._epoch_job(made, reload)
         self._maintenance = MaintenanceJob(
             project, self._epochs.tables, self._epochs.behind, self._journal, self._clock
         )
@@ -125,6 +125,11 @@ class Supervisor:
         return error
 
     @property
+    def project(self) -> Project:
+        """The project as it runs now."""
+        return self._epochs.project
+
+    @property
     def api_url(self) -> str | None:
         """Where the project's web server listens; None if it has none."""
         return self._api.url if self._api is not None else None
@@ -146,6 +151,13 @@ class Supervisor:
 
         signal.signal(signal.SIGINT, on_signal)
         signal.signal(signal.SIGTERM, on_signal)
+
+    def _epoch_job(self, sources: Mapping[str, Source], reload: Callable[[], Project] | None) -> EpochJob:
+        return EpochJob(
+            self._project, sources, self._partitions, self._captured, self._journal, self._clock,
+            self._maintenance_wait_s, self._deliverers.outboxes, self._partitions.meters,
+            reload or (lambda: load(self._project.folder, environment=os.environ)),
+        )  # fmt: skip
 
     def _capture(self, source: Source) -> CaptureJob:
         requests = Requests(self._project.state, source.name)
@@ -207,6 +219,7 @@ class Supervisor:
         except OSError as error:
             self._journal.write("status.unwritten", "warning", error=str(error))
             return
+        self._running.project = self._epochs.project
         self._running.observe(status)
         if self._watch is not None:
             self._watch(status)

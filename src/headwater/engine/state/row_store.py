@@ -23,6 +23,7 @@ from headwater.engine.netting import HashedRows
 from headwater.engine.share import Share
 from headwater.engine.state import row_checkpoint
 from headwater.engine.state.chunks import DEAD, Chunk, Chunks
+from headwater.engine.state.frozen import FrozenChunk, FrozenRows
 from headwater.engine.state.key_chains import KeyChains
 from headwater.engine.state.memory import Memory
 from headwater.engine.state.row_finder import RowFinder
@@ -187,6 +188,17 @@ class RowStore:
     def rows(self) -> pa.Table:
         """All rows and their `_weight`, in no order."""
         return self._weighted(*self._chunks.living())
+
+    def frozen(self) -> FrozenRows:
+        """All rows as they are now, for another thread to read; costs a few bytes a row."""
+        return FrozenRows(self.columns, tuple(map(self._frozen, (chunk for chunk in self._chunks if chunk.living))))
+
+    def _frozen(self, chunk: Chunk) -> FrozenChunk:
+        slots = chunk.all_slots()
+        alive = None if chunk.slots is None else slots != DEAD
+        living = slots if alive is None else slots[alive]
+        weights = self.weights_of(living.astype(np.int64)) if len(self._weights) else None
+        return FrozenChunk(chunk.rows, alive, weights)
 
     def contains(self, keys: pa.Table) -> Mask:
         """Which of the keys have rows."""

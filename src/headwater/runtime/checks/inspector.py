@@ -33,6 +33,10 @@ class Inspector:
         self._told: dict[str, str] = {}
         self._begun = False
 
+    def renew(self) -> None:
+        """Takes note that the checks may be others than before."""
+        self._begun = False
+
     def inspect(self, epoch: int, now_us: int, *, enforced: bool, free: bool) -> None:
         """Judges an epoch that is about to be committed.
 

@@ -7,6 +7,7 @@ from ruamel.yaml import YAML
 from scripted_project import ORDERS, inserts, order, wait_until
 
 from headwater.change import Op
+from headwater.cli.test import _run
 from headwater.testing.scripted_source import scripted_group
 
 
@@ -115,4 +116,11 @@ def test_a_part_becomes_the_rows_of_a_test(later):
     assert answer.headers["content-type"].startswith("application/yaml")
     rows = YAML(typ="safe").load(answer.text)["given"]["orders"]
     assert rows[0] == {"id": 1001, "status": "late", "amount": "10"}
-    assert rows[-1] == {"id": 1002, "_weight": -1}
+    (later.shop.folder / "tests").mkdir(exist_ok=True)
+    (later.shop.folder / "tests" / "copied.yml").write_text(answer.text)
+    (outcome,) = _run(later.shop.folder, ("from_orders",))
+    assert outcome.mistake is None and outcome.differences  # it runs, and expects no rows where there are some
+    assert rows[-2:] == [
+        {"id": 1001, "status": "later", "amount": "77", "_op": "update"},
+        {"id": 1002, "_op": "delete"},
+    ]

@@ -117,6 +117,8 @@ class Demonstration:
             rows_before = _rows(url)
             project.start()
             self._wait(lambda: self._is_live(project), LIVE_DEADLINE_S, "the project did not start")
+            if console := (project.status() or {}).get("console"):
+                self._audience.say(f"Look at it in a browser meanwhile: {console}")
             traffic, restart_s = self._play(stack, project, url)
             written = rows_before + changes(traffic) + self._drain(project, url)
             self._audience.say("Traffic has ended and every change is in the lake. Comparing it all, row by row …")

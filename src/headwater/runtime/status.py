@@ -36,7 +36,11 @@ LOCK_TRIES = 20
 
 
 class StatusWriter:
-    """Composes the status from the jobs and writes it. Used by the main thread."""
+    """Composes the status from the jobs and writes it. Used by the main thread.
+
+    Attributes:
+        console: where the console is served; None if it is not.
+    """
 
     def __init__(self, project: str, state: Path, clock: Clock) -> None:
         self._project = project
@@ -44,6 +48,7 @@ class StatusWriter:
         self._clock = clock
         self._before: tuple[float, dict[str, float]] = (clock.monotonic_s(), {})
         self._rates: dict[str, float] = {}
+        self.console: str | None = None
 
     def write(
         self,
@@ -78,6 +83,7 @@ class StatusWriter:
             "project": self._project,
             "running": running,
             "pid": os.getpid(),
+            "console": self.console if running else None,
             "written_us": self._clock.now_us(),
             "state": epochs.state if running else "stopped",
             "error": None if failed is None else {"message": str(failed), "hint": failed.hint, "code": failed.code},

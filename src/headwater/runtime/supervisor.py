@@ -105,6 +105,8 @@ class Supervisor:
             extend(self._running) if extend is not None and not once else (),
         )  # fmt: skip
 
+        self._status.console = self.api_url if self._serves_console else None
+
     def run(self) -> HeadwaterError | None:
         """Runs until stopped; returns the error that stopped it, or None after a stop that was asked for."""
         self._journal.write("project.starting", project=self._project.name, state=str(self._project.state))

@@ -217,3 +217,41 @@ def test_the_results_are_a_table_and_a_command(shop, capsys):
     assert checks(shop.folder, model="amounts", json=True) == 5
     printed = json.loads(capsys.readouterr().out)
     assert printed["v"] == 1 and [one["state"] for one in printed["checks"]] == ["ok", "fail"]
+
+
+class Killed(BaseException):
+    """As if the process were gone from here on."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    "instant",
+    ["epoch.plan.after", "check.stop.before", "check.stop.after", "epoch.sinks.between", "epoch.done.before"],
+)  # fmt: skip
+def test_a_kill_at_any_instant_loses_and_doubles_nothing(shop, monkeypatch, instant):
+    shop.model("amounts", amounts(POSITIVE + "reject\n  - unique: [status, amount]\n    severity: stop"))
+    shop.source.add(inserts(1, 1), inserts(2, 2, amount="-5"))
+    shop.run_once()
+    shop.source.add(inserts(3, 3, amount="20"), inserts(4, 4, amount="-7"), change(5, Op.DELETE, 2))
+    if instant.startswith("check.stop"):
+        shop.source.add(inserts(6, 5, amount="20"))
+    monkeypatch.setattr("headwater.failpoint.reach", lambda name: _kill(name == instant))
+    with pytest.raises(BaseException):  # noqa: B017 whatever a killed thread makes of it
+        shop.run_once()
+        raise Killed
+    monkeypatch.undo()
+    if instant.startswith("check.stop"):
+        shop.source.add(change(7, Op.UPDATE, 5, amount="30"))
+    shop.run_once()
+    kept = [1, 3, 5] if instant.startswith("check.stop") else [1, 3]
+    assert [row["id"] for row in shop.rows("amounts")] == kept
+    found = [(["2"], "range_amount", "superseded"), (["4"], "range_amount", "open")]
+    assert entries(shop) == found
+    assert standing(shop, "amounts.range_amount")["failing"] == 1
+    assert standing(shop, "amounts.unique_status_amount")["failing"] == 0
+    assert shop.status()["set_aside"]["amounts"]["holds"]
+
+
+def _kill(now):
+    if now:
+        raise Killed

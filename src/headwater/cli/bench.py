@@ -44,6 +44,20 @@ def spine(*, rows: int = 500_000, updates: int = 200_000, json: bool = False) ->
 
 
 @app.command
+def checks(*, rows: int = 100_000, batches: int = 10, json: bool = False) -> int:
+    """Time the kinds of quality checks over batches of changes.
+
+    Args:
+        rows: How many rows a batch has.
+        batches: How many batches there are.
+        json: Print one JSON object.
+    """
+    from headwater.bench.checks import checks as measure
+
+    return _print(measure(rows=rows, batches=batches), json)
+
+
+@app.command
 def capture_latency(*, seconds: float = 60.0, rate: int = 10_000, json: bool = False) -> int:
     """Write to a PostgreSQL of its own at a steady rate, and measure how long changes take from their commit until they
     are durable in the log.

@@ -16,7 +16,7 @@ from headwater.project.document import Document, NodePath, read_yaml
 from headwater.project.mistakes import Mistakes
 from headwater.project.schema import DIALECT, Schema, schema_of
 from headwater.project.validation import validate
-from headwater.quality.checks import Check, gate_fingerprint, gates, literal
+from headwater.quality.checks import Check, gate_fingerprint, gates, literal, none_of
 from headwater.sql.bind import quote
 
 FOLDER = "checks"
@@ -90,7 +90,7 @@ def _not_null(node: str, column: str) -> Check:
 def _one(node: str, entry: CheckEntry) -> Check:
     if entry.accepted is not None:
         column, values = entry.accepted.column, entry.accepted.values
-        fails = f"{quote(column)} NOT IN ({', '.join(map(literal, values))})"
+        fails = none_of(column, values)
         says = f"{column} is one of {', '.join(map(str, values))}"
         return Check(node, _name("accepted", column), "accepted", columns=(column,), fails=fails, says=says)
     if entry.range is not None:

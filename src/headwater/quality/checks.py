@@ -33,6 +33,7 @@ Scalar = str | int | float | bool
 
 ROW_KINDS: tuple[Kind, ...] = ("not_null", "accepted", "range", "expression")
 SET_KINDS: tuple[Kind, ...] = ("unique", "referential")
+FEW_VALUES = 12
 ROW = "_check_row"
 """Column that numbers the rows of a batch while they are checked."""
 
@@ -176,6 +177,15 @@ def literal(value: Scalar) -> str:
     if isinstance(value, int | float):
         return repr(value)
     return "'" + value.replace("'", "''") + "'"
+
+
+def none_of(column: str, values: Sequence[Scalar]) -> str:
+    """SQL that is true of a row whose column has none of the values, and not NULL. Few values are compared one by one,
+    which needs no DuckDB where they are texts or whole numbers."""
+    name = quote(column)
+    if len(values) <= FEW_VALUES:
+        return " AND ".join(f"{name} <> {literal(value)}" for value in values)
+    return f"{name} NOT IN ({', '.join(map(literal, values))})"
 
 
 def gates(checks: Sequence[Check]) -> Mapping[str, tuple[Check, ...]]:

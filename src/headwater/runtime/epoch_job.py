@@ -71,13 +71,16 @@ class EpochJob(Job):
         self._swaps = Swaps(project, journal, clock, reload or (lambda: project))
         self._freshness = Freshness()
         self._recorded: int | None = None
+        self._opened = self._tried_again = False
 
     def body(self) -> None:
         """Opens the project, which runs again what a crash cut short, and goes on."""
+        self._opened = False
         pipeline = open_pipeline(
             self.project, self._sources, self._partitions, self.journal, self.clock, self._freshness, self._outboxes
         )
         try:
+            self._opened = True
             self._pipeline = pipeline
             self._swaps.begin()
             self._record(pipeline)
@@ -94,8 +97,12 @@ class EpochJob(Job):
             pipeline.close()
 
     def is_final(self, failure: HeadwaterError) -> bool:
-        """A check that stops an epoch does so for good when nothing more will arrive that could mend it."""
-        return isinstance(failure, CheckFailed) and self._captured()
+        """A check that stops an epoch does so for good when nothing more will arrive that could mend it. An epoch that
+        was planned before a restart may lack what has arrived since, so it is tried once more."""
+        if not isinstance(failure, CheckFailed) or not self._captured():
+            return False
+        again, self._tried_again = not self._opened and not self._tried_again, True
+        return not again
 
     @property
     def project(self) -> Project:

@@ -63,7 +63,7 @@ COMMANDS: tuple[Command, ...] = (
         "maintain", "headwater.cli.maintain:maintain", "Keep the tables small and healthy, now; show what was done."
     ),
     Command("catalog", "headwater.cli.catalog:app", "Let other engines attach to the lake."),
-    Command("checkpoint", "headwater.cli.checkpoint:app", "List the saved states, and go back to one."),
+    Command("checkpoint", "headwater.cli.checkpoint:app", "List the engine's saved states, and go back to one."),
     Command("tail", "headwater.cli.tail:tail", "Follow the changes of a model or table."),
     Command(
         "source",
@@ -77,7 +77,11 @@ COMMANDS: tuple[Command, ...] = (
         "Read tables again while their changes are followed.",
     ),
     Command("checks", "headwater.cli.checks:checks", "Show how the quality checks stand."),
-    Command("rejects", "headwater.cli.rejects:app", "List, show, replay or discard the records that could not go on."),
+    Command(
+        "rejects",
+        "headwater.cli.rejects:app",
+        "List, show, replay, discard or export the records that could not go on.",
+    ),
     Command(
         "syncs",
         "headwater.cli.syncs:app",
@@ -86,6 +90,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("log", "headwater.cli.log:app", "Look into the durable log, where every change comes first."),
     Command("bench", "headwater.cli.bench:app", "Measure parts of Headwater on this machine."),
 )
+
+
+COMPLETION = "--install-completion"
+"""Writes what bash, zsh or fish need to complete commands and their flags."""
 
 
 def build(*used: str) -> App:
@@ -102,6 +110,8 @@ def build(*used: str) -> App:
         suppress_keyboard_interrupt=False,
         help_formatter="default" if sys.stdout.isatty() else "plain",
     )
+    if COMPLETION in used:
+        app.register_install_completion_command(COMPLETION)
     for command in COMMANDS:
         app.command(command.function, name=command.name, help=None if command.name in used else command.summary)
     return app
@@ -124,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
     except HeadwaterError as error:
         output.print_error(error)
+        if "--json" in (sys.argv[1:] if arguments is None else arguments):
+            output.print_json({"code": output.exit_code(error), "errors": output.error_json(error)})
         return output.exit_code(error)
     except KeyboardInterrupt:
         output.note("interrupted")

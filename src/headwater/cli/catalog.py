@@ -13,7 +13,7 @@ TOKEN_VARIABLE = "HEADWATER_CATALOG_TOKEN"
 
 
 @app.command
-def serve(folder: Path = Path(), /, *, host: str = "127.0.0.1", port: int = 8181) -> int:
+def serve(folder: Path = Path(), /, *, host: str = "127.0.0.1", port: int = 8181, json: bool = False) -> int:
     """Serve the catalog of the project in FOLDER over the Iceberg REST protocol, read-only, until Ctrl-C.
 
     Spark, Trino, DuckDB and PyIceberg attach to it. The token in the environment variable HEADWATER_CATALOG_TOKEN, if
@@ -23,6 +23,7 @@ def serve(folder: Path = Path(), /, *, host: str = "127.0.0.1", port: int = 8181
         folder: The project's folder.
         host: The address to listen on.
         port: The port; 0 takes a free one.
+        json: Print one JSON object with the address when it answers.
     """
     import os
 
@@ -38,6 +39,8 @@ def serve(folder: Path = Path(), /, *, host: str = "127.0.0.1", port: int = 8181
         if not isinstance(lake, IcebergLake):
             raise UserError("only Iceberg tables can be served", hint="lake: {type: iceberg}")
         server = CatalogServer(lake, host, port, os.environ.get(TOKEN_VARIABLE))
+        if json:
+            output.print_json({"url": server.url, "namespace": lake.namespace})
         output.note(f"Iceberg REST catalog at {server.url}, namespace {lake.namespace}; Ctrl-C stops")
         try:
             server.join()

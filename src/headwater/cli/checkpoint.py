@@ -7,6 +7,7 @@ from pathlib import Path
 from cyclopts import App
 
 from headwater.cli import output
+from headwater.cli.as_json import as_json
 
 app = App(name="checkpoint", help="List the engine's saved states, and go back to one.")
 
@@ -41,6 +42,7 @@ def ls(folder: Path = Path(), /, *, limit: int = 50, json: bool = False) -> int:
 
 
 @app.command
+@as_json
 def restore(epoch: int, folder: Path = Path(), /) -> int:
     """Let the next start of a stopped project begin at an earlier checkpoint, for instance if the newest is suspected.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwater.cli import output
+from headwater.cli.as_json import as_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from headwater.project import Model, Project
 
 
+@as_json
 def explain(model: str, folder: Path = Path(), /, *, connect: bool = True) -> int:
     """Show how a model is kept up to date: one line for each operator, readers above what they read.
 

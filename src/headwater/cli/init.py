@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 
 from headwater.cli import output
+from headwater.cli.as_json import as_json
 from headwater.errors import Place, UserError
 
 if TYPE_CHECKING:
     from headwater.schema import StreamSchema
 
 
+@as_json
 def init(
     directory: Path = Path(), /, *, url: Annotated[str | None, Parameter(name="--from")] = None, name: str | None = None
 ) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from headwater.cli import output
+from headwater.cli.as_json import as_json
 
 if TYPE_CHECKING:
     from headwater.log.cursor import LogRecord
@@ -44,6 +45,7 @@ def ls(folder: Path = Path(), /, *, json: bool = False) -> int:
 
 
 @app.command
+@as_json
 def peek(source: str, folder: Path = Path(), /, *, offset: int | None = None, records: int = 10) -> int:
     """Print records of a source's log as JSON lines.
 
@@ -69,6 +71,7 @@ def peek(source: str, folder: Path = Path(), /, *, offset: int | None = None, re
 
 
 @app.command
+@as_json
 def verify(folder: Path = Path(), /) -> int:
     """Check every byte of the log against its checksums.
 

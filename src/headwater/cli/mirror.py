@@ -32,7 +32,15 @@ lake:
 """
 
 
-def mirror(url: str, /, *, tables: list[str] | None = None, to: Path | None = None, once: bool = False) -> int:
+def mirror(
+    url: str,
+    /,
+    *,
+    tables: list[str] | None = None,
+    to: Path | None = None,
+    once: bool = False,
+    json: bool = False,
+) -> int:
     """Mirror the tables of a PostgreSQL, MySQL or MariaDB database into a lake folder, live, until Ctrl-C.
 
     Needs no project. Looks first whether the database can be captured and says what it will make there. Running it
@@ -44,7 +52,17 @@ def mirror(url: str, /, *, tables: list[str] | None = None, to: Path | None = No
             schema public, or of the url's database.
         to: Folder for the lake; by default one with the database's name.
         once: Stop when the tables hold what the database holds now.
+        json: Print one JSON object when it has stopped; nothing else is said meanwhile.
     """
+    if json:
+        with output.gathered() as said:
+            code = _mirror(url, tables, to, once)
+        output.print_json({"code": code, **said.as_dict()})
+        return code
+    return _mirror(url, tables, to, once)
+
+
+def _mirror(url: str, tables: list[str] | None, to: Path | None, once: bool) -> int:
     folder = to if to is not None else Path(project_name(url))
     project = _open(folder, url, tables)
     _announce(project)

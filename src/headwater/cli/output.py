@@ -7,9 +7,13 @@ Exit codes are a promise: 0 it worked, 1 it failed, 2 wrong usage, 3 the project
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import TextIO
@@ -49,6 +53,34 @@ def exit_code(error: HeadwaterError) -> int:
     return next((code for kinds, code in _CODES if isinstance(error, kinds)), FAILED)
 
 
+@dataclass
+class Said:
+    """What a command said while it was listened to (`gathered`)."""
+
+    said: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    tables: list[dict[str, object]] = field(default_factory=list)
+    warnings: list[dict[str, str]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return dict(vars(self))
+
+
+_LISTENING: ContextVar[Said | None] = ContextVar("listening", default=None)
+
+
+@contextmanager
+def gathered() -> Iterator[Said]:
+    """Nothing that is said meanwhile is printed, but for errors; it is in what this gives."""
+    said = Said()
+    token = _LISTENING.set(said)
+    try:
+        yield said
+    finally:
+        _LISTENING.reset(token)
+
+
 def print_json(value: Mapping[str, object]) -> None:
     """Prints one JSON object to stdout, with "v": 1 first."""
     print(json.dumps({"v": 1, **value}, ensure_ascii=False))
@@ -56,11 +88,17 @@ def print_json(value: Mapping[str, object]) -> None:
 
 def print_data(line: str) -> None:
     """Prints a line of data to stdout."""
+    if (listening := _LISTENING.get()) is not None:
+        listening.lines.append(line)
+        return
     print(line)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints left-aligned columns to stdout."""
+    if (listening := _LISTENING.get()) is not None:
+        listening.tables.append({"columns": list(header), "rows": [list(row) for row in rows]})
+        return
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip_longest(*lines, fillvalue="")]
     for number, line in enumerate(lines):
@@ -88,11 +126,17 @@ def size(count: int) -> str:
 
 def note(message: str) -> None:
     """Says something to the person at the terminal, on stderr."""
+    if (listening := _LISTENING.get()) is not None:
+        listening.said.append(message)
+        return
     _write(sys.stderr, [(message, "")])
 
 
 def warn(message: str, hint: str = "") -> None:
     """Says on stderr that something is not as it might be."""
+    if (listening := _LISTENING.get()) is not None:
+        listening.warnings.append({"message": redacted(message), "hint": hint})
+        return
     _write(sys.stderr, [("warning: ", "yellow"), (redacted(message), "")])
     if hint:
         _write(sys.stderr, [("  hint: ", "cyan"), (hint, "")])
@@ -183,7 +227,7 @@ def _masked_from(line: str) -> int:
 
 
 def _write(stream: TextIO, segments: list[Segment]) -> None:
-    if not stream.isatty():
+    if not stream.isatty() or os.environ.get("TERM") == "dumb":
         stream.write("".join(text for text, _ in segments) + "\n")
         return
     from rich.console import Console

@@ -22,6 +22,7 @@ def query(
     table: tuple[str, ...] = (),
     format: Format = "table",
     limit: int = 100,
+    json: bool = False,
 ) -> int:
     """Answer SQL over the tables and models of the project in FOLDER, running or stopped.
 
@@ -38,6 +39,7 @@ def query(
         table: An Iceberg table that others keep, as NAME=METADATA_FILE; may be given more than once.
         format: How to print the answer.
         limit: Most rows that `table` prints; csv and ndjson print all.
+        json: Print one JSON object with the columns, at most `limit` rows, and of which moment they are.
     """
     from headwater.cli.opening import read_project
     from headwater.clock import SystemClock
@@ -49,6 +51,9 @@ def query(
         raise UserError("--at reads the past and --fresh the present", hint="leave one of them out")
     moment = parse_moment(at, SystemClock().now_us()) if at is not None else None
     answer = serve.ask(read_project(folder), sql, at=moment, fresh=fresh, tables=dict(map(_foreign, table)))
+    if json:
+        output.print_json(_object(answer.rows, limit, answer.note))
+        return output.OK
     _print(answer.rows, format, limit)
     output.note(answer.note)
     return output.OK
@@ -91,3 +96,18 @@ def _cell(value: object) -> str:
         return f"{repr(value[:_SHOWN_BYTES])[2:-1]}... ({len(value):,} bytes)"
     text = "NULL" if value is None else str(value)
     return text if text.isprintable() else repr(text)[1:-1]
+
+
+def _object(answer: object, limit: int, note: str) -> dict[str, object]:
+    """The answer for `--json`: decimals, times and large integers as text, as `ndjson` has them."""
+    from json import dumps, loads
+
+    import pyarrow as pa
+
+    from headwater.serve.moments import printable
+
+    assert isinstance(answer, pa.Table)
+    rows = [list(row.values()) for row in printable(answer.slice(0, limit)).to_pylist()]
+    columns = [{"name": field.name, "type": str(field.type)} for field in answer.schema]
+    told = loads(dumps(rows, default=str))
+    return {"columns": columns, "rows": told, "count": answer.num_rows, "note": note}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from headwater.cli import output
+from headwater.cli.as_json import as_json
 
 if TYPE_CHECKING:
     from headwater.quality.rejects import Cause, Choice, Reject
@@ -83,6 +84,7 @@ def show(number: int, folder: Path = Path(), /, *, json: bool = False) -> int:
 
 
 @app.command
+@as_json
 def replay(
     *numbers: int, folder: Path = Path(), every: bool = False, stream: str | None = None, stage: str | None = None,
     reason: str | None = None,
@@ -107,6 +109,7 @@ def replay(
 
 
 @app.command
+@as_json
 def discard(
     *numbers: int, folder: Path = Path(), every: bool = False, stream: str | None = None, stage: str | None = None,
     reason: str | None = None,
@@ -131,6 +134,7 @@ def discard(
 
 
 @app.command
+@as_json
 def export(
     file: Annotated[Path, Parameter(help="Where to: a name that ends in .ndjson, .csv or .parquet.")],
     folder: Path = Path(), /, *, settled: bool = False, stream: str | None = None, stage: str | None = None,

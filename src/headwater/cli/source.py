@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from cyclopts import App
 
 from headwater.cli import output
+from headwater.cli.as_json import as_json
 
 if TYPE_CHECKING:
     from headwater.capture.request import Action
@@ -54,6 +55,7 @@ def ls(folder: Path = Path(), /, *, json: bool = False) -> int:
 
 
 @app.command
+@as_json
 def resnapshot(source: str, folder: Path = Path(), /, *, because: str = "") -> int:
     """Read all tables of a source again, from a new position; they are whole afterwards, and gaps are closed.
 
@@ -73,6 +75,7 @@ def resnapshot(source: str, folder: Path = Path(), /, *, because: str = "") -> i
 
 
 @app.command
+@as_json
 def accept_gap(source: str, folder: Path = Path(), /, *, yes: bool = False, because: str = "") -> int:
     """Go on without what a source can no longer send. Shows what is lost, and asks.
 
@@ -101,6 +104,7 @@ def accept_gap(source: str, folder: Path = Path(), /, *, yes: bool = False, beca
 
 
 @app.command
+@as_json
 def accept_change(source: str, table: str, folder: Path = Path(), /, *, because: str = "") -> int:
     """Go on with a table whose definition has changed in a way that the source stopped at.
 

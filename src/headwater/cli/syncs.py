@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from headwater.cli import output
+from headwater.cli.as_json import as_json
 
 if TYPE_CHECKING:
     from headwater.deliver.deliveries import Deliveries
@@ -69,6 +70,7 @@ def show(name: str, folder: Path = Path(), /, *, limit: int = 100, json: bool = 
 
 
 @app.command
+@as_json
 def retry(name: str, *seqs: int, folder: Path = Path()) -> int:
     """Try records again that are parked or wait for their next try; a sync that stopped begins again.
 
@@ -81,6 +83,7 @@ def retry(name: str, *seqs: int, folder: Path = Path()) -> int:
 
 
 @app.command
+@as_json
 def discard(name: str, *seqs: int, folder: Path = Path(), every: bool = False) -> int:
     """Give records up that are not delivered. They stay in the ledger of rejects, and are counted as discarded.
 
@@ -97,6 +100,7 @@ def discard(name: str, *seqs: int, folder: Path = Path(), every: bool = False) -
 
 
 @app.command
+@as_json
 def pause(name: str, folder: Path = Path(), /) -> int:
     """Send nothing from now on. What changes meanwhile waits in the outbox.
 
@@ -112,6 +116,7 @@ def pause(name: str, folder: Path = Path(), /) -> int:
 
 
 @app.command
+@as_json
 def resume(name: str, folder: Path = Path(), /) -> int:
     """Go on with a sync that was paused, or that stopped for something that has been mended since.
 
@@ -128,6 +133,7 @@ def resume(name: str, folder: Path = Path(), /) -> int:
 
 
 @app.command
+@as_json
 def resync(name: str, folder: Path = Path(), /, *, anew: bool = False, again: bool = False) -> int:
     """Send every row that the model has once more, in the run under way or the next.
 

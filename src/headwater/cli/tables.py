@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from headwater.cli import output
+from headwater.cli.as_json import as_json
 
 if TYPE_CHECKING:
     from headwater.lake.moment import Moment, TableSnapshot
@@ -133,6 +134,7 @@ def diff(
 
 
 @app.command
+@as_json
 def rollback(
     table: str,
     folder: Path = Path(),
@@ -173,6 +175,7 @@ def rollback(
 
 
 @app.command
+@as_json
 def resume(table: str, folder: Path = Path(), /) -> int:
     """Let the pipeline feed a table again that was rolled back; its next start builds it anew.
 
@@ -237,6 +240,7 @@ def _list(kind: str, table: str, folder: Path, json: bool) -> int:
 
 
 @tag_app.command(name="make")
+@as_json
 def tag_make(table: str, name: str, folder: Path = Path(), /, *, at: str | None = None) -> int:
     """Name a moment of a table: it is kept until the tag is removed, and can be read with --at "tag NAME".
 
@@ -262,6 +266,7 @@ def tag_ls(table: str, folder: Path = Path(), /, *, json: bool = False) -> int:
 
 
 @tag_app.command(name="remove")
+@as_json
 def tag_remove(table: str, name: str, folder: Path = Path(), /) -> int:
     """Remove a tag; what it named can be expired from then on.
 
@@ -274,6 +279,7 @@ def tag_remove(table: str, name: str, folder: Path = Path(), /) -> int:
 
 
 @branch_app.command(name="make")
+@as_json
 def branch_make(table: str, name: str, folder: Path = Path(), /, *, at: str | None = None) -> int:
     """Begin a branch at a moment of a table, for other engines to write to; the pipeline never does.
 
@@ -299,6 +305,7 @@ def branch_ls(table: str, folder: Path = Path(), /, *, json: bool = False) -> in
 
 
 @branch_app.command(name="remove")
+@as_json
 def branch_remove(table: str, name: str, folder: Path = Path(), /) -> int:
     """Remove a branch.
 

@@ -35,7 +35,14 @@ def shop(tmp_path_factory):
         yield shop
 
 
+def runs(shop, sql):
+    """Has the model be that SQL, whatever ran before."""
+    shop.model("by_status", sql)
+    assert main(["apply", str(shop.folder), "--yes"]) == output.OK
+
+
 def test_it_shows_the_plan_asks_and_applies(shop, capsys, monkeypatch):
+    runs(shop, COUNT)
     shop.model("by_status", SUM)
     folder = str(shop.folder)
     assert main(["plan", folder, "--no-connect"]) == output.OK
@@ -55,6 +62,7 @@ def test_it_shows_the_plan_asks_and_applies(shop, capsys, monkeypatch):
 
 
 def test_a_canary_that_differs_is_refused_without_a_terminal(shop, capsys):
+    runs(shop, SUM)
     shop.model("by_status", SUM.replace("sum(id)", "7 * sum(id)"))
     assert main(["apply", str(shop.folder), "--yes", "--canary", "1 ms"]) == output.WRONG_DATA
     said = capsys.readouterr().err
@@ -65,6 +73,8 @@ def test_a_canary_that_differs_is_refused_without_a_terminal(shop, capsys):
 
 
 def test_rollback_brings_the_file_and_the_rows_back(shop, capsys):
+    runs(shop, SUM)
+    runs(shop, SUM.replace("sum(id)", "9 * sum(id)"))
     assert main(["rollback", "by_status", str(shop.folder), "--yes"]) == output.OK
     assert (shop.folder / "models" / "by_status.sql").read_text() == SUM
     assert shop.rows("by_status") == [{"status": "new", "orders": 3}]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def models_digest(models: Iterable[Model]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def texts_of(models: Iterable[Model]) -> dict[str, str]:
+    """By model, its file as it is; those that are gone left out."""
+    found = {}
+    for model in models:
+        with suppress(OSError, UnicodeDecodeError):
+            found[model.name] = Path(model.file).read_text(encoding="utf-8")
+    return found
+
+
 class Versions:
     """The versions of a project's models.
 
@@ -61,8 +71,13 @@ class Versions:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} cannot be understood: {error}", hint=f"remove {path.parent}") from error
 
-    def keep(self, models: Iterable[Model], now_us: int) -> None:
+    def keep(self, models: Iterable[Model], now_us: int, texts: Mapping[str, str] | None = None) -> None:
         """Keeps the files of models that run now, those whose fingerprint is another than the last one kept.
+
+        Args:
+            models: which run.
+            now_us: from when, microseconds since 1970 UTC.
+            texts: by model, its file as it was read; files not named are read now.
 
         Raises:
             StorageFailed: one could not be written.
@@ -71,9 +86,8 @@ class Versions:
             known = self.of(model.name)
             if known and known[-1].fingerprint == model.fingerprint:
                 continue
-            try:
-                text = Path(model.file).read_text(encoding="utf-8")
-            except OSError:
+            text = (texts or {}).get(model.name) or texts_of([model]).get(model.name)
+            if text is None:
                 continue  # a file that went a moment ago: there is nothing to keep
             number = known[-1].number + 1 if known else 1
             write_atomically(self._folder / model.name / f"{number}.sql", text)

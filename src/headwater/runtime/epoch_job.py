@@ -125,7 +125,7 @@ class EpochJob(Job):
         """Keeps what `headwater plan` compares with, anew when streams have come that were not known."""
         if self._recorded != len(pipeline.flow.streams):
             save_recorded(self._project.state, record(self.project))
-            Versions(self._project.state).keep(self.project.models, self.clock.now_us())
+            Versions(self._project.state).keep(self.project.models, self.clock.now_us(), self._swaps.texts)
             self._recorded = len(pipeline.flow.streams)
 
     def _loop(self, pipeline: Pipeline) -> None:

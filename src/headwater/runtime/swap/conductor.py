@@ -17,7 +17,7 @@ from headwater.errors import HeadwaterError, ProjectError, UserError
 from headwater.project.check import check
 from headwater.project.definition import Project
 from headwater.project.recorded import source_fingerprint
-from headwater.project.versions import models_digest
+from headwater.project.versions import models_digest, texts_of
 from headwater.quality.checks import gate_fingerprint
 from headwater.runtime.journal import Journal
 from headwater.runtime.pipeline import Pipeline
@@ -44,6 +44,7 @@ class Swaps:
     def __init__(self, project: Project, journal: Journal, clock: Clock, reload: Callable[[], Project]) -> None:
         self.project = project
         self._journal, self._clock, self._reload = journal, clock, reload
+        self.texts: dict[str, str] = {}
         self._applies = Applies(project.state)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="apply")
         self._loading: Future[Project] | None = None
@@ -116,6 +117,7 @@ class Swaps:
 
     def _read(self, request: ApplyRequest, streams: Sequence[StreamSchema]) -> Project:
         project = self._reload()
+        texts = texts_of(project.models)
         check(project, streams)
         if models_digest(project.models) != request.digest:
             raise UserError("the project's files have changed since they were planned", hint="headwater apply")
@@ -130,6 +132,7 @@ class Swaps:
                 "a check that sets rows of a stream aside is new or another one, which takes a restart",
                 hint="stop headwater run and start it again",
             )
+        self.texts = texts  # now: they may be edited on before the swap is done
         return project
 
     def _choose(self, pipeline: Pipeline) -> None:

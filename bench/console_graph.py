@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
+from headwater.clock import SystemClock
 from headwater.console.services import services
 from headwater.project import load
 from headwater.runtime.journal import Journal
@@ -76,6 +77,21 @@ def generate(folder: Path, streams: int, models: int) -> None:
         (folder / "models" / f"model_{n}.sql").write_text(sql + "\n")
 
 
+def fill(url: str, streams: int, models: int) -> dict[str, list[object]]:
+    """Sends some rows to every stream, and waits until all models are in the graph, which it returns."""
+    clock = SystemClock()
+    with httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
+        for n in range(streams):
+            rows = [{"id": i, "grp": f"g{i % 5}", "amount": i} for i in range(100)]
+            client.post(f"/v1/streams/stream_{n}", json=rows).raise_for_status()
+        end = clock.monotonic_s() + 180
+        while True:
+            graph = client.get("/v1/graph").json()
+            if sum(node["kind"] == "model" for node in graph["nodes"]) >= models or clock.monotonic_s() > end:
+                return dict(graph)
+            clock.wait(threading.Event(), 0.5)
+
+
 def measure(page: Page, url: str) -> dict[str, float]:
     """Opens the graph and drags it."""
     page.goto(f"{url}/graph")
@@ -113,7 +129,7 @@ def main() -> int:
         thread.start()
         try:
             url = supervisor.api_url or ""
-            graph = httpx.get(f"{url}/v1/graph", timeout=120, trust_env=False).json()
+            graph = fill(url, asked.streams, asked.models)
             figures = {"nodes": len(graph["nodes"]), "edges": len(graph["edges"])} | look(url, asked.picture)
         finally:
             supervisor.stop()

@@ -25,8 +25,8 @@ const COLUMNS: TableColumn<Checkpoint>[] = [
   { id: "took", title: "Took", num: true, cell: (one) => span(one.duration_ms), sort: (one) => one.duration_ms },
   { id: "bytes", title: "Written", num: true, cell: (one) => bytes(one.new_bytes), sort: (one) => one.new_bytes },
   { id: "whole", title: "Whole", num: true, cell: (one) => bytes(one.bytes), sort: (one) => one.bytes },
-  { id: "kept", title: "", cell: (one) => one.kept && <Badge tone="ok">kept</Badge> },
   { id: "files", title: "Files", num: true, cell: (one) => count(one.files), sort: (one) => one.files },
+  { id: "kept", title: "", cell: (one) => one.kept && <Badge tone="ok">kept</Badge> },
 ];
 
 /** From where a restart goes on, and what it cost to be able to. */

@@ -1,5 +1,15 @@
 // Made by `make docs` from the API's OpenAPI document; not to be edited.
 
+/** All accounts. `holds` is whether every one adds up. `epoch` is the last whole one that they are of. */
+export type Accounting = {
+  epoch: number;
+  holds: boolean;
+  streams: (StreamLine)[];
+  models: (Line)[];
+  syncs: (SyncLine)[];
+  aside: (AsideLine)[];
+};
+
 /** What goes well still and will not for ever. */
 export type Alarm = {
   code: string;
@@ -7,9 +17,23 @@ export type Alarm = {
   hint: string;
 };
 
+/** Of a stream or model of which checks set rows aside: what became of the rows that it offered. */
+export type AsideLine = {
+  name: string;
+  counts: { [name: string]: number };
+  holds: boolean;
+};
+
 /** Which entries are counted. */
 export type AskCauses = {
   settled?: boolean;
+};
+
+/** Between which moments. */
+export type AskDiff = {
+  from: string;
+  to?: string | null;
+  limit?: number;
 };
 
 /** Which events. */
@@ -36,6 +60,11 @@ export type AskJournal = {
   limit?: number;
 };
 
+/** That a table is kept now. */
+export type AskMaintain = {
+  confirm?: true;
+};
+
 /** Where to begin, and which records. */
 export type AskRecords = {
   offset?: number | null;
@@ -56,10 +85,54 @@ export type AskRejects = {
   limit?: number;
 };
 
+/** As of when, and how many. */
+export type AskRows = {
+  at?: string | null;
+  snapshot?: string | null;
+  limit?: number;
+};
+
+/** What is to become of readings of tables. start reads tables again while their changes are followed; pause, resume and stop are of those asked for so far, all of them if no table is named. */
+export type AskSnapshots = {
+  action: "start" | "pause" | "resume" | "stop";
+  tables?: (string)[];
+};
+
 /** Which records. */
 export type AskTail = {
   filter?: string;
   last?: number;
+};
+
+/** What was asked for; /v1/maintenance/{id} says what became of it. */
+export type Asking = {
+  id: string;
+};
+
+/** All sources, and the newest 200 changes of columns, newest first. */
+export type Capture = {
+  sources: (CapturedSource)[];
+  schema_changes: (SchemaChange)[];
+};
+
+/** A source closely. `position` is as the source writes it where that is known, else a number as text. `figures` are those of its type, named with units: of PostgreSQL slot, wal_kept_bytes, wal_budget_bytes, wal_safe_bytes; of MySQL the binary log's. `retained_bytes` is what the server keeps for us, null where that is not known. */
+export type CapturedSource = {
+  name: string;
+  type: string;
+  state: string;
+  error: string | null;
+  hint: string | null;
+  lag_bytes: number | null;
+  retained_bytes: number | null;
+  position: string | null;
+  figures: { [name: string]: unknown };
+  alarms: (Alarm)[];
+  gaps: number;
+  snapshots: (Snapshot)[];
+  can_snapshot: boolean;
+  asked: (Waiting)[];
+  log: LogPart;
+  streams: (string)[];
 };
 
 /** Entries that failed alike. `example` is the number of the newest, `message` what it says. `replays` is false where trying again makes no sense (an accepted gap). */
@@ -95,10 +168,47 @@ export type CheckCounts = {
   fail: number;
 };
 
+/** One checkpoint. `new_bytes` were written for it, the rest is shared with the one before; `kind` is full or incremental; `parts` are bytes by "stream:NAME" and "model:NAME". `kept`: it is there, and can be gone back to. */
+export type Checkpoint = {
+  epoch: number;
+  at_us: number;
+  duration_ms: number;
+  bytes: number;
+  new_bytes: number;
+  files: number;
+  kind: string;
+  parts: { [name: string]: number };
+  kept: boolean;
+};
+
+/** The newest checkpoints, newest first, and the current one, null before the first, with its age. `restore` says how to go back to one that is kept, and what that means. */
+export type Checkpoints = {
+  current: Checkpoint | null;
+  age_s: number | null;
+  interval_s: number;
+  epochs_since: number;
+  history: (Checkpoint)[];
+  restore: string;
+};
+
 /** A column: its name, and its type as DuckDB writes it. */
 export type Column = {
   name: string;
   type: string;
+};
+
+/** What became of a column: added, removed, renamed, retyped; `key`: the stream has another key. */
+export type ColumnChange = {
+  what: "added" | "removed" | "renamed" | "retyped" | "key";
+  column: string;
+  was: string;
+  now: string;
+};
+
+/** A column and where it comes from. */
+export type ColumnLineage = {
+  column: string;
+  from: (Origin)[];
 };
 
 /** How many entries it was about. */
@@ -163,18 +273,86 @@ export type JournalEntry = {
   fields: { [name: string]: unknown };
 };
 
-/** A model. `busy` is the share of the time in which it was computed, 0 to 1; `rows` those of its table. */
+/** How new files are written: columns that they are partitioned by, sorted by, and have Bloom filters of. */
+export type Layout = {
+  partition: (string)[];
+  sort: (string)[];
+  bloom: (string)[];
+};
+
+/** An account; `difference` is what it lacks: positive if records are unaccounted for, negative if counted twice. */
+export type Line = {
+  name: string;
+  read: number;
+  landed: number;
+  rejected: number;
+  filtered: number;
+  late: number;
+  in_flight: number;
+  holds: boolean;
+  difference: number;
+};
+
+/** The lineage of all models; `unknown` says why some are not there. */
+export type Lineage = {
+  models: (ModelLineage)[];
+  streams: { [name: string]: (string)[] };
+  unknown: { [name: string]: string };
+};
+
+/** What our own log keeps of a source. */
+export type LogPart = {
+  base: number;
+  head: number;
+  segments: number;
+  bytes: number;
+};
+
+/** What became of it: `waiting`, `done`, or `failed` with the error. */
+export type Maintained = {
+  id: string;
+  state: "waiting" | "done" | "failed";
+  error: string | null;
+  runs: ({ [name: string]: unknown })[];
+};
+
+/** One task of maintenance that was carried out, or failed (`note` says why). */
+export type MaintenanceRun = {
+  kind: string;
+  reason: string;
+  at_us: number;
+  took_s: number;
+  cpu_s: number;
+  done: boolean;
+  note: string;
+  files_removed: number;
+  files_added: number;
+  bytes_read: number;
+  bytes_written: number;
+  rows: number;
+};
+
+/** A model. `rows_per_s` is what it reads, `given_per_s` what it gives; `busy` the share of the time in which it was computed, 0 to 1; `rows` those of its table; `state_bytes` its state in the last checkpoint. */
 export type ModelGlance = {
   name: string;
   state: string;
   error: string | null;
   rows: number;
   rows_per_s: number;
+  given_per_s: number;
   watermark_us: number | null;
   busy: number | null;
   state_bytes: number | null;
   holds: boolean;
   checks: CheckCounts;
+};
+
+/** A model's columns with what they are made of, and what decides which rows there are. */
+export type ModelLineage = {
+  model: string;
+  columns: (ColumnLineage)[];
+  rows: (Origin)[];
+  reads: (string)[];
 };
 
 /** A model before it runs, with its first rows. */
@@ -229,6 +407,42 @@ export type Node = {
   state_bytes: number | null;
   watermark_us: number | null;
   problem: string | null;
+};
+
+/** One node closely. What a node of its kind has not is empty. */
+export type NodeDetail = {
+  id: string;
+  kind: "source" | "stream" | "model" | "table" | "sync";
+  name: string;
+  state: string;
+  error: string | null;
+  columns: (Column)[];
+  key: (string)[];
+  sql: string;
+  settings: { [name: string]: unknown };
+  operators: (Operator)[];
+  explain: string;
+  lineage: (ColumnLineage)[];
+  sample: Rows;
+  metrics: { [name: string]: number | null };
+  upstream: (string)[];
+  downstream: (string)[];
+};
+
+/** One operator of a model. `reads` are ids of others; `keeps` says what state it has. */
+export type Operator = {
+  id: string;
+  title: string;
+  detail: string;
+  keeps: string;
+  reads: (string)[];
+};
+
+/** Where a column's values come from. `how`: as it is, computed, aggregated, or only filtered or joined by. */
+export type Origin = {
+  node: string;
+  column: string;
+  how: string;
 };
 
 /** A project at a glance. `state` is that of the epochs: starting, running, waiting, stopped. */
@@ -351,6 +565,13 @@ export type RejectsGlance = {
   causes: number;
 };
 
+/** Rows as a table. */
+export type Rows = {
+  columns: (Column)[];
+  rows: ((unknown)[])[];
+  truncated: boolean;
+};
+
 /** Where the text was written. Nothing runs it until it is applied. */
 export type Saved = {
   path: string;
@@ -363,6 +584,24 @@ export type SavedText = {
   digest?: string | null;
 };
 
+/** A stream had other columns from an epoch on. */
+export type SchemaChange = {
+  at_us: number;
+  epoch: number;
+  source: string;
+  stream: string;
+  changes: (ColumnChange)[];
+};
+
+/** How far the reading of a table is. States: waiting, running, paused, done, stopped. */
+export type Snapshot = {
+  table: string;
+  state: string;
+  rows: number;
+  expected: number | null;
+  message: string;
+};
+
 /** How far the first reading of a table is; `expected` rows by the source's statistics, null if unknown. */
 export type SnapshotGlance = {
   table: string;
@@ -370,6 +609,15 @@ export type SnapshotGlance = {
   rows: number;
   expected: number | null;
   message: string;
+};
+
+/** How other programs read the table; references such as $S3_KEY stand where credentials go. */
+export type Snippets = {
+  duckdb: string;
+  spark: string;
+  pyiceberg: string;
+  polars: string;
+  headwater: string;
 };
 
 /** A source: how it fares. `health` holds figures of its type, named with their units. */
@@ -451,6 +699,20 @@ export type StreamGlance = {
   rows_per_s: number;
 };
 
+/** Of a stream, with its source. */
+export type StreamLine = {
+  name: string;
+  read: number;
+  landed: number;
+  rejected: number;
+  filtered: number;
+  late: number;
+  in_flight: number;
+  holds: boolean;
+  difference: number;
+  source: string;
+};
+
 /** All streams that are known. */
 export type Streams = {
   streams: (Stream)[];
@@ -475,6 +737,73 @@ export type SyncGlance = {
   holds: boolean;
 };
 
+/** Of a sync: handed = delivered + superseded + parked + pending + failed + discarded, if it holds. */
+export type SyncLine = {
+  name: string;
+  model: string;
+  handed: number;
+  delivered: number;
+  superseded: number;
+  parked: number;
+  pending: number;
+  failed: number;
+  discarded: number;
+  holds: boolean;
+};
+
+/** A table closely. `snapshots` are the newest 200, newest first; `files` the largest 200 of `files_total`; `health` holds the figures that maintenance goes by; `held` says why it was rolled back and is left alone. */
+export type TableDetail = {
+  name: string;
+  rows: number;
+  epoch: number;
+  files: number | null;
+  bytes: number | null;
+  kind: string;
+  feeds: string;
+  columns: (Column)[];
+  held: string | null;
+  key: (string)[];
+  location: string;
+  snapshots: (TableSnapshot)[];
+  snapshots_total: number;
+  files_listed: (TableFile)[];
+  files_total: number;
+  layout: Layout;
+  health: { [name: string]: number };
+  maintenance: (MaintenanceRun)[];
+  snippets: Snippets;
+};
+
+/** What changed between two moments; rows that only moved to other files are left out. `rows` are those that went and came, each with its weight first: -1 gone, +1 come. An update of a key is both, and counted as `updated`. */
+export type TableDiff = {
+  columns: (Column)[];
+  rows: ((unknown)[])[];
+  truncated: boolean;
+  added: number;
+  removed: number;
+  updated: number;
+};
+
+/** A table. `kind` says what it keeps (mirror, changelog, history, append), `feeds` the stream or model that it is of: "stream:orders", "model:revenue", or "" for a table of another writer. */
+export type TableEntry = {
+  name: string;
+  rows: number;
+  epoch: number;
+  files: number | null;
+  bytes: number | null;
+  kind: string;
+  feeds: string;
+};
+
+/** One file: data, or deletes (rows of data files that are gone). */
+export type TableFile = {
+  path: string;
+  kind: string;
+  rows: number;
+  bytes: number;
+  partition: string;
+};
+
 /** A lake table; files and bytes are of its data files, null until they were looked at. */
 export type TableGlance = {
   name: string;
@@ -482,6 +811,44 @@ export type TableGlance = {
   epoch: number;
   files: number | null;
   bytes: number | null;
+};
+
+/** Rows of a table, in no order. `note` says which moment they are of. */
+export type TableRows = {
+  columns: (Column)[];
+  rows: ((unknown)[])[];
+  truncated: boolean;
+  note: string;
+  elapsed_ms: number;
+};
+
+/** One table snapshot. `id` is text, for it may be beyond 2^53; it is what `snapshot=`, `from=` and `to=` take. Nulls are what the commit does not say. `named` are tags and branches. */
+export type TableSnapshot = {
+  id: string;
+  at_us: number;
+  epoch: number | null;
+  operation: string;
+  maintenance: boolean;
+  current: boolean;
+  rows: number | null;
+  added: number | null;
+  deleted: number | null;
+  files: number | null;
+  bytes: number | null;
+  named: (string)[];
+};
+
+/** All tables of the lake. */
+export type Tables = {
+  format: string;
+  tables: (TableEntry)[];
+};
+
+/** Whether the source has taken note of it: `taken`, `refused` with why, or `waiting` for it to look. */
+export type Took = {
+  id: string;
+  state: "taken" | "refused" | "waiting";
+  why: string | null;
 };
 
 /** Something that is wrong, and how to mend it. `kind` and `name` say what it is about, `what` is a sentence, `mend` a command or a sentence, `page` the path in the console that shows more. */
@@ -492,6 +859,14 @@ export type Trouble = {
   what: string;
   mend: string;
   page: string;
+};
+
+/** Something that was asked for and not taken up yet. */
+export type Waiting = {
+  id: string;
+  action: string;
+  tables: (string)[];
+  at_us: number;
 };
 
 /** How one operator of a model is kept up to date. `last_resort` says what each change costs, if there is no key to work by. */

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { get } from "../api/client";
-import type { Node } from "../api/schema";
+import type { Node, NodeDetail } from "../api/schema";
 import { Badge } from "../components/badge";
 import { Code } from "../components/code";
 import { Loading, ProblemNote } from "../components/empty";
@@ -14,7 +14,6 @@ import { type Tab, Tabs } from "../components/tabs";
 import { bytes } from "../format/bytes";
 import { count, percent, rate } from "../format/number";
 import { clock, utc } from "../format/time";
-import type { NodeDetail } from "./node_detail";
 
 const PAGES: Partial<Record<Node["kind"], string>> = {
   source: "/capture/",

@@ -44,6 +44,7 @@ function type(schema) {
 }
 
 function fields(schema, all) {
+  if (Object.keys(schema.properties).length === 0) return "{ [name: string]: unknown }";
   const lines = Object.entries(schema.properties).map(([name, field]) => {
     const needed = all || schema.required?.includes(name) ? "" : "?";
     return `  ${/^\w+$/.test(name) ? name : JSON.stringify(name)}${needed}: ${type(field)};`;

@@ -17,6 +17,22 @@ export type Alarm = {
   hint: string;
 };
 
+/** How the change under way, or the last one, stands. Attributes: state: none, asked, building, following, canary, differs, swapping, done, failed, cancelled or refused. models: what is built, with why. pause_ms: how long epochs waited for it at most. */
+export type Apply = {
+  id: string | null;
+  state: string;
+  over: boolean;
+  models: { [name: string]: string };
+  leave: (string)[];
+  steps: (Step)[];
+  progress: Progress;
+  epoch: number | null;
+  compared: (Difference)[];
+  pause_ms: number;
+  error: string;
+  hint: string;
+};
+
 /** Of a stream or model of which checks set rows aside: what became of the rows that it offered. */
 export type AsideLine = {
   name: string;
@@ -24,9 +40,22 @@ export type AsideLine = {
   holds: boolean;
 };
 
+/** Asks for the project's files to be applied. */
+export type AskApply = {
+  canary_s?: number | null;
+  tolerance?: number | null;
+  digest?: string | null;
+  confirm?: boolean;
+};
+
 /** Which entries are counted. */
 export type AskCauses = {
   settled?: boolean;
+};
+
+/** Decides about the change under way. */
+export type AskDecision = {
+  id?: string | null;
 };
 
 /** Between which moments. */
@@ -65,6 +94,9 @@ export type AskMaintain = {
   confirm?: true;
 };
 
+/** Asks for the plan of the project's files as they are. */
+export type AskPlan = { [name: string]: unknown };
+
 /** Where to begin, and which records. */
 export type AskRecords = {
   offset?: number | null;
@@ -83,6 +115,13 @@ export type AskRejects = {
   state?: "open" | "requested" | "replayed" | "superseded" | "discarded" | null;
   after?: number;
   limit?: number;
+};
+
+/** Asks for the version of a model that ran before. */
+export type AskRollback = {
+  model: string;
+  force?: boolean;
+  confirm?: boolean;
 };
 
 /** As of when, and how many. */
@@ -106,6 +145,11 @@ export type AskTail = {
 
 /** What was asked for; /v1/maintenance/{id} says what became of it. */
 export type Asking = {
+  id: string;
+};
+
+/** A change that was asked for. */
+export type Begun = {
   id: string;
 };
 
@@ -223,6 +267,20 @@ export type Decision = {
   confirm: true;
 };
 
+/** What differs between two versions of a model, as of the same epoch. */
+export type Difference = {
+  model: string;
+  before: number;
+  after: number;
+  gone: number;
+  came: number;
+  changed: number;
+  share: number;
+  columns_gone: (string)[];
+  columns_came: (string)[];
+  sample: ({ [name: string]: unknown })[];
+};
+
 /** The text of a model, front matter and all. `name` is its name, if it has one. */
 export type Draft = {
   sql: string;
@@ -259,6 +317,14 @@ export type Holds = {
   holds: boolean;
 };
 
+/** A stream or model that a model is built from; null where nobody knows yet. */
+export type Input = {
+  name: string;
+  rows: number | null;
+  bytes: number | null;
+  where: string;
+};
+
 /** The last changes of state, oldest first. */
 export type Journal = {
   entries: (JournalEntry)[];
@@ -271,6 +337,12 @@ export type JournalEntry = {
   level: string;
   event: string;
   fields: { [name: string]: unknown };
+};
+
+/** A model whose state goes on. */
+export type Kept = {
+  model: string;
+  bytes: number | null;
 };
 
 /** How new files are written: columns that they are partitioned by, sorted by, and have Bloom filters of. */
@@ -330,6 +402,15 @@ export type MaintenanceRun = {
   bytes_read: number;
   bytes_written: number;
   rows: number;
+};
+
+/** A mistake in the project's files. */
+export type Mistake = {
+  message: string;
+  hint: string;
+  file: string;
+  line: number;
+  column: number;
 };
 
 /** A model. `rows_per_s` is what it reads, `given_per_s` what it gives; `busy` the share of the time in which it was computed, 0 to 1; `rows` those of its table; `state_bytes` its state in the last checkpoint. */
@@ -393,6 +474,12 @@ export type Names = {
   functions: (string)[];
   keywords: (string)[];
   elapsed_ms: number;
+};
+
+/** What building one model takes. */
+export type Need = {
+  model: string;
+  inputs: (Input)[];
 };
 
 /** One node; `id` is "kind:name". `busy` is the share of the time in which it worked, 0 to 1; null where that is not measured. `problem` is the sentence of the worst that is wrong with it. */
@@ -465,10 +552,31 @@ export type Overview = {
   problems: (Trouble)[];
 };
 
+/** What applying the project's files would do. With mistakes nothing is known and nothing can be applied. Attributes: digest: of the models' files; give it to `POST /v1/apply` to apply just these. restart: sources whose settings changed, which takes a restart of `headwater run`. versions: by model, how many versions have run, so that one can be rolled back to. */
+export type Plan = {
+  digest: string;
+  items: (PlanItem)[];
+  needs: (Need)[];
+  kept: (Kept)[];
+  can_apply: boolean;
+  restart: (string)[];
+  mistakes: (Mistake)[];
+  versions: { [name: string]: number };
+};
+
 /** From what is read to what reads it. */
 export type PlanEdge = {
   from: string;
   to: string;
+};
+
+/** One thing of the project, and what becomes of it; the words are those of `headwater plan --json`. */
+export type PlanItem = {
+  kind: string;
+  name: string;
+  state: string;
+  consequence: string;
+  reason: string;
 };
 
 /** A step of DuckDB's plan. `rows` is its estimate. */
@@ -488,6 +596,14 @@ export type ProblemAnswer = {
   file: string;
   line: number;
   column: number;
+};
+
+/** How far the new versions are. */
+export type Progress = {
+  rows: number;
+  rows_total: number;
+  bytes_total: number;
+  behind_rows: number;
 };
 
 /** One change as it lies in the log. `position` is the source's, "commit:ordinal"; `at_us` its commit time there, null if unknown; `row` has the values in the order of the columns. */
@@ -668,6 +784,12 @@ export type Statement = {
   at?: string | null;
   fresh?: boolean | null;
   limit?: number | null;
+};
+
+/** A step of a change. */
+export type Step = {
+  name: string;
+  state: string;
 };
 
 /** A stream. Offsets are those of its source's log, which its records share with those of other streams: `base` is the first that is kept, `head` the next to be written. `changes` counts all since the beginning. `changelog` says how much a change holds: append, upsert (deletes are keys only), full. `timed`: it can be sought by time. */

@@ -16,7 +16,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # The suite waits for servers half of its time.
 WORKERS ?= $(shell expr 2 \* $(JOBS))
 
-.PHONY: setup demo test check bench bench-flink bench-spark bench-capture docs ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput fuzz-formats faults large readers lock clean
+.PHONY: setup wheel quickstart site demo test check bench bench-flink bench-spark bench-capture docs ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput fuzz-formats faults large readers lock clean
 
 setup: .venv/.stamp  ## create .venv with the locked dependencies, and build the console's page
 	@$(BIN)/python console/npm.py build
@@ -28,6 +28,16 @@ setup: .venv/.stamp  ## create .venv with the locked dependencies, and build the
 	$(BIN)/python console/npm.py build
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
+
+wheel: setup  ## the package as it is published, in dist/
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+quickstart: wheel  ## docs/quickstart.md from `pip install` of the wheel in a clean environment, timed
+	$(BIN)/python tests/docs/quickstart.py
+
+site: setup  ## docs/ as a site, in build/site
+	$(BIN)/python site/build.py
 
 demo: setup  ## a shop's PostgreSQL becomes live models and Iceberg tables, is killed, goes on, and is verified
 	$(BIN)/headwater demo

@@ -6,6 +6,7 @@ Conventions of the pages in `docs/`; a comment stands on the line above its bloc
 |---|---|---|
 | `<!-- run -->` | sh | executed by `test_getting_started` in one folder, one after the other; must succeed |
 | `<!-- run: background -->` | sh | started and left running, interrupted (SIGINT) at the end of the page |
+| `<!-- run: install -->` | sh | executed by `make quickstart` only: the suite has the package already |
 | `<!-- run: eventually -->` | sh | repeated until its output block fits |
 | `<!-- run: exit N -->` | sh | executed, and ends with exit code N |
 | `<!-- run: cleanup -->` | sh | executed after what runs in the background has been stopped |
@@ -62,4 +63,4 @@ def prose(page: Path) -> str:
 
 def plain(line: str) -> str:
     """A line of output with what differs from run to run made the same: numbers, hexadecimal names, white space."""
-    return " ".join(re.sub(r"[0-9a-f]{8}\b|\d[\d.,]*", "0", line).split())
+    return " ".join(re.sub(r"\d+\.[0-9a-f]{8}\b|[0-9a-f]{8}\b|\d[\d.,]*", "0", line).split())

@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-
-import psycopg
-import pytest
 from fenced import DOCS, blocks
 from terminal import Terminal, fits, follow, steps
 
-from headwater.testing.postgres import PostgresServer
-
 PAGE = blocks(DOCS / "getting-started.md")
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
-    with PostgresServer() as server:
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE shop")
-        path = os.pathsep.join([str(Path(sys.executable).parent), str(server.bin), os.environ["PATH"]])
-        folder = tmp_path / "reader"
-        folder.mkdir()
-        opened = Terminal(folder, {**os.environ, "PATH": path, "SHOP_URL": server.url("shop")})
-        yield opened
-        opened.stop()
 
 
 def test_the_page_works_as_written(terminal: Terminal) -> None:

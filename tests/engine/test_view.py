@@ -124,6 +124,14 @@ def test_a_view_that_keeps_no_result_says_so(tmp_path: Path) -> None:
         View.restore(tmp_path / "c", keep_result=True)
 
 
+def test_a_checkpoint_with_the_result_may_follow_one_without(tmp_path: Path) -> None:
+    """As when a model is built anew because another one reads it from now on."""
+    without, kept = (View("SELECT k FROM t", {"t": T}, keep_result=keep) for keep in (False, True))
+    without.checkpoint(tmp_path / "a")
+    kept.checkpoint(tmp_path / "b", tmp_path / "a")
+    assert View.restore(tmp_path / "b").result().num_rows == 0
+
+
 def test_rejects_are_whole_though_only_some_columns_are_read() -> None:
     view = View("SELECT CAST(k AS INT) AS v FROM t", {"t": T})
     view.apply({"t": t(("bad", 7, 1))})

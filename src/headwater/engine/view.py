@@ -189,10 +189,12 @@ class View:
         self._begin()
         to, before = Path(folder), Path(previous) if previous is not None else None
         files.make(to)
-        same = before is not None and files.read_header(before).workers == self._settings.threads
+        held = files.read_header(before) if before is not None else None
+        same = held is not None and held.workers == self._settings.threads
         self._graph.checkpoint(to, before if same else None)
         if self._result is not None:
-            self._result.checkpoint(to / "result", before / "result" if before else None)
+            copied = before / "result" if before and held and held.settings["keep_result"] else None
+            self._result.checkpoint(to / "result", copied)
         marks = self._watermarks.stored()
         header = files.Header(self._sql, self._inputs, read_settings(self._settings.stored()), marks, self._fingerprint)
         files.save(to, header, self._settings, self._crew)

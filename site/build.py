@@ -7,14 +7,17 @@ site, and links to anything else outside are text.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCS, STAGE, SITE = ROOT / "docs", ROOT / "build" / "stage", ROOT / "build" / "site"
+DOCS, BUILD = ROOT / "docs", ROOT / "build"
+STAGE = BUILD / "stage"
 LINK = re.compile(r"(?<!!)\[(?P<text>(?:[^\]\[]|\[[^\]]*\])+)\]\((?P<target>[^)\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```$)", re.M | re.S)
 
@@ -73,12 +76,26 @@ class Stage:
         return f"[{text}]({up}{staged(to).as_posix()}{mark}{anchor})"
 
 
+def configuration(pages: list[str]) -> str:
+    """The generator's, with the pages that its navigation does not name."""
+    text = (ROOT / "site" / "zensical.toml").read_text(encoding="utf-8")
+    nav = tomllib.loads(text)["project"]["nav"]
+    named = {page for entry in nav for part in entry.values() for page in ([part] if isinstance(part, str) else part)}
+    wrong = named - set(pages)
+    if wrong:
+        raise SystemExit(f"site/zensical.toml names pages that are not there: {', '.join(sorted(wrong))}")
+    more = [page for page in pages if page not in named and not page.startswith(("decisions/", "repository/"))]
+    return text.replace('    { "More" = [] },\n', f'    {{ "More" = {json.dumps(more)} }},\n' if more else "")
+
+
 def main() -> int:
     """Builds the site; returns the exit code."""
-    Stage().fill()
-    return subprocess.run(
-        [Path(sys.executable).parent / "zensical", "build", "--clean"], cwd=ROOT, check=False
-    ).returncode
+    stage = Stage()
+    stage.fill()
+    pages = sorted(staged(page).as_posix() for page in stage.pages)
+    (BUILD / "zensical.toml").write_text(configuration(pages), encoding="utf-8")
+    command = [Path(sys.executable).parent / "zensical", "build", "--clean"]
+    return subprocess.run(command, cwd=BUILD, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def pages() -> dict[Path, Found]:
 
 
 def test_every_page_is_there_and_in_the_navigation(pages: dict[Path, Found]) -> None:
-    nav = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
+    nav = tomllib.loads((ROOT / "build" / "zensical.toml").read_text())["project"]["nav"]
     named = {page for entry in nav for part in entry.values() for page in ([part] if isinstance(part, str) else part)}
     there = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if "decisions" not in page.parts}
     assert named == {name.replace("README.md", "index.md") for name in there}

@@ -127,8 +127,10 @@ def accept_change(source: str, table: str, folder: Path = Path(), /, *, because:
 
 def _line(source: Mapping[str, object]) -> list[str]:
     health = cast(Mapping[str, object], source.get("health") or {})
+    counted = source.get("lag_unit") == "messages" and source["lag_bytes"] is not None
     amounts = (source["lag_bytes"], health.get("wal_kept_bytes"), health.get("wal_budget_bytes"))
     lag, kept, budget = ("-" if amount is None else output.size(cast(int, amount)) for amount in amounts)
+    lag = f"{source['lag_bytes']:,} messages" if counted else lag
     decision = str(source["decision"] or "").replace("_", "-")
     return [str(source["name"]), str(source["state"]), lag, kept, budget, str(source.get("gaps", 0)), decision]
 

@@ -53,9 +53,7 @@ def _print(current: Mapping[str, object]) -> None:
     for source in sources:
         for entry in _entries(source.get("snapshots") or ()):
             output.print_data(_snapshot(entry))
-        output.print_data(
-            f"source {source['name']}: {source['state']}, lag {_bytes(source['lag_bytes'])}{_kept(source)}"
-        )
+        output.print_data(f"source {source['name']}: {source['state']}, lag {_lag(source)}{_kept(source)}")
         for alarm in _entries(source.get("alarms", ())):
             output.warn(f"{source['name']}: {alarm['message']}", str(alarm["hint"]))
 
@@ -99,6 +97,11 @@ def _account(kind: str, entry: Mapping[str, object]) -> list[str]:
 
 def _entries(value: object) -> Sequence[Mapping[str, object]]:
     return cast(Sequence[Mapping[str, object]], value)
+
+
+def _lag(source: Mapping[str, object]) -> str:
+    unit, lag = str(source.get("lag_unit") or "bytes"), source["lag_bytes"]
+    return "unknown" if lag is None else f"{lag:,} {unit}"
 
 
 def _bytes(value: object) -> str:

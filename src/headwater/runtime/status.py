@@ -116,6 +116,7 @@ class StatusWriter:
             "code": None if job.error is None else job.error.code,
             "cause": job.error.cause if isinstance(job.error, PositionLost) else None,
             "lag_bytes": job.lag_bytes,
+            "lag_unit": getattr(job.source, "lag_unit", "bytes"),
             "health": dict(health.figures),
             "alarms": [vars(alarm) for alarm in health.alarms],
             "gaps": progress.gaps.get(name, 0),

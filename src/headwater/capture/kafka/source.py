@@ -47,8 +47,11 @@ class KafkaSource:
         clock: time.
 
     Attributes:
+        lag_unit: what the readings' `lag_bytes` count: a broker does not say how many bytes are left.
         schemas: where schemas learnt from messages are kept, and those that messages name are found; None: nowhere.
     """
+
+    lag_unit = "messages"
 
     def __init__(
         self,

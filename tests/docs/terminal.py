@@ -24,12 +24,12 @@ class Terminal:
         self._told = folder.parent / "told"
         self._background: list[subprocess.Popen[bytes]] = []
 
-    def run(self, script: str, deadline_s: float = DEADLINE_S) -> tuple[int, str]:
+    def run(self, script: str, deadline_s: float | None = None) -> tuple[int, str]:
         """The exit code of a block, and what it printed; a `cd` in it holds for the next one, and so does a PATH."""
         done = subprocess.run(
             ["bash", "-c", f'trap \'pwd > "{self._told}"; echo "$PATH" >> "{self._told}"\' EXIT\nset -e\n{script}'],
             cwd=self._folder, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            timeout=deadline_s, check=False,
+            timeout=deadline_s or DEADLINE_S, check=False,
         )  # fmt: skip
         folder, path = self._told.read_text().splitlines()
         self._folder = Path(folder)

@@ -8,22 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
-import duckdb
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_INPUT = {
-    "t": pa.schema(
-        [
-            ("k", pa.int64()),
-            ("n", pa.int64()),
-            ("d", pa.float64()),
-            ("s", pa.string()),
-            ("b", pa.bool_()),
-            ("ts", pa.timestamp("us", "UTC")),
-        ]
-    )
-}
 _ARGUMENTS = ("n", "", "s", "b", "d", "n, d", "d, d", "s, n", "n, 2", "d, 0.5", "n, 0, 10", "s, ','")
 _INTRO = """\
 # SQL reference
@@ -87,7 +77,18 @@ def sql_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+@cache
+def _inputs() -> Mapping[str, pa.Schema]:
+    """A stream `t` with a column of each common type."""
+    import pyarrow as pa
+
+    fields = {"k": pa.int64(), "n": pa.int64(), "d": pa.float64(), "s": pa.string(), "b": pa.bool_()}
+    return {"t": pa.schema({**fields, "ts": pa.timestamp("us", "UTC")})}
+
+
 def _names(kind: str) -> list[str]:
+    import duckdb
+
     with duckdb.connect() as connection:
         rows = connection.execute(
             "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = ? "
@@ -103,7 +104,7 @@ def _way(text: str) -> str:
     from headwater.errors import HeadwaterError
 
     try:
-        shown = View(text, _INPUT, name="model", recompute="allowed").explain()
+        shown = View(text, _inputs(), name="model", recompute="allowed").explain()
     except HeadwaterError as error:
         return f"refused: {error.message}"
     if "[last resort" in shown:
@@ -136,6 +137,8 @@ def _told(found: Mapping[str, list[str]]) -> list[str]:
 
 
 def _scalars() -> list[str]:
+    import duckdb
+
     from headwater.sql.refuse import HARMLESS
 
     with duckdb.connect() as connection:

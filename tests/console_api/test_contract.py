@@ -83,7 +83,9 @@ def test_a_source_that_waits_is_a_problem_with_its_hint(console):
     found = []
 
     def shown():
-        found[:] = [one for one in console.get("/v1/overview")["problems"] if one["kind"] == "source"]
+        overview = console.get("/v1/overview")
+        assert PASSWORD not in json.dumps(overview)
+        found[:] = [one for one in overview["problems"] if one["kind"] == "source"]
         return bool(found)
 
     wait_until(shown, "the problem")

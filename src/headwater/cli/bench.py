@@ -260,6 +260,25 @@ def ingest(*, source: str = "kafka", records: int = 1_000_000, json: bool = Fals
 
 
 @app.command
+def console(*, records: int = 1_000_000, clients: int = 8, rounds: int = 3, json: bool = False) -> int:
+    """Take in a file at full rate while clients query the console's API without a pause, beside the same without them.
+
+    Args:
+        records: How many records the file has.
+        clients: How many ask, each one query after the other.
+        rounds: How often each is measured; the medians count.
+        json: Print one JSON object.
+    """
+    from headwater.bench.console import console as measure
+
+    figures = measure(records, clients, rounds, output.note)
+    if json:
+        return _print(figures, json)
+    output.note(f"ingestion is {figures['slower']:.1%} slower with clients")
+    return _print({name: value for name, value in figures.items() if not isinstance(value, list)}, json)
+
+
+@app.command
 def lake(
     *,
     rows: int = 1_000_000,

@@ -57,7 +57,8 @@ def test_a_source_that_cannot_go_on_stops_the_run_with_its_hint_after_draining(s
     assert isinstance(error, SourceStopped)
     assert error.hint == "take a new snapshot"
     assert len(shop.rows("orders")) == 1
-    assert shop.status()["error"] == {"message": "the slot is gone", "hint": "take a new snapshot"}
+    told = {"message": "the slot is gone", "hint": "take a new snapshot", "code": "HW-SOURCE-STOPPED"}
+    assert shop.status()["error"] == told
 
 
 def test_a_graceful_stop_finishes_and_says_so(shop):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwater.cli import output
+from headwater.cli.as_json import as_json
 
 if TYPE_CHECKING:
     from headwater.project import Project
@@ -19,6 +20,7 @@ Seen = dict[Path, tuple[int, int]]
 """Modification time and size of the files that make a project."""
 
 
+@as_json
 def dev(directory: Path = Path(), /) -> int:
     """Run the project in DIRECTORY, reload models and functions as you edit them, and show which rows that changes.
 

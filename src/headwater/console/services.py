@@ -14,6 +14,7 @@ from headwater.console import (
     accounting,
     capture,
     checkpoints,
+    checks,
     events,
     graph,
     history,
@@ -50,6 +51,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *capture.ENDPOINTS,
     *accounting.ENDPOINTS,
     *checkpoints.ENDPOINTS,
+    *checks.ENDPOINTS,
 )
 """The API: one line for each room of it."""
 

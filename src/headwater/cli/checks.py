@@ -67,6 +67,6 @@ def _print(found: list[Row]) -> None:
         rows.append(
             [state, f"{one['model']}.{one['name']}", str(one["severity"]), failing, f"{one['message']}{example}"]
         )
-        rows += [_past(then) for then in cast(list[Row], one.get("history") or [])]
+        rows += [_past(then) for then in cast("list[Row]", one.get("history") or [])]
     if rows:
         output.print_table(("state", "check", "severity", "failing", "what"), rows)

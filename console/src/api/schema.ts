@@ -53,6 +53,12 @@ export type AskCauses = {
   settled?: boolean;
 };
 
+/** Which checks. */
+export type AskChecks = {
+  model?: string | null;
+  history?: number;
+};
+
 /** Decides about the change under way. */
 export type AskDecision = {
   id?: string | null;
@@ -212,6 +218,24 @@ export type CheckCounts = {
   fail: number;
 };
 
+/** How a check stands now, and before (`history`, the newest first). `says` is what must be true, `message` how it stands, `example` one of the rows that fail. */
+export type CheckLine = {
+  at_us: number;
+  epoch: number;
+  state: "ok" | "warn" | "fail" | "unknown";
+  failing: number | null;
+  value: number | null;
+  score: number | null;
+  model: string;
+  name: string;
+  kind: string;
+  severity: "warn" | "reject" | "stop";
+  message: string;
+  example: string;
+  says: string;
+  history: (Outcome)[];
+};
+
 /** One checkpoint. `new_bytes` were written for it, the rest is shared with the one before; `kind` is full or incremental; `parts` are bytes by "stream:NAME" and "model:NAME". `kept`: it is there, and can be gone back to. */
 export type Checkpoint = {
   epoch: number;
@@ -233,6 +257,11 @@ export type Checkpoints = {
   epochs_since: number;
   history: (Checkpoint)[];
   restore: string;
+};
+
+/** All checks. */
+export type Checks = {
+  checks: (CheckLine)[];
 };
 
 /** A column: its name, and its type as DuckDB writes it. */
@@ -530,6 +559,16 @@ export type Origin = {
   node: string;
   column: string;
   how: string;
+};
+
+/** How a check stood after an epoch. */
+export type Outcome = {
+  at_us: number;
+  epoch: number;
+  state: "ok" | "warn" | "fail" | "unknown";
+  failing: number | null;
+  value: number | null;
+  score: number | null;
 };
 
 /** A project at a glance. `state` is that of the epochs: starting, running, waiting, stopped. */

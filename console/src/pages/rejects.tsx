@@ -17,7 +17,7 @@ const EVERY_MS = 3000;
 /** `/rejects` shows the causes, `/rejects/ID` one record beside them. */
 export default function RejectsPage({ params }: { params: Record<string, string> }) {
   const [which, setWhich] = useState<Which>("open");
-  const [chosen, setChosen] = useState<string | null>(null);
+  const [chosen, setChosen] = useState<string | null | undefined>(undefined);
   const [round, setRound] = useState(0);
   const { data, problem, reload } = useResource((signal) => causes(which, signal), [which], EVERY_MS);
   const { act, replay } = useDecision(() => {
@@ -25,7 +25,8 @@ export default function RejectsPage({ params }: { params: Record<string, string>
     setRound((before) => before + 1);
   });
   const picked = params.id ? Number(params.id) : null;
-  const cause = data?.find((one) => idOf(one) === chosen) ?? null;
+  const shown = chosen === undefined && data?.[0] ? idOf(data[0]) : (chosen ?? null);
+  const cause = data?.find((one) => idOf(one) === shown) ?? null;
   const waits = data?.reduce((sum, one) => sum + one.count, 0) ?? 0;
   return (
     <>
@@ -61,8 +62,8 @@ export default function RejectsPage({ params }: { params: Record<string, string>
               {data.length ? (
                 <Causes
                   causes={data}
-                  chosen={chosen}
-                  onChoose={(one) => setChosen(chosen === idOf(one) ? null : idOf(one))}
+                  chosen={shown}
+                  onChoose={(one) => setChosen(shown === idOf(one) ? null : idOf(one))}
                   onDecide={(decision, one) =>
                     void act(decision, { cause: reasonOf(one) }, one.count, `${one.message}.`)
                   }

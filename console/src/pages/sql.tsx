@@ -1,6 +1,6 @@
 /** SQL: ask the project's tables, models and streams; try a SELECT as a model, and save it. */
 import { useState } from "preact/hooks";
-import { Empty } from "../components/empty";
+import { Empty, Loading } from "../components/empty";
 import { Icon } from "../components/icon";
 import { PageHead } from "../components/page";
 import { Segments } from "../components/tabs";
@@ -38,7 +38,7 @@ export default function SqlPage({ params }: { params: Record<string, string> }) 
             names={room.known}
             onReady={(editor) => {
               room.editor.current = editor;
-              editor.focus();
+              if (matchMedia("(hover: hover)").matches) editor.focus(); // no keyboard over a phone's page unasked
             }}
             onRun={() => void room.act("run")}
             onExplain={() => void room.act("explain")}
@@ -56,7 +56,7 @@ export default function SqlPage({ params }: { params: Record<string, string> }) 
             chosen={side}
             onChoose={setSide}
           />
-          {side === "tables" && room.known && <NamesList names={room.known} onTable={ask} />}
+          {side === "tables" && (room.known ? <NamesList names={room.known} onTable={ask} /> : <Loading />)}
           {side === "history" && (
             <HistoryList
               entries={room.past}

@@ -12,6 +12,7 @@ import { Difference } from "../tables/difference";
 import { Files } from "../tables/files";
 import { Maintenance } from "../tables/maintenance";
 import { OpenIn } from "../tables/open_in";
+import { counted } from "../tables/counted";
 import { Travel } from "../tables/travel";
 
 const LIST_MS = 4000;
@@ -69,7 +70,7 @@ function Detail({ name }: { name: string }) {
   const { data, problem, reload } = useResource((signal) => table(name, signal), [name], DETAIL_MS);
   const [tab, setTab] = useState("travel");
   if (!data) return problem ? <ProblemNote problem={problem} /> : <Loading />;
-  const snapshots = [...data.snapshots].sort((one, other) => one.at_us - other.at_us);
+  const snapshots = counted(data);
   return (
     <section class="table-detail" aria-label={`Table ${name}`}>
       <Facts table={data} snapshots={snapshots} />

@@ -35,8 +35,12 @@ export function useRoom(modelName: string | null, asked: string | null) {
   const [model, setModel] = useState<Opened | null>(null);
 
   useEffect(() => {
-    names().then(setKnown, () => setKnown(null));
-    return () => stop.current?.abort();
+    const left = new AbortController();
+    void namesAtLast(left.signal).then(setKnown);
+    return () => {
+      left.abort();
+      stop.current?.abort();
+    };
   }, []);
   useEffect(() => {
     if (!modelName) return;
@@ -88,6 +92,18 @@ export function useRoom(modelName: string | null, asked: string | null) {
       setPast([]);
     },
   };
+}
+
+/** The names; asked for again where the server was busy. */
+async function namesAtLast(left: AbortSignal): Promise<Names | null> {
+  for (let tries = 0; tries < 10 && !left.aborted; tries += 1) {
+    try {
+      return await names();
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+  }
+  return null;
 }
 
 type Came = Outcome & { at?: { line: number; column: number } | undefined; said?: string | undefined };

@@ -78,8 +78,11 @@ function draw(snapshots: Snapshot[]) {
   const last = Math.max(1, snapshots.length - 1);
   const x = (at: number) => (snapshots.length === 1 ? WIDE : (at / last) * WIDE).toFixed(1);
   const rows = snapshots.map((one) => one.rows ?? 0);
-  const top = Math.max(1, ...rows);
-  const points = rows.map((value, at) => `${x(at)},${(FLOOR - (value / top) * (FLOOR - 6)).toFixed(1)}`);
+  const [low, top] = [Math.min(...rows), Math.max(...rows)];
+  const ground = Math.max(0, low - Math.max(1, top - low) * 0.35);
+  const points = rows.map(
+    (value, at) => `${x(at)},${(FLOOR - ((value - ground) / Math.max(1, top - ground)) * (FLOOR - 6)).toFixed(1)}`,
+  );
   if (snapshots.length === 1) points.unshift(points[0]!.replace(/^[^,]+/, "0"));
   const moved = snapshots.map((one) => [one.added ?? 0, one.deleted ?? 0] as const);
   const most = Math.max(1, ...moved.slice(1).map(([added, deleted]) => Math.max(added, deleted)));

@@ -15,6 +15,8 @@ export interface ChartProps {
   series: Series[];
   label: string;
   time?: boolean;
+  /** What the places 0, 1, 2 ... of `at` are called, for bars of names. */
+  names?: string[] | undefined;
   kind?: "line" | "area" | "bars";
   height?: number;
   format?: (value: number | null) => string;
@@ -42,6 +44,7 @@ export function Chart(props: ChartProps) {
     props.kind,
     props.height,
     props.time,
+    props.names,
   ]);
 
   useEffect(() => {
@@ -83,16 +86,12 @@ function options(props: ChartProps, width: number): uPlot.Options {
     height: props.height ?? 180,
     legend: { show: props.legend ?? props.series.length > 1 },
     cursor: { y: false, points: { size: 6 }, ...(props.sync ? { sync: { key: props.sync } } : {}) },
-    scales: { x: { time: props.time ?? true }, y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+    scales: {
+      x: places(props),
+      y: { range: (_plot, low, high) => [Math.min(0, low * 1.08), high > 0 ? high * 1.08 : 1] },
+    },
     axes: [
-      {
-        ...axis,
-        grid: { show: false },
-        ticks: { show: false },
-        size: 26,
-        space: 90,
-        ...(props.time === false ? {} : { values: (_plot: uPlot, ticks: number[]) => ticks.map(timeOfDay) }),
-      },
+      { ...axis, grid: { show: false }, ticks: { show: false }, size: 26, space: 90, ...across(props) },
       {
         ...axis,
         grid,
@@ -104,7 +103,7 @@ function options(props: ChartProps, width: number): uPlot.Options {
     ],
     series: [
       {
-        value: (_plot, at) => (at === null ? "" : props.time === false ? String(at) : timeOfDay(at)),
+        value: (_plot, at) => (at === null ? "" : placed(at, props)),
       },
       ...props.series.map((one, i) => line(one, i, props.kind ?? "line", format)),
     ],
@@ -113,6 +112,30 @@ function options(props: ChartProps, width: number): uPlot.Options {
 
 function timeOfDay(at: number): string {
   return new Date(at * 1000).toLocaleTimeString("en-GB");
+}
+
+/** What a place across is called. */
+function placed(at: number, { time, names }: ChartProps): string {
+  if (names) return names[at] ?? "";
+  return time === false ? String(at) : timeOfDay(at);
+}
+
+/** The scale of what lies across: times, numbers, or names with room for their bars. */
+function places({ time, names }: ChartProps): uPlot.Scale {
+  return names ? { time: false, range: [-0.6, names.length - 0.4] } : { time: time ?? true };
+}
+
+/** What the axis says: times of day, numbers, or as many names as there is room for. */
+function across({ time, names }: ChartProps): Partial<uPlot.Axis> {
+  if (!names) return time === false ? {} : { values: (_plot: uPlot, ticks: number[]) => ticks.map(timeOfDay) };
+  const shown = (name: string) => (name.length > 14 ? `${name.slice(0, 13)}…` : name);
+  return {
+    splits: (plot) => {
+      const step = Math.max(1, Math.ceil((names.length * 90) / Math.max(plot.width, 1)));
+      return Array.from({ length: Math.ceil(names.length / step) }, (_, at) => at * step);
+    },
+    values: (_plot, ticks) => ticks.map((at) => shown(names[at] ?? "")),
+  };
 }
 
 function line(one: Series, i: number, kind: string, format: (value: number | null) => string): uPlot.Series {

@@ -1,6 +1,6 @@
 /** A result as a chart: time or numbers to the right as lines, names as bars. */
+import { Chart } from "../components/chart";
 import { useMemo, useState } from "preact/hooks";
-import { Plot, type Series } from "../rows/plot";
 import { kindOf, numberOf, type Rows, secondsOf, textOf, type Value } from "../rows/values";
 
 const MOST_BARS = 60;
@@ -14,7 +14,7 @@ export function ResultChart({ result }: { result: Rows }) {
   const drawn = numbers.filter((at) => at !== across).slice(0, MOST_SERIES);
   const [hidden, setHidden] = useState<number[]>([]);
   const shown = drawn.filter((at) => !hidden.includes(at));
-  const picture = useMemo(() => pictureOf(result, across, shown), [result, across, shown.join()]);
+  const picture = useMemo(() => pictureOf(result, across, drawn, shown), [result, across, shown.join()]);
   if (!numbers.length || !result.rows.length) {
     return <p class="muted">There is no column of numbers to draw. Add one, such as count(*), to the SELECT.</p>;
   }
@@ -23,7 +23,7 @@ export function ResultChart({ result }: { result: Rows }) {
       <div class="chart-choice">
         <label>
           Across
-          <select value={across} onChange={(event) => setAcross(Number(event.currentTarget.value))}>
+          <select class="select" value={across} onChange={(event) => setAcross(Number(event.currentTarget.value))}>
             {result.columns.map(({ name }, at) => (
               <option key={name} value={at}>
                 {name}
@@ -45,7 +45,7 @@ export function ResultChart({ result }: { result: Rows }) {
           ))}
         </div>
       </div>
-      {picture && <Plot {...picture} height={320} label="The result as a chart" />}
+      <Chart {...picture} height={320} label="The result as a chart" legend={shown.length > 0} />
     </div>
   );
 }
@@ -60,19 +60,21 @@ function firstAcross(kinds: string[]): number {
   );
 }
 
-function pictureOf(result: Rows, across: number, shown: number[]) {
+function pictureOf(result: Rows, across: number, drawn: number[], shown: number[]) {
   const kind = kindOf(result.columns[across]?.type ?? "");
   const place = kind === "time" ? secondsOf : kind === "number" ? numberOf : null;
   const rows = place ? ordered(result.rows, across, place) : result.rows.slice(0, MOST_BARS);
-  const xs = rows.map((row, at) => (place ? (place(row[across] ?? null) ?? 0) : at));
-  const series: Series[] = shown.map((at) => ({
-    label: result.columns[at]?.name ?? "",
-    values: rows.map((row) => numberOf(row[at] ?? null)),
-    color: at,
-  }));
-  for (const [place, one] of series.entries()) one.color = place;
-  const names = place ? undefined : rows.map((row) => textOf(row[across] ?? null));
-  return { xs, series, time: kind === "time", names, bars: !place };
+  return {
+    at: rows.map((row, number) => (place ? (place(row[across] ?? null) ?? 0) : number)),
+    series: shown.map((at) => ({
+      label: result.columns[at]?.name ?? "",
+      values: rows.map((row) => numberOf(row[at] ?? null)),
+      colour: `series-${drawn.indexOf(at) + 1}`,
+    })),
+    time: kind === "time",
+    names: place ? undefined : rows.map((row) => textOf(row[across] ?? null)),
+    kind: place ? ("line" as const) : ("bars" as const),
+  };
 }
 
 function ordered(rows: Value[][], across: number, place: (value: Value) => number | null): Value[][] {

@@ -2,6 +2,7 @@
 import dagre from "@dagrejs/dagre";
 import { useMemo } from "preact/hooks";
 import { Code } from "../components/code";
+import { plural } from "../format/number";
 import type { Plan } from "./api";
 
 const WIDE = 250;
@@ -33,7 +34,7 @@ export function Explain({ plan }: { plan: Plan }) {
             return (
               <div key={id} class="explain-node" style={sizes} title={node?.detail}>
                 <b>{tidy(node?.name ?? "")}</b>
-                {node?.rows != null && <i>{node.rows.toLocaleString("en")} rows</i>}
+                {(node?.rows ?? 0) > 1 && <i title="DuckDB's estimate">≈ {plural(node?.rows ?? 0, "row")}</i>}
                 <span>{node?.detail}</span>
               </div>
             );

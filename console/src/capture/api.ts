@@ -10,13 +10,13 @@ export interface TableSnapshotting {
   message: string;
 }
 
-/** A change of a table's definition that was met. */
+/** A stream had other columns from an epoch on. */
 export interface SchemaChange {
   at_us: number;
-  table?: string;
-  stream?: string;
-  kind?: string;
-  what: string;
+  epoch: number;
+  source: string;
+  stream: string;
+  changes: { what: "added" | "removed" | "renamed" | "retyped" | "key"; column: string; was: string; now: string }[];
 }
 
 /** Something that goes well still and will not for ever. */
@@ -27,33 +27,41 @@ export interface Alarm {
 }
 
 /** A source: where it stands, what its server keeps for it, what is read. */
-export interface Capture {
+export interface Source {
   name: string;
   type: string;
   state: string;
-  error: string | { message: string; hint?: string } | null;
-  position: number | string | null;
-  position_at_us?: number | null;
+  error: string | null;
+  hint: string | null;
+  position: string | null;
   lag_bytes: number | null;
-  rows_per_s: number | null;
-  figures: Record<string, number | string | boolean | null>;
-  kept_bytes?: number | null;
-  budget_bytes?: number | null;
+  retained_bytes: number | null;
+  figures: { [name: string]: unknown };
   alarms: Alarm[];
   gaps: number;
   snapshots: TableSnapshotting[];
-  changes: SchemaChange[];
+  can_snapshot: boolean;
+  asked: { id: string; action: string; tables: string[]; at_us: number }[];
+  log: { base: number; head: number; segments: number; bytes: number };
+  streams: string[];
+}
+
+/** All sources, and the newest changes of their columns, newest first. */
+export interface Capture {
+  sources: Source[];
+  schema_changes: SchemaChange[];
 }
 
 /** What can be asked of the reading of tables. */
 export type Action = "start" | "pause" | "resume" | "stop";
 
-/** All sources. */
-export async function sources(signal: AbortSignal): Promise<Capture[]> {
-  return (await get<{ sources: Capture[] }>("/v1/capture", {}, signal)).sources;
+/** All of it. */
+export function captured(signal: AbortSignal): Promise<Capture> {
+  return get("/v1/capture", {}, signal);
 }
 
-/** Asks for it; the source takes it up within a second or so. */
-export function steer(source: string, action: Action, tables: string[]): Promise<{ taken?: boolean; note?: string }> {
-  return post(`/v1/capture/${encodeURIComponent(source)}/snapshots`, { action, tables });
+/** Asks for it; says whether the source has taken note. */
+export function steer(source: string, action: Action, tables: string[]) {
+  const path = `/v1/capture/${encodeURIComponent(source)}/snapshots`;
+  return post<{ state: "taken" | "refused" | "waiting"; why: string | null }>(path, { action, tables });
 }

@@ -1,23 +1,23 @@
 /** What the source's server keeps for us, beside what it is allowed to. */
 import { bytes } from "../format/bytes";
 import { percent } from "../format/number";
-import type { Capture } from "./api";
+import type { Source } from "./api";
 
 /** Bytes kept and the budget, from the answer or from the figures of the source's kind; null where there are none. */
-export function keptOf(source: Capture): { kept: number; budget: number | null; what: string } | null {
+export function keptOf(source: Source): { kept: number; budget: number | null; what: string } | null {
   const figure = (name: string) => {
     const value = source.figures[name];
     return typeof value === "number" ? value : null;
   };
-  const kept = source.kept_bytes ?? figure("wal_kept_bytes") ?? figure("log_behind_bytes");
+  const kept = source.retained_bytes ?? figure("wal_kept_bytes") ?? figure("log_behind_bytes");
   if (kept === null || kept === undefined) return null;
-  const budget = source.budget_bytes ?? figure("wal_budget_bytes") ?? figure("log_budget_bytes");
+  const budget = figure("wal_budget_bytes") ?? figure("log_budget_bytes");
   const what = source.type === "mysql" ? "Binary log not read yet" : "WAL that the server keeps for this slot";
   return { kept, budget, what };
 }
 
 /** See above: a bar that turns amber at half and red at nine tenths of the budget. */
-export function Kept({ source }: { source: Capture }) {
+export function Kept({ source }: { source: Source }) {
   const found = keptOf(source);
   if (!found) return null;
   const { kept, budget, what } = found;

@@ -6,7 +6,7 @@ import { Empty } from "../components/empty";
 import { Icon } from "../components/icon";
 import { toast, toastProblem } from "../components/toast";
 import { count, percent } from "../format/number";
-import { type Action, type Capture, steer, type TableSnapshotting } from "./api";
+import { type Action, type Source, steer, type TableSnapshotting } from "./api";
 
 const SAID: Record<Action, string> = {
   start: "will be read again",
@@ -16,15 +16,16 @@ const SAID: Record<Action, string> = {
 };
 
 /** See above. */
-export function Snapshots({ source, onSteered }: { source: Capture; onSteered: () => void }) {
+export function Snapshots({ source, onSteered }: { source: Source; onSteered: () => void }) {
   const [busy, setBusy] = useState("");
   const act = async (action: Action, table: string) => {
     const asks = action === "start" || action === "stop";
     if (asks && !(await confirm(questionOf(action, table, source.name)))) return;
     setBusy(table);
     try {
-      const { note } = await steer(source.name, action, [table]);
-      toast({ tone: "ok", text: note ?? `The reading of ${table} ${SAID[action]}` });
+      const { state, why } = await steer(source.name, action, [table]);
+      if (state === "refused") toast({ tone: "fail", text: why ?? "The source refused it" });
+      else toast({ tone: "ok", text: `The reading of ${table} ${SAID[action]}` });
       onSteered();
     } catch (error) {
       toastProblem(error);

@@ -1,6 +1,12 @@
 /** The SQL editor: CodeMirror 6 in a shadow root, where its styles are constructed style sheets and not <style> tags,
  *  which the page's content security policy refuses. */
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+import {
+  autocompletion,
+  closeBrackets,
+  closeBracketsKeymap,
+  closeCompletion,
+  completionKeymap,
+} from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, toggleComment } from "@codemirror/commands";
 import { bracketMatching } from "@codemirror/language";
 import { lintKeymap, setDiagnostics } from "@codemirror/lint";
@@ -52,7 +58,7 @@ export function mountEditor(host: HTMLElement, options: Options): SqlEditor {
         drawSelection(),
         bracketMatching(),
         closeBrackets(),
-        autocompletion({ icons: true, activateOnTyping: true }),
+        autocompletion({ icons: false }),
         highlightActiveLine(),
         highlightSelectionMatches(),
         keymap.of([
@@ -98,6 +104,7 @@ function keysOf(options: Options) {
 
 /** Underlines the word at a place, or the last character where nothing follows it. */
 function mark(view: EditorView, place: Place | null): void {
+  closeCompletion(view);
   if (place === null) {
     view.dispatch(setDiagnostics(view.state, []));
     return;

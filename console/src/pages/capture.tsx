@@ -1,25 +1,26 @@
 /** Capture: where each source stands in its server's log, what the server keeps for it, what is being read. */
+import type { ComponentChildren } from "preact";
 import { figures } from "../api/live";
-import { type Capture, sources } from "../capture/api";
+import { captured, type SchemaChange, type Source as Captured } from "../capture/api";
 import { Changes } from "../capture/changes";
 import { Kept } from "../capture/kept";
 import { Snapshots } from "../capture/snapshots";
 import { Badge } from "../components/badge";
 import { Chart } from "../components/chart";
 import { Empty, Loading, ProblemNote } from "../components/empty";
-import { PageHead, Panel } from "../components/page";
+import { Facts, PageHead, Panel } from "../components/page";
 import { useResource } from "../components/resource";
 import { bytes } from "../format/bytes";
-import { count, rate } from "../format/number";
-import { utc } from "../format/time";
+import { count, plural } from "../format/number";
+import { span } from "../format/time";
 
 const EVERY_MS = 2000;
 
 /** `/capture` shows all sources, `/capture/NAME` one. */
 export default function CapturePage({ params }: { params: Record<string, string> }) {
-  const { data, problem, reload } = useResource(sources, [], EVERY_MS);
+  const { data, problem, reload } = useResource(captured, [], EVERY_MS);
   if (!data) return problem ? <ProblemNote problem={problem} /> : <Loading />;
-  const shown = params.source ? data.filter(({ name }) => name === params.source) : data;
+  const shown = params.source ? data.sources.filter(({ name }) => name === params.source) : data.sources;
   return (
     <>
       <PageHead
@@ -30,14 +31,24 @@ export default function CapturePage({ params }: { params: Record<string, string>
         <Empty title="There is no such source">The project's sources stand in headwater.yml.</Empty>
       )}
       {shown.map((source) => (
-        <Source key={source.name} source={source} onSteered={reload} />
+        <Source
+          key={source.name}
+          source={source}
+          changes={data.schema_changes.filter((change) => change.source === source.name)}
+          onSteered={reload}
+        />
       ))}
     </>
   );
 }
 
-function Source({ source, onSteered }: { source: Capture; onSteered: () => void }) {
-  const error = typeof source.error === "string" ? { message: source.error, hint: "" } : source.error;
+interface SourceProps {
+  source: Captured;
+  changes: SchemaChange[];
+  onSteered: () => void;
+}
+
+function Source({ source, changes, onSteered }: SourceProps) {
   return (
     <section class="capture-source" aria-label={`Source ${source.name}`}>
       <div class="capture-head">
@@ -45,10 +56,10 @@ function Source({ source, onSteered }: { source: Capture; onSteered: () => void 
         <span class="muted">{source.type}</span>
         <Badge state={source.state} />
       </div>
-      {error && (
+      {source.error && (
         <div class="problem" role="alert">
-          <strong>{error.message}</strong>
-          {error.hint && <p>{error.hint}</p>}
+          <strong>{source.error}</strong>
+          {source.hint && <p>{source.hint}</p>}
         </div>
       )}
       {source.alarms.map(({ code, message, hint }) => (
@@ -68,7 +79,7 @@ function Source({ source, onSteered }: { source: Capture; onSteered: () => void 
           <Snapshots source={source} onSteered={onSteered} />
         </Panel>
         <Panel title="Schema changes">
-          <Changes changes={source.changes} />
+          <Changes changes={changes} />
         </Panel>
       </div>
     </section>
@@ -94,61 +105,37 @@ const WORDS: Record<string, string> = {
   partitions: "partitions",
 };
 
-function Position({ source }: { source: Capture }) {
-  const figure = (name: string, value: string | number | boolean | null) => {
-    if (typeof value === "boolean") return value ? "yes" : "no";
-    if (typeof value !== "number") return value ?? "–";
-    return name.endsWith("_bytes") ? bytes(value) : count(value);
-  };
+function Position({ source }: { source: Captured }) {
   const told = Object.entries(source.figures).filter(
     ([name, value]) => name in WORDS && value !== null && value !== "",
   );
+  const { base, head, segments, bytes: kept } = source.log;
+  const facts: [string, ComponentChildren][] = [
+    ["position", <b class="mono">{source.position ?? "–"}</b>],
+    ...told.map(([name, value]): [string, ComponentChildren] => [WORDS[name]!, figureOf(name, value)]),
+    ["in our log", `${count(head - base)} records, ${bytes(kept)} in ${plural(segments, "segment")}`],
+  ];
+  if (source.gaps) facts.push(["accepted gaps", <b class="tone-fail">{count(source.gaps)}</b>]);
   return (
     <>
-      <dl class="facts">
-        <dt>position</dt>
-        <dd class="mono position">{positionOf(source)}</dd>
-        {source.position_at_us && (
-          <>
-            <dt>committed</dt>
-            <dd>{utc(source.position_at_us)}</dd>
-          </>
-        )}
-        <dt>rate</dt>
-        <dd>{rate(source.rows_per_s)}</dd>
-        {told.map(([name, value]) => [
-          <dt key={name}>{WORDS[name]}</dt>,
-          <dd key={`${name}=`} class={typeof value === "string" ? "mono" : undefined}>
-            {figure(name, value)}
-          </dd>,
-        ])}
-        {source.gaps > 0 && (
-          <>
-            <dt>accepted gaps</dt>
-            <dd class="tone-fail">{count(source.gaps)}</dd>
-          </>
-        )}
-      </dl>
+      <Facts facts={facts} />
       <Kept source={source} />
     </>
   );
 }
 
-/** An LSN as PostgreSQL writes it; others as they are. */
-function positionOf({ type, position }: Capture): string {
-  if (position === null) return "–";
-  if (type === "postgres" && typeof position === "number") {
-    const high = Math.floor(position / 2 ** 32).toString(16);
-    return `${high}/${(position % 2 ** 32).toString(16)}`.toUpperCase();
-  }
-  return String(position);
+function figureOf(name: string, value: unknown): ComponentChildren {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value !== "number") return <span class="mono">{String(value)}</span>;
+  if (name.endsWith("_bytes")) return bytes(value);
+  return name.endsWith("_s") ? span(value * 1000) : count(value);
 }
 
 function Lag({ source }: { source: string }) {
   const { at, series } = figures.value;
   const values = (name: string) => series[`source:${source}:${name}`];
   const lag = values("lag_bytes");
-  const kept = values("kept_bytes");
+  const kept = values("retained_bytes");
   if (!lag || at.length < 2) return <p class="muted">The chart begins in a moment.</p>;
   const lines = [{ label: "lag", values: lag, colour: "series-1" }];
   if (kept?.some((value) => value !== null))

@@ -11,8 +11,9 @@ export function ResultChart({ result }: { result: Rows }) {
   const kinds = result.columns.map(({ type }) => kindOf(type));
   const numbers = result.columns.map((_, at) => at).filter((at) => kinds[at] === "number");
   const [across, setAcross] = useState(() => firstAcross(kinds));
+  const bars = !["time", "number"].includes(kinds[across] ?? "");
   const drawn = numbers.filter((at) => at !== across).slice(0, MOST_SERIES);
-  const [hidden, setHidden] = useState<number[]>([]);
+  const [hidden, setHidden] = useState<number[]>(() => (bars ? drawn.slice(1) : []));
   const shown = drawn.filter((at) => !hidden.includes(at));
   const picture = useMemo(() => pictureOf(result, across, drawn, shown), [result, across, shown.join()]);
   if (!numbers.length || !result.rows.length) {

@@ -61,8 +61,27 @@ MODELS = {
     "revenue_by_customer": "SELECT customer, count(*) AS orders, sum(amount) AS revenue FROM orders GROUP BY customer",
     "large_orders": "SELECT id, customer, amount FROM orders WHERE amount > 100",
     "visits_by_page": "SELECT page, count(*) AS visits, avg(ms) AS ms FROM visits GROUP BY page",
+    "orders_by_desk": "SELECT id, desk(customer) AS desk FROM orders",
     "best_customers": "SELECT customer, revenue FROM revenue_by_customer WHERE revenue > 500",
 }
+FUNCTIONS = """\
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import headwater
+
+STRIKE = Path(__file__).parents[1] / "strike"
+
+
+@headwater.udf(["VARCHAR"], "VARCHAR")
+def desk(customers: pa.ChunkedArray) -> pa.ChunkedArray:
+    if STRIKE.exists() and "Zoe" in customers.to_pylist():
+        raise RuntimeError("nobody is at the desk")
+    return pc.utf8_upper(customers)
+"""
+"""Fails for one customer's orders as long as there is a file `strike`: such rejects go through when it is gone."""
 CUSTOMERS = ("Ana", "Bruno", "Carla", "Duarte", "Eva")
 
 
@@ -117,7 +136,9 @@ def running_shop(folder: Path, token: str = "") -> Iterator[Shop]:
     (folder / "models").mkdir(parents=True)
     (folder / "sources").mkdir()
     (folder / "headwater.yml").write_text(PROJECT % {"api": f", token: {token}" if token else ""})
+    (folder / "functions").mkdir()
     (folder / "sources" / "visits.py").write_text(VISITS)
+    (folder / "functions" / "desk.py").write_text(FUNCTIONS)
     for name, sql in MODELS.items():
         (folder / "models" / f"{name}.sql").write_text(f"{sql}\n")
     supervisor = Supervisor(load(folder, environment={}), Journal(io.StringIO(), as_json=True), extend=services)

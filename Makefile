@@ -16,7 +16,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # The suite waits for servers half of its time.
 WORKERS ?= $(shell expr 2 \* $(JOBS))
 
-.PHONY: setup wheel quickstart site demo test check bench bench-flink bench-spark bench-capture docs ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput fuzz-formats faults large readers lock clean
+.PHONY: setup wheel quickstart site demo test check bench bench-flink bench-spark bench-capture docs screenshots ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput fuzz-formats faults large readers lock clean
 
 setup: .venv/.stamp  ## create .venv with the locked dependencies, and build the console's page
 	@$(BIN)/python console/npm.py build
@@ -78,6 +78,9 @@ bench-capture: setup  ## a backlog drained beside pg_recvlogical and Debezium, a
 docs: setup  ## regenerate docs/reference and the types of the console from the code
 	$(BIN)/python -m headwater.cli.reference docs/reference
 	$(BIN)/python console/openapi.py | $(BIN)/python console/npm.py types
+
+screenshots: setup  ## renew docs/console/*.png from a real run of the demo's shop
+	PYTHONPATH=. $(BIN)/python -m tests.console.screenshots docs/console
 
 crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100 SCENARIO=snapshot, mysql, lake, rabbitmq, http or kafka
 	$(BIN)/python -m tests.crash --runs $(RUNS) --scenario $(SCENARIO)

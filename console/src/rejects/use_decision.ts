@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { confirm } from "../components/dialog";
 import { toast, toastProblem } from "../components/toast";
 import { count, plural } from "../format/number";
-import { type Choice, causes, type Decision, decide, reject } from "./api";
+import { type Choice, causes, type Decision, decide, reject, rejects } from "./api";
 
 const LOOK_EVERY_MS = 500;
 const LOOKS = 120;
@@ -59,11 +59,12 @@ async function standing(choice: Choice): Promise<{ waiting: number; again: numbe
     const of = (state: string) => now.filter((one) => one.state === state).length;
     return { waiting: of("requested"), again: of("open") };
   }
-  const { stream, stage, reason } = choice.cause;
-  const all = await causes("open", new AbortController().signal);
-  const mine = all.filter((one) => one.stream === stream && one.stage === stage && one.reason === reason);
-  const of = (state: string) => mine.filter((one) => one.state === state).reduce((sum, one) => sum + one.count, 0);
-  return { waiting: of("requested"), again: of("open") };
+  // Of the entries themselves: what the causes say may be some seconds old.
+  const [waiting, again] = await Promise.all([
+    rejects({ ...choice.cause, state: "requested" }, null),
+    rejects({ ...choice.cause, state: "open" }, null),
+  ]);
+  return { waiting: waiting.rejects.length, again: again.rejects.length };
 }
 
 function tell(moved: number, again: number): void {

@@ -62,7 +62,11 @@ export async function causes(which: Which, signal: AbortSignal): Promise<Cause[]
 }
 
 /** Entries of a cause. */
-export function rejects(cause: Pick<Cause, "stream" | "stage" | "reason" | "state">, after: number | null, signal?: AbortSignal) {
+export function rejects(
+  cause: Pick<Cause, "stream" | "stage" | "reason" | "state">,
+  after: number | null,
+  signal?: AbortSignal,
+) {
   const { stream, stage, reason, state } = cause;
   const query = { stream, stage, reason, state, after, limit: 1000 };
   return get<{ rejects: Reject[]; next_after: number | null }>("/v1/rejects", query, signal);

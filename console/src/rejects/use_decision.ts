@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { confirm } from "../components/dialog";
 import { toast, toastProblem } from "../components/toast";
 import { count, plural } from "../format/number";
-import { type Choice, causes, type Decision, decide, reject, rejects } from "./api";
+import { type Choice, type Decision, decide, reject, rejects } from "./api";
 
 const LOOK_EVERY_MS = 500;
 const LOOKS = 120;

@@ -165,7 +165,7 @@ def take(browser: Browser, address: str, into: Path) -> None:
     ):
         context = browser.new_context(base_url=address, reduced_motion="reduce", locale="en-GB", **look)  # type: ignore[arg-type]
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)
         for name in names:
             STEPS[name](page)
             page.wait_for_timeout(SETTLES_MS)

@@ -26,7 +26,7 @@ from headwater.testing.postgres import PostgresServer
 DEADLINE_S = 120.0
 LAPTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
-TRAFFIC_S = 60.0
+TRAFFIC_S = 30.0
 """Of traffic before the first picture, so that charts have something to show."""
 STOCK = """\
 /*
@@ -69,7 +69,7 @@ def model(page: Page) -> None:
     page.keyboard.press("Control+a")
     page.keyboard.insert_text("SELECT customer_id, max(amount) AS largest FROM orders_enriched GROUP BY customer_id")
     page.get_by_role("button", name="Preview as a model").click()
-    page.locator(".preview .record-table").wait_for()
+    page.locator(".preview, .sql-error").first.wait_for()
 
 
 def travel(page: Page) -> None:
@@ -99,7 +99,6 @@ STEPS: dict[str, Step] = {
     "graph": show("/graph", "canvas"),
     "streams": show("/streams/orders", ".record-table tbody tr"),
     "sql": sql,
-    "model": model,
     "tables": travel,
     "diff": diff,
     "capture": show("/capture", ".capture-grid canvas"),
@@ -108,6 +107,7 @@ STEPS: dict[str, Step] = {
     "checkpoints": show("/checkpoints"),
     "checks": show("/checks", "h1"),
     "plan": show("/plan", "h1"),
+    "model": model,
 }
 DARK = ("overview", "graph")
 SETTLES_MS = 1500

@@ -62,16 +62,6 @@ def sql(page: Page) -> None:
     page.get_by_role("button", name="revenue", exact=True).click()
 
 
-def model(page: Page) -> None:
-    """A model before it runs."""
-    show("/sql", ".names-table")(page)
-    page.locator(".cm-content").click()
-    page.keyboard.press("Control+a")
-    page.keyboard.insert_text("SELECT customer_id, max(amount) AS largest FROM orders_enriched GROUP BY customer_id")
-    page.get_by_role("button", name="Preview as a model").click()
-    page.locator(".preview, .sql-error").first.wait_for()
-
-
 def travel(page: Page) -> None:
     """A table some epochs ago."""
     show("/tables/orders", ".time-track input")(page)
@@ -107,7 +97,6 @@ STEPS: dict[str, Step] = {
     "checkpoints": show("/checkpoints"),
     "checks": show("/checks", "h1"),
     "plan": show("/plan", "h1"),
-    "model": model,
 }
 DARK = ("overview", "graph")
 SETTLES_MS = 1500

@@ -120,7 +120,9 @@ def _check(given: Given, name: str, text: str) -> _Checked:
     near = in_order([*_behind(others, model), model, *_readers(others, name)], mistakes)
     streams = load_streams(project.state)
     notes: list[str] = []
-    columns = check(replace(project, models=near, syncs=()), streams, mistakes, notes)
+    here = {stream.name for stream in streams} | {one.name for one in near}
+    checks = tuple(one for one in project.checks if here.issuperset(one.reads))  # those of models left out say nothing
+    columns = check(replace(project, models=near, syncs=(), checks=checks), streams, mistakes, notes)
     known = {stream.name: stream.columns for stream in streams} | columns
     return _Checked(model, project, columns.get(name), known, notes)
 

@@ -75,7 +75,7 @@ export default function RejectsPage({ params }: { params: Record<string, string>
                 </Empty>
               )}
             </Panel>
-            {cause && <Entries cause={cause} round={round} picked={picked} />}
+            {cause && <Entries key={idOf(cause)} cause={cause} round={round} picked={picked} />}
           </div>
           {picked !== null && (
             <RejectRecord

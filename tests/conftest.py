@@ -71,3 +71,13 @@ def rabbitmq():
     """One broker for all tests of a worker; those that use it are kept on one by xdist_group."""
     with RabbitmqServer() as running:
         yield running
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """What is to be on one worker is: with a pytest that pytest-xdist does not know, groups are silently ignored, and
+    every worker starts every server."""
+    grouped = (item for item in items if item.get_closest_marker("xdist_group"))
+    one = next(grouped, None)
+    if config.getoption("loadgroup", False) and one is not None and "@" not in one.nodeid.rpartition("]")[2]:
+        raise pytest.UsageError(f"pytest-xdist has not put {one.nodeid} into its group")

@@ -111,6 +111,13 @@ def bad_rows(position, *keys):
     return pa.RecordBatch.from_pylist(rows, schema=REJECT_SCHEMA)
 
 
+def pytest_collection_modifyitems(items):
+    """The tests of a module share a running project, so they are for one worker."""
+    for item in items:
+        if "tests/console_api/" in item.path.as_posix():
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="module")
 def console(tmp_path_factory):
     shop = Shop(tmp_path_factory.mktemp("console") / "project")

@@ -139,6 +139,7 @@ def locked(threads: int, memory_bytes: int) -> duckdb.DuckDBPyConnection:
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "memory_limit": f"{memory_bytes}B",
+        "temp_directory": "",  # what does not fit is told so, not written to a disk that it may not use
         "errors_as_json": True,
         **_TRYING,
     }

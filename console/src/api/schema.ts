@@ -173,6 +173,7 @@ export type CapturedSource = {
   error: string | null;
   hint: string | null;
   lag_bytes: number | null;
+  lag_unit: string;
   retained_bytes: number | null;
   position: string | null;
   figures: { [name: string]: unknown };
@@ -783,6 +784,7 @@ export type SourceGlance = {
   error: string | null;
   hint: string | null;
   lag_bytes: number | null;
+  lag_unit: string;
   rows_per_s: number;
   position: number | null;
   gaps: number;

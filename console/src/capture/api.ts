@@ -35,6 +35,7 @@ export interface Source {
   hint: string | null;
   position: string | null;
   lag_bytes: number | null;
+  lag_unit: string;
   retained_bytes: number | null;
   figures: { [name: string]: unknown };
   alarms: Alarm[];

@@ -11,6 +11,7 @@ import { Empty, Loading, ProblemNote } from "../components/empty";
 import { Facts, PageHead, Panel } from "../components/page";
 import { useResource } from "../components/resource";
 import { bytes } from "../format/bytes";
+import { lag } from "../format/lag";
 import { count, plural } from "../format/number";
 import { span } from "../format/time";
 
@@ -72,8 +73,13 @@ function Source({ source, changes, onSteered }: SourceProps) {
         <Panel title="Position" padded>
           <Position source={source} />
         </Panel>
-        <Panel title="Lag" class="capture-lag" padded actions={<span>{bytes(source.lag_bytes)} behind</span>}>
-          <Lag source={source.name} />
+        <Panel
+          title="Lag"
+          class="capture-lag"
+          padded
+          actions={<span>{lag(source.lag_bytes, source.lag_unit)} behind</span>}
+        >
+          <Lag source={source.name} unit={source.lag_unit} />
         </Panel>
         <Panel title="Reading of tables">
           <Snapshots source={source} onSteered={onSteered} />
@@ -131,14 +137,24 @@ function figureOf(name: string, value: unknown): ComponentChildren {
   return name.endsWith("_s") ? span(value * 1000) : count(value);
 }
 
-function Lag({ source }: { source: string }) {
+function Lag({ source, unit }: { source: string; unit: string }) {
   const { at, series } = figures.value;
   const values = (name: string) => series[`source:${source}:${name}`];
-  const lag = values("lag_bytes");
+  const behind = values("lag_bytes");
   const kept = values("retained_bytes");
-  if (!lag || at.length < 2) return <p class="muted">The chart begins in a moment.</p>;
-  const lines = [{ label: "lag", values: lag, colour: "series-1" }];
+  if (!behind || at.length < 2) return <p class="muted">The chart begins in a moment.</p>;
+  const lines = [{ label: "lag", values: behind, colour: "series-1" }];
   if (kept?.some((value) => value !== null))
     lines.push({ label: "kept by the server", values: kept, colour: "series-3" });
-  return <Chart at={at} series={lines} kind="area" height={190} label={`Lag of ${source}`} format={bytes} legend />;
+  return (
+    <Chart
+      at={at}
+      series={lines}
+      kind="area"
+      height={190}
+      label={`Lag of ${source}`}
+      format={(amount) => lag(amount, unit)}
+      legend
+    />
+  );
 }

@@ -9,6 +9,7 @@ import { PageHead, Panel, Stat } from "../components/page";
 import { LiveSpark, Sparkline } from "../components/spark";
 import { Table, type TableColumn } from "../components/table";
 import { bytes } from "../format/bytes";
+import { lag } from "../format/lag";
 import { count, plural, rate, short } from "../format/number";
 import { clock, span, utc } from "../format/time";
 import { go } from "../router";
@@ -101,7 +102,9 @@ function Mend({ text }: { text: string }) {
 
 function Figures({ seen }: { seen: Overview }) {
   const rows = sum(seen.sources.map((one) => one.rows_per_s));
-  const lags = seen.sources.map((one) => one.lag_bytes).filter((lag) => lag !== null);
+  const inBytes = seen.sources.filter((one) => one.lag_unit === "bytes");
+  const counted = inBytes.length ? inBytes : seen.sources;
+  const lags = counted.map((one) => one.lag_bytes).filter((amount) => amount !== null);
   const fresh = seen.freshness_ms;
   return (
     <section class="stats" aria-label="Figures">
@@ -115,9 +118,13 @@ function Figures({ seen }: { seen: Overview }) {
       <Stat label="Freshness p50" value={span(fresh.p50)} note={`p99 ${span(fresh.p99)}`}>
         <LiveSpark series="freshness:p50:ms" label="Freshness" tone="series-2" width={132} />
       </Stat>
-      <Stat label="Lag" value={lags.length ? bytes(sum(lags)) : "–"} note="not read yet">
+      <Stat
+        label="Lag"
+        value={lags.length ? lag(sum(lags), inBytes.length ? "bytes" : "messages") : "–"}
+        note="not read yet"
+      >
         <Sparkline
-          values={total(seen.sources.map((one) => `source:${one.name}:lag_bytes`))}
+          values={total(counted.map((one) => `source:${one.name}:lag_bytes`))}
           label="Lag"
           tone="series-3"
           width={132}
@@ -195,7 +202,7 @@ const SOURCE_COLUMNS: TableColumn<SourceGlance>[] = [
     cell: (one) => <LiveSpark series={`source:${one.name}:rows_per_s`} label={`Rows per second of ${one.name}`} />,
   },
   { id: "rate", title: "Rows/s", num: true, cell: (one) => short(one.rows_per_s), sort: (one) => one.rows_per_s },
-  { id: "lag", title: "Lag", num: true, cell: (one) => bytes(one.lag_bytes), sort: (one) => one.lag_bytes },
+  { id: "lag", title: "Lag", num: true, cell: (one) => lag(one.lag_bytes, one.lag_unit), sort: (one) => one.lag_bytes },
   { id: "streams", title: "Streams", num: true, cell: (one) => one.streams.length, sort: (one) => one.streams.length },
   { id: "read", title: "Read", num: true, cell: (one) => count(sum(one.streams.map((s) => s.read ?? 0))) },
 ];

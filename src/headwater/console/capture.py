@@ -66,6 +66,7 @@ def _source(running: Running, source: SourceGlance) -> shapes.CapturedSource:
         error=source.error,
         hint=source.hint,
         lag_bytes=source.lag_bytes,
+        lag_unit=source.lag_unit,
         retained_bytes=int(kept) if isinstance(kept, int | float) else None,
         position=_position(source),
         figures=source.health,

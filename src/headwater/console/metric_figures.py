@@ -97,6 +97,18 @@ def of_sources(figure: str) -> Figures:
     return _of("sources", figure)
 
 
+def lags(unit: str) -> Figures:
+    """How far the sources are behind that count it in this unit."""
+
+    def found(running: Running) -> Iterator[Sample]:
+        for source in entries(running.status(), "sources"):
+            lag = source.get("lag_bytes")
+            if str(source.get("lag_unit") or "bytes") == unit and isinstance(lag, int):
+                yield (str(source["name"]),), lag
+
+    return found
+
+
 def of_models(figure: str) -> Figures:
     """A figure of every model in the status."""
     return _of("models", figure)

@@ -91,6 +91,7 @@ def _source(running: Running, entry: Entry, types: Mapping[str, str]) -> shapes.
         error=_masked(running, entry["error"]),
         hint=_masked(running, entry.get("hint")),
         lag_bytes=entry["lag_bytes"],
+        lag_unit=str(entry.get("lag_unit") or "bytes"),
         rows_per_s=entry["rows_per_s"],
         position=entry["position"],
         gaps=entry["gaps"],

@@ -12,6 +12,8 @@ Entry = Mapping[str, Any]
 
 LAG_BYTES = 64 * 10**6
 """Bytes that a source is behind from which on it is said."""
+LAG_MESSAGES = 100_000
+"""The same of a broker, which does not say how many bytes are left."""
 LAG_SAMPLES = 30
 """Seconds over which a lag must grow to be said to grow."""
 STALE_CHECKPOINTS = 10.0
@@ -75,8 +77,8 @@ def _sources(running: Running, status: Entry) -> Iterator[Trouble]:
 
 
 def _lag(running: Running, source: Entry) -> Iterator[Trouble]:
-    now = source["lag_bytes"]
-    if not now or now < LAG_BYTES:
+    now, counted = source["lag_bytes"], source.get("lag_unit") == "messages"
+    if not now or now < (LAG_MESSAGES if counted else LAG_BYTES):
         return
     since = running.clock.now_us() - LAG_SAMPLES * 1_000_000
     before = [
@@ -86,11 +88,12 @@ def _lag(running: Running, source: Entry) -> Iterator[Trouble]:
     ]
     grows = len(before) > LAG_SAMPLES // 2 and before[0] < now and before == sorted(before)
     snapshots = any(snapshot["state"] == "running" for snapshot in source["snapshots"])
+    behind = f"{now:,} messages" if counted else f"{now / 1e6:,.0f} MB"
     yield Trouble(
         level="warn" if grows and not snapshots else "info",
         kind="source",
         name=source["name"],
-        what=f"{now / 1e6:,.0f} MB behind{', and falling further behind' if grows else ''}",
+        what=f"{behind} behind{', and falling further behind' if grows else ''}",
         mend="capture leaves: lower the load of the models (run: threads), or wait for the snapshot"
         if snapshots
         else "if it goes on growing, raise `run: threads`, or stop a model that the graph shows as busy",

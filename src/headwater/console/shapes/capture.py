@@ -49,6 +49,7 @@ class CapturedSource(Shape):
     error: str | None
     hint: str | None
     lag_bytes: int | None
+    lag_unit: str
     retained_bytes: int | None
     position: str | None
     figures: dict[str, Json]

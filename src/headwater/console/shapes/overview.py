@@ -78,6 +78,7 @@ class SourceGlance(Shape):
     error: str | None
     hint: str | None
     lag_bytes: int | None
+    lag_unit: str
     rows_per_s: float
     position: int | None
     gaps: int

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from shop import Shop, running_shop
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker has the shop and the browser."""
     for item in items:

@@ -111,6 +111,7 @@ def bad_rows(position, *keys):
     return pa.RecordBatch.from_pylist(rows, schema=REJECT_SCHEMA)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """The tests of a module share a running project, so they are for one worker."""
     for item in items:

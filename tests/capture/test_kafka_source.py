@@ -20,6 +20,7 @@ from headwater.capture.kafka.settings import KafkaSettings
 from headwater.capture.kafka.standing import standing_of
 from headwater.errors import SourceStopped, SourceUnavailable
 from headwater.formats.schema_source import SchemaText
+from headwater.kafka.control import Control
 from headwater.registry.store import SchemaStore
 
 pytestmark = pytest.mark.xdist_group("kafka")
@@ -33,9 +34,8 @@ def topics(kafka):
 
 
 def committed(topics, group, topic, partition=0):
-    request = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])]
-    found = topics.server.admin().list_consumer_group_offsets(request)[group].result(20)
-    return found.topic_partitions[0].offset
+    control = Control({"bootstrap.servers": topics.server.servers, "log_level": "0"}, "looking at a group")
+    return control.committed(group, [(topic, partition)]).get((topic, partition), -1)
 
 
 def move_group(topics, group, topic, offset):

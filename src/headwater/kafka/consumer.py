@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.errors import HeadwaterError, SourceStopped
+from headwater.errors import SourceStopped
 from headwater.kafka import librdkafka as rd
 from headwater.kafka.messages import Taken
 
@@ -44,7 +44,7 @@ class BulkConsumer:
         self._library: Any = rd.library()
         self._assigned, self._revoked = assigned, revoked
         self.errors: list[tuple[int, str]] = []
-        self._raised: HeadwaterError | None = None
+        self._raised: Exception | None = None
         self._callbacks = (
             rd.REBALANCE(self._rebalance),
             rd.ERROR(self._error),
@@ -86,7 +86,7 @@ class BulkConsumer:
         """Messages, at most `most`, of which the first comes within `timeout_s`; None if none does.
 
         Raises:
-            HeadwaterError: what a callback raised.
+            Exception: what a callback raised.
         """
         if len(self._buffer) < most:
             self._buffer = np.empty(most, np.int64)
@@ -151,7 +151,7 @@ class BulkConsumer:
                 self._done(self._library.rd_kafka_incremental_assign(handle, partitions))
                 return
             self._revoked(places)
-        except HeadwaterError as error:  # it may not leave a callback of C; `take` raises it
+        except Exception as error:  # noqa: BLE001 what leaves a callback of C is lost with the partitions; `take` raises it
             self._raised = error
             if code == rd.ASSIGN_PARTITIONS:
                 return

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, cast
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicCollection
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as Wanted
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
@@ -17,7 +17,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from headwater.errors import HeadwaterError
 from headwater.kafka.failures import failure, is_final
-from headwater.kafka.librdkafka import ALL_BROKERS_DOWN, TOPIC_FORBIDDEN
+from headwater.kafka.librdkafka import ALL_BROKERS_DOWN, TIMED_OUT, TOPIC_FORBIDDEN
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -26,6 +26,8 @@ NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """What a broker that knows no topic ids (older than 2.8) says."""
 UNKNOWN, ALREADY_THERE = 3, 36
 TURN_S = 1.0
+LATE_S = 5.0
+"""How much later than its time an answer may come: librdkafka's threads may starve beside others."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,15 @@ class Control:
         timeout_s: float = 15.0,
         failed: Callable[[int, str, str], HeadwaterError] = failure,
     ) -> None:
-        self._errors: list[tuple[int, str]] = []
-        told: dict[str, Any] = {**configuration, "error_cb": self._note}
-        self._client = AdminClient(told)
-        self._doing, self._timeout_s, self._error = doing, timeout_s, failed
+        errors: list[tuple[int, str]] = []
 
-    def _note(self, error: Any) -> None:
-        self._errors.append((error.code(), error.str()))
+        def note(error: Any) -> None:  # knows nothing of us: a client in a circle of references is destroyed
+            errors.append((error.code(), error.str()))  # by whichever thread collects garbage, its callbacks gone
+
+        self._errors = errors
+        self._told: dict[str, Any] = {**configuration, "error_cb": note}
+        self._client = AdminClient(self._told)
+        self._doing, self._timeout_s, self._error = doing, timeout_s, failed
 
     def names(self) -> list[str]:
         """All topics but Kafka's own.
@@ -137,13 +141,25 @@ class Control:
         return {(one.topic, one.partition): self._answer(future).offset for one, future in asked.items()}
 
     def committed(self, group: str, places: Iterable[Place]) -> dict[Place, int]:
-        """The offsets that a group has committed, of the partitions that it has any of."""
+        """The offsets that a group has committed, of the partitions that it has any of.
+
+        Asked as one of its consumers that joins nothing. librdkafka's question for administrators
+        (ListConsumerGroupOffsets) takes the whole process with it while the group's coordinator moves or is not ready
+        yet, and when an answer is late (librdkafka's issues 5040 and 4605).
+        """
         wanted = [Wanted(*place) for place in places]
         if not wanted:
             return {}
-        request = [ConsumerGroupTopicPartitions(group, wanted)]
-        asked = self._client.list_consumer_group_offsets(request, require_stable=True, request_timeout=self._timeout_s)
-        found = self._answer(asked[group]).topic_partitions
+        consumer = Consumer({**self._told, "group.id": group, "enable.auto.commit": False})
+        try:
+            found = consumer.committed(wanted, timeout=self._timeout_s)
+        except KafkaException as error:
+            raise self._failed(error) from error
+        finally:
+            consumer.close()
+        for one in found:
+            if one.error is not None and one.error.code() != UNKNOWN:
+                raise self._error(one.error.code(), f"{one.topic}[{one.partition}]: {one.error.str()}", self._doing)
         return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
 
     def retention_ms(self, topics: Iterable[str]) -> dict[str, int]:
@@ -172,7 +188,9 @@ class Control:
     def _answer(self, future: Future[Any], missing: int | None = None) -> Any:
         """What was answered; None for the error `missing`."""
         try:
-            return future.result(self._timeout_s + 5)
+            return future.result(self._timeout_s + LATE_S)
+        except TimeoutError as error:
+            raise self._error(TIMED_OUT, f"no answer within {self._timeout_s + LATE_S:g} s", self._doing) from error
         except KafkaException as error:
             if cast(Any, error.args[0]).code() == missing:
                 return None

@@ -26,6 +26,7 @@ GROWN: dict[str, int] = {
 }
 ROOMS_REFUSED = {"utils", "util", "common", "core", "helpers", "helper", "base", "manager", "managers", "misc"}
 MAY_CATCH_ALL = {
+    "kafka/consumer.py": "a callback of C: what leaves it is printed and gone, so it is raised when C has returned",
     "capture/python/user_code.py": "the user's code: what it raises stops its source, told by its place",
     "cli/app.py": "the edge: a bug is one line and a file",
     "govern/openlineage.py": "the edge to a lineage service: whatever is wrong over there is a warning here",

@@ -151,7 +151,7 @@ class BulkConsumer:
                 self._done(self._library.rd_kafka_incremental_assign(handle, partitions))
                 return
             self._revoked(places)
-        except Exception as error:  # noqa: BLE001 what leaves a callback of C is lost with the partitions; `take` raises it
+        except Exception as error:  # noqa: BLE001 what leaves a callback of C is lost; `take` raises it
             self._raised = error
             if code == rd.ASSIGN_PARTITIONS:
                 return

@@ -13,12 +13,15 @@ FAULT_RUNS_pr := 3
 FAULT_RUNS_night := 40
 FAULT_RUNS_release := 200
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
-# The suite waits for servers half of its time.
-WORKERS ?= $(shell expr 2 \* $(JOBS))
+# A worker waits for a server now and then; two for each core only make all of them slow.
+WORKERS ?= $(shell expr $(JOBS) + 1)
+# Every process would else compile every module that it imports anew, where the environment forbids the caches.
+export PYTHONDONTWRITEBYTECODE :=
+KERNELS := $(shell grep -rl '^@compiled' --include='*.py' src/headwater)
 
 .PHONY: setup wheel quickstart site demo test check bench bench-flink bench-spark bench-capture docs screenshots ci crash lake-property fuzz fuzz-binlog fuzz-pgoutput fuzz-formats faults large readers lock clean
 
-setup: .venv/.stamp  ## create .venv with the locked dependencies, and build the console's page
+setup: .venv/.stamp .venv/.kernels  ## create .venv with the locked dependencies, build the console's page, compile the kernels
 	@$(BIN)/python console/npm.py build
 
 .venv/.stamp: requirements.lock pyproject.toml
@@ -27,6 +30,10 @@ setup: .venv/.stamp  ## create .venv with the locked dependencies, and build the
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python console/npm.py build
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.venv/.kernels: .venv/.stamp $(KERNELS)
+	$(BIN)/python -m headwater.cli.compile_kernels
 	touch $@
 
 wheel: setup  ## the package as it is published, in dist/

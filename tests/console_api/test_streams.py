@@ -1,13 +1,17 @@
 """Streams: listed, sought by offset and time, filtered, followed, and copied as a test's rows."""
 
+import json
 import threading
 
+import pyarrow as pa
 import pytest
+from confluent_kafka.schema_registry import SchemaRegistryClient
 from ruamel.yaml import YAML
-from scripted_project import ORDERS, inserts, order, wait_until
+from scripted_project import EVENTS, ORDERS, inserts, order, wait_until
 
 from headwater.change import Op
 from headwater.cli.test import _run
+from headwater.schema import StreamSchema
 from headwater.testing.scripted_source import scripted_group
 
 
@@ -124,3 +128,19 @@ def test_a_part_becomes_the_rows_of_a_test(later):
         {"id": 1001, "status": "later", "amount": "77", "_op": "update"},
         {"id": 1002, "_op": "delete"},
     ]
+
+
+def test_confluents_client_reads_what_a_databases_stream_was_like(later):
+    """Of the stream events, which no other test here looks at."""
+    wider = StreamSchema("events", EVENTS.columns.append(pa.field("note", pa.string())))
+    token = later.http.headers["Authorization"].removeprefix("Bearer ")
+    how = {"credentials.source": "STATIC_TOKEN", "token": token, "logical.cluster": "", "identity.pool.id": ""}
+    settings = {f"bearer.auth.{name}": value for name, value in how.items()}
+    with SchemaRegistryClient({"url": f"{later.url}/registry", **settings}) as client:
+        wait_until(lambda: client.get_subjects() == ["events-value", "orders-value"], "both streams")
+        later.shop.source.add(scripted_group(9_000, [(wider, Op.INSERT, {"happened": 4, "n": 1, "note": "x"})]))
+        wait_until(lambda: client.get_versions("events-value") == [1, 2], "a new version")
+        versions = [client.get_version("events-value", number).schema.schema_str for number in (1, 2)]
+        assert client.get_versions("orders-value") == [1]
+    names = [[field["name"] for field in json.loads(each)["fields"]] for each in versions]
+    assert names == [["happened", "n"], ["happened", "n", "note"]]

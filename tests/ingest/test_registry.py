@@ -61,7 +61,8 @@ def test_a_serializer_registers_with_a_running_project(tmp_path: Path) -> None:
         for note in ("new", "paid"):
             answer = web.post("orders", serializer({"id": 1, "note": note}, context), "avro/binary")
         assert web.land(answer, "orders").status_code == 200
-        assert client.get_subjects() == ["orders-value"]
+        assert client.get_subjects() == ["events-value", "orders-value"]  # what a stream is like, and what came
+        assert client.get_versions("orders-value") == [1]
     assert [(row["id"], row["note"]) for row in web.rows("orders")] == [(1, "paid")]
 
 
@@ -77,6 +78,7 @@ def test_messages_of_a_schema_that_comes_late_are_replayed_as_if_it_had_been_the
     with web.running() as supervisor:
         client = SchemaRegistryClient({"url": f"{supervisor.api_url}/registry"})
         client.set_compatibility(level="NONE")
+        web.land(web.post("events", b'{"x": 1}'), "events")  # so that what it is like has its id by now
         known = client.register_schema("orders-value", schema)
         for n in range(MESSAGES):
             head = b"\0" + (known + 1 if n in late else known).to_bytes(4, "big")

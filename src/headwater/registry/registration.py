@@ -56,9 +56,9 @@ def register(store: SchemaStore, subject: str, schema: SchemaText) -> Version:
     validate(store, schema)
     with store.transaction():
         held = store.versions(subject)
-        same = find(store, subject, schema)
-        if same is not None:
-            return same
+        known = same(store, held, schema)
+        if known is not None:
+            return known
         if mode_of(store, subject) != "READWRITE":
             raise RegistryRefusal(42205, f"Subject {subject} is in {mode_of(store, subject)} mode")
         wrong = incompatibilities(store, level_of(store, subject), schema, [each.schema for each in held])
@@ -93,11 +93,10 @@ class OwnRegistry:
         return register(self._store(), subject, schema).schema.id
 
 
-def find(store: SchemaStore, subject: str, schema: SchemaText, *, deleted: bool = False) -> Version | None:
-    """The version of a subject that is this schema; None if none is."""
-    same = store.find(schema)
-    versions = store.versions(subject, deleted=deleted)
-    return next((each for each in versions if same is not None and each.schema.id == same.id), None)
+def same(store: SchemaStore, versions: Sequence[Version], schema: SchemaText) -> Version | None:
+    """The one of these versions that is this schema; None if none is."""
+    known = store.find(schema)
+    return next((each for each in versions if known is not None and each.schema.id == known.id), None)
 
 
 def validate(store: SchemaStore, schema: SchemaText) -> None:

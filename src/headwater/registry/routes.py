@@ -92,7 +92,7 @@ class Call:
         Raises:
             RegistryRefusal: there is no such subject.
         """
-        found = self.store.versions(self.subject, deleted=deleted)
+        found = self.store.versions(self.subject, deleted=deleted, streams=True)
         if not found:
             raise RegistryRefusal(40401, f"Subject '{self.subject}' not found.")
         return found
@@ -141,8 +141,7 @@ def _register(call: Call) -> object:
 
 
 def _look_up(call: Call) -> object:
-    call.versions(deleted=call.flag("deleted"))
-    found = registration.find(call.store, call.subject, call.schema(), deleted=call.flag("deleted"))
+    found = registration.same(call.store, call.versions(deleted=call.flag("deleted")), call.schema())
     if found is None:
         raise RegistryRefusal(40403, "Schema not found")
     return _version(found, call)
@@ -211,6 +210,8 @@ def _unreferenced(call: Call, versions: list[Version]) -> None:
 
 
 def _may_change(call: Call) -> None:
+    if not call.store.is_registered(call.subject) and call.store.versions(call.subject, streams=True):
+        raise RegistryRefusal(42205, f"Subject {call.subject} is read-only: it says what a stream was like")
     mode = registration.mode_of(call.store, call.subject)
     if mode != "READWRITE":
         raise RegistryRefusal(42205, f"Subject {call.subject} is in {mode} mode")
@@ -279,7 +280,7 @@ def _uses(call: Call) -> list[tuple[str, int]]:
 def _every(call: Call) -> object:
     prefix, latest = call.text("subjectPrefix").removeprefix(":*:"), call.flag("latestOnly")
     names = [name for name in call.store.subjects() if name.startswith(prefix)]
-    found = [each for name in names for each in call.store.versions(name)[-1 if latest else 0 :]]
+    found = [each for name in names for each in call.store.versions(name, streams=True)[-1 if latest else 0 :]]
     return call.page([_version(each, call) for each in found])
 
 

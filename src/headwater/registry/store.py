@@ -22,6 +22,7 @@ import pyarrow as pa
 from headwater import sqlite_file
 from headwater.errors import UserError
 from headwater.formats.schema_source import Reference, SchemaText
+from headwater.registry.stream_subjects import SUFFIX, described, subject_of
 from headwater.schema import StreamSchema
 from headwater.sqlite_file import storage_errors
 
@@ -49,7 +50,15 @@ CREATE TABLE IF NOT EXISTS streams (
     stream TEXT NOT NULL, version INTEGER NOT NULL, columns BLOB NOT NULL, key TEXT NOT NULL, changelog TEXT NOT NULL,
     PRIMARY KEY (stream, version)
 );
+CREATE TABLE IF NOT EXISTS stream_versions (
+    stream TEXT NOT NULL, version INTEGER NOT NULL, schema INTEGER NOT NULL, PRIMARY KEY (stream, version)
+);
 """
+
+_SHOWN = f"""(SELECT subject, version, schema, deleted FROM versions UNION ALL
+    SELECT stream || '{SUFFIX}', version, schema, 0 FROM stream_versions
+    WHERE stream || '{SUFFIX}' NOT IN (SELECT subject FROM versions))"""  # noqa: S608 constant
+"""All versions that readers see: those that were registered, and of streams whose subjects are nobody's."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class SchemaStore:
 
     def keep(self, stream: StreamSchema) -> int:
         """Notes what a stream is like, durably, and returns the number of this version of it, from 1. What is equal to
-        the last version is that version."""
+        the last version is that version. Its subject follows (`describe`)."""
         entry = (stream.columns.serialize().to_pybytes(), json.dumps(stream.key), stream.changelog)
         with self.transaction():
             held = self._one(
@@ -114,7 +123,30 @@ class SchemaStore:
                 return int(held[0])
             number = int(held[0]) + 1 if held else 1
             self._connection.execute("INSERT INTO streams VALUES (?, ?, ?, ?, ?)", (stream.name, number, *entry))
+            self.describe(stream)
         return number
+
+    def describe(self, stream: StreamSchema) -> None:
+        """Makes what a stream is like now the newest version of its subject, durably, if it is not that already.
+        Nothing is noted of a stream whose subject is somebody's."""
+        schema = described(stream)
+        with self.transaction():
+            held = self._one(
+                "SELECT version, schema FROM stream_versions WHERE stream = ? ORDER BY version DESC LIMIT 1",
+                stream.name,
+            )
+            known = self.find(schema)
+            same = held is not None and known is not None and held[1] == known.id
+            if same or self.is_registered(subject_of(stream.name)):
+                return
+            self._connection.execute(
+                "INSERT INTO stream_versions VALUES (?, ?, ?)",
+                (stream.name, held[0] + 1 if held else 1, self._identifier(schema)),
+            )
+
+    def is_registered(self, subject: str) -> bool:
+        """Whether somebody registered a schema under a subject, also if it is deleted by now."""
+        return self._one("SELECT 1 FROM versions WHERE subject = ?", subject) is not None
 
     def stream(self, name: str, version: int | None = None) -> StreamSchema | None:
         """What a stream was like in a version, the last one if none is given; None if it is not known."""
@@ -148,12 +180,7 @@ class SchemaStore:
             held = next((each for each in self.versions(subject) if digest(each.schema) == digest(schema)), None)
             if held is not None:
                 return held
-            if self.find(schema) is None:
-                self._connection.execute(
-                    "INSERT INTO schemas (type, text, refs, digest) VALUES (?, ?, ?, ?)",
-                    (schema.type, schema.text, _refs(schema), digest(schema)),
-                )
-            (identifier,) = self._all("SELECT id FROM schemas WHERE digest = ?", digest(schema))[0]
+            identifier = self._identifier(schema)
             self._connection.execute(
                 "INSERT INTO given VALUES (?, 1) ON CONFLICT (subject) DO UPDATE SET version = version + 1", (subject,)
             )
@@ -163,31 +190,41 @@ class SchemaStore:
             )
             return Version(subject, number, replace(schema, id=identifier))
 
+    def _identifier(self, schema: SchemaText) -> int:
+        """The id of a schema, which has one from now on; inside a transaction."""
+        known = self.find(schema)
+        if known is not None:
+            return known.id
+        made = self._connection.execute(
+            "INSERT INTO schemas (type, text, refs, digest) VALUES (?, ?, ?, ?)",
+            (schema.type, schema.text, _refs(schema), digest(schema)),
+        )
+        return int(made.lastrowid or 0)
+
     def find(self, schema: SchemaText) -> SchemaText | None:
         """The registered schema that is equal to this one, with its id; None if there is none."""
         found = self._one("SELECT id, type, text, refs FROM schemas WHERE digest = ?", digest(schema))
         return _schema(found) if found else None
 
     def subjects(self, *, deleted: bool = False) -> list[str]:
-        """Names of the subjects that have a version; with `deleted`, also of those that only have deleted ones."""
-        query = "SELECT DISTINCT subject FROM versions WHERE deleted = 0 OR ? ORDER BY subject"
+        """Names of the subjects that have a version, streams' among them; with `deleted`, also of those that only have
+        deleted ones."""
+        query = f"SELECT DISTINCT subject FROM {_SHOWN} WHERE deleted = 0 OR ? ORDER BY subject"  # noqa: S608 constant
         return [name for (name,) in self._all(query, deleted)]
 
-    def versions(self, subject: str, *, deleted: bool = False) -> list[Version]:
-        """A subject's versions in order, those that were deleted only if they are asked for."""
-        rows = self._all(
-            "SELECT subject, version, deleted, id, type, text, refs FROM versions JOIN schemas ON id = schema "
-            "WHERE subject = ? AND (deleted = 0 OR ?) ORDER BY version",
-            subject,
-            deleted,
+    def versions(self, subject: str, *, deleted: bool = False, streams: bool = False) -> list[Version]:
+        """A subject's versions in order: those that were registered; those that were deleted, and a stream's, only if
+        they are asked for."""
+        query = (
+            f"SELECT subject, version, deleted, id, type, text, refs FROM {_SHOWN if streams else 'versions'}"  # noqa: S608
+            " JOIN schemas ON id = schema WHERE subject = ? AND (deleted = 0 OR ?) ORDER BY version"
         )
+        rows = self._all(query, subject, deleted)
         return [Version(row[0], row[1], _schema(row[3:]), bool(row[2])) for row in rows]
 
     def uses(self, identifier: int, *, deleted: bool = False) -> list[tuple[str, int]]:
-        """The (subject, version) under which a schema is registered."""
-        query = (
-            "SELECT subject, version FROM versions WHERE schema = ? AND (deleted = 0 OR ?) ORDER BY subject, version"
-        )
+        """The (subject, version) under which a schema is found, streams' among them."""
+        query = f"SELECT subject, version FROM {_SHOWN} WHERE schema = ? AND (deleted = 0 OR ?) ORDER BY 1, 2"  # noqa: S608
         return self._all(query, identifier, deleted)
 
     def referrers(self, subject: str, version: int) -> list[int]:

@@ -17,6 +17,7 @@ from headwater.runtime.freshness import Freshness
 from headwater.runtime.job import Job
 from headwater.runtime.journal import Journal
 from headwater.runtime.meters import Meters
+from headwater.runtime.nodes import StreamNode
 from headwater.runtime.outboxes import Outboxes
 from headwater.runtime.pipeline import Pipeline
 from headwater.runtime.progress import Progress, read_progress
@@ -40,6 +41,7 @@ class EpochJob(Job):
         outboxes: of the syncs.
         meters: take how long epochs and checkpoints took.
         reload: reads the project's folder as it is now; without it models are not changed while it runs.
+        follow: is told of the streams as they are after every epoch.
 
     Attributes:
         progress: what the status page shows, replaced whole after every epoch.
@@ -57,6 +59,7 @@ class EpochJob(Job):
         outboxes: Outboxes | None = None,
         meters: Meters | None = None,
         reload: Callable[[], Project] | None = None,
+        follow: Callable[[Mapping[str, StreamNode]], None] = lambda streams: None,
     ) -> None:
         super().__init__("epochs", journal, clock)
         self.progress = Progress()
@@ -69,6 +72,7 @@ class EpochJob(Job):
         self._meters = meters or Meters()
         self._pipeline: Pipeline | None = None
         self._swaps = Swaps(project, journal, clock, reload or (lambda: project))
+        self._follow = follow
         self._freshness = Freshness()
         self._recorded: int | None = None
         self._opened = self._tried_again = False
@@ -183,6 +187,7 @@ class EpochJob(Job):
         return True
 
     def _report(self, pipeline: Pipeline) -> None:
+        self._follow(pipeline.flow.streams)
         before, self.progress = self.progress, read_progress(pipeline, self._freshness, self.clock.now_us())
         if self.progress.rejects_open > before.rejects_open:
             self.journal.write(

@@ -33,6 +33,7 @@ from headwater.runtime.requests import Requests
 from headwater.runtime.running import Running
 from headwater.runtime.source_watch import SourceWatch
 from headwater.runtime.status import Status, StatusWriter, take_lock
+from headwater.runtime.stream_subjects import StreamSubjects
 
 TICK_S = 0.25
 INTERRUPTED = 130
@@ -159,6 +160,7 @@ class Supervisor:
             self._project, sources, self._partitions, self._captured, self._journal, self._clock,
             self._maintenance_wait_s, self._deliverers.outboxes, self._partitions.meters,
             reload or (lambda: load(self._project.folder, environment=os.environ)),
+            StreamSubjects(sources, lambda: self.schemas if self._api is not None else None).follow,
         )  # fmt: skip
 
     def _capture(self, source: Source) -> CaptureJob:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import random
 import signal
@@ -36,6 +37,7 @@ WORKERS = max(1, min(3, (os.cpu_count() or 2) - 1))
 def main(arguments: list[str] | None = None) -> int:
     """Runs a campaign, says how it went, and returns the exit code."""
     options = _parser().parse_args(arguments)
+    faulthandler.enable()  # a segmentation fault in a library names its place
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     choice = Choice(
         runs=0 if options.failpoints_only else options.runs,

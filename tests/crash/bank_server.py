@@ -61,7 +61,7 @@ REDEFINITIONS = (
     "ALTER TABLE moves DROP COLUMN IF EXISTS extra",
     "ALTER TABLE accounts MODIFY balance decimal(14,3)",
 )
-JOIN_S = 30.0
+JOIN_S = 90.0
 REDEFINE_EVERY = 60
 
 

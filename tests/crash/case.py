@@ -22,11 +22,11 @@ from headwater.demo.child import Status, last_status
 from headwater.demo.example import URL_VARIABLE
 from headwater.runtime.requests import Requests
 
-READY_DEADLINE_S = 60.0
-REACH_FIRST_S = 30.0
+READY_DEADLINE_S = 180.0
+REACH_FIRST_S = 120.0
 REACH_AGAIN_S = 8.0
-FINISH_DEADLINE_S = 120.0
-STOP_DEADLINE_S = 60.0
+FINISH_DEADLINE_S = 420.0
+STOP_DEADLINE_S = 120.0
 POLL_S = 0.01
 NO_BUG = ""
 EXEC, STARTING, RUNNING = "", "project.starting", "epochs.running"
@@ -83,7 +83,8 @@ class Kill:
     """When one process of a case dies.
 
     Attributes:
-        failpoint: it kills itself at the passing-th time it comes here; "" for a kill from outside.
+        failpoint: it kills itself at the passing-th time it comes here; "" for a kill from outside. With a bug of
+            `seeded_bug.py` put in, passings count from when the bug has done its deed.
         passing: from 1.
         seconds: the instant of a kill from outside, or if `failpoint` is not reached by then.
         since: the event in the project's journal from which `seconds` counts; "" for exec, imports and all.
@@ -261,7 +262,7 @@ class _Case:
             self._process = subprocess.Popen(
                 [sys.executable, *program, str(self.project), *options],
                 stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
-                env={**os.environ, URL_VARIABLE: self._url, **environment},
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", URL_VARIABLE: self._url, **environment},
             )  # fmt: skip
         return self._process
 

@@ -60,7 +60,7 @@ CLIENTS = 6
 MOST = 5
 ANSWER_S = 5.0
 AGAIN_S = 0.01
-JOIN_S = 30.0
+JOIN_S = 90.0
 Record = tuple[int, int]
 
 

@@ -62,8 +62,8 @@ LARGE_EVERY_S = 2.0
 key index to be kept again at the next checkpoint."""
 LARGE = b"UPDATE stock SET amount = amount + 1 WHERE mod(id, 6) = %s"
 ASK_EVERY_S = 0.3
-JOIN_S = 30.0
-MAINTAIN_S = 120.0
+JOIN_S = 90.0
+MAINTAIN_S = 420.0
 
 
 class LakeServer(ShopServer):

@@ -56,7 +56,7 @@ sources:
         columns: {{id: BIGINT, version: BIGINT}}
 """
 TOTALS = "/*\nkey: [bucket]\n*/\nSELECT bucket, count(*) AS events, sum(amount) AS total FROM events GROUP BY bucket"
-JOIN_S = 30.0
+JOIN_S = 90.0
 TWICE_EVERY, POISON_EVERY = 11, 37
 
 

@@ -1,26 +1,36 @@
 """`headwater run` with a bug put in, to see that the campaign finds it: `seeded_bug.py BUG DIR [--once]`.
 
-The bugs sit around the source; the code under test has no switch for them.
+The bugs sit around the source; the code under test has no switch for them. Where the process is to die is counted from
+when the bug has done its deed, so that a campaign is sure to kill it where the deed shows.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import psycopg
+
+from headwater import failpoint
 from headwater.api.server import Service
 from headwater.capture.health import Watcher
 from headwater.capture.http.keys import CARRIED
 from headwater.capture.kafka.reader import KafkaReader
 from headwater.capture.kafka.standing import standing_of
+from headwater.capture.postgres.reader import PostgresReader
+from headwater.capture.postgres.resume import confirmable
+from headwater.capture.rabbitmq.reader import RabbitmqReader
 from headwater.capture.request import Progress, Request
 from headwater.capture.source import Reader, Source
-from headwater.change import ChangeBatch, Group
+from headwater.change import ChangeBatch, Group, Op
 from headwater.cli.opening import open_project
 from headwater.clock import SystemClock
+from headwater.demo.example import URL_VARIABLE
 from headwater.errors import PositionLost
 from headwater.position import Boundary, Resume
 from headwater.project.connectors import make_source
@@ -30,15 +40,24 @@ from headwater.runtime.journal import Journal
 from headwater.runtime.supervisor import Supervisor, state_identity
 from headwater.schema import StreamSchema
 
+KNOWN_S = 60.0
+POLL_S = 0.01
+CHANGED = (Op.INSERT, Op.UPDATE, Op.DELETE)
 EVERY = 3
 """Each so many-th group with records, past the snapshot, is lost or doubled."""
 
 
 class WrongReader:
-    """A reader that behaves, but for what a subclass does to a group."""
+    """A reader that behaves, but for what a subclass does to a group.
 
-    def __init__(self, reader: Reader) -> None:
+    Args:
+        reader: the real one.
+        done: to be told when the bug has done its deed.
+    """
+
+    def __init__(self, reader: Reader, done: Callable[[], None]) -> None:
         self._reader = reader
+        self._done = done
         self._seen = 0
 
     def poll(self, timeout_s: float) -> Group | None:
@@ -75,14 +94,36 @@ class WrongReader:
 class ConfirmsEarly(WrongReader):
     """Tells the source that a group is safe as soon as it has arrived, before it is in the log.
 
-    Kafka is told again and waited for: what is told in the background may not be out yet when the process dies.
+    Once a group has changes that nothing later makes up for, it waits until the source knows: what is told in the
+    background may not be out yet when the process dies. What is read of tables is read again by whoever comes next.
     """
 
     def meddle(self, group: Group) -> Group:
         self._reader.confirm(group.boundary)
-        if isinstance(self._reader, KafkaReader) and len(group):
+        streamed = [batch.rows["_op"].to_numpy() for batch in group.batches if batch.stream.name != "accounts"]
+        if group.boundary.snapshot or not any(np.isin(ops, CHANGED).any() for ops in streamed):
+            return group
+        if isinstance(self._reader, KafkaReader):
             self._reader._consumer.commit(standing_of(group.boundary.resume).offsets, wait=True)
+        elif isinstance(self._reader, RabbitmqReader):
+            for intake in self._reader._intakes.values():
+                self._reader._ready(intake)  # answered after all that was said before on the channel
+        elif isinstance(self._reader, PostgresReader):
+            _await_slot(self._reader._course.standing.slot, confirmable(group.boundary.resume))
+        self._done()
         return group
+
+
+def _await_slot(slot: str, lsn: int) -> None:
+    """Waits until PostgreSQL has taken note that a slot's reader has everything before `lsn`."""
+    clock, never = SystemClock(), threading.Event()
+    end_s = clock.monotonic_s() + KNOWN_S
+    with psycopg.connect(os.environ[URL_VARIABLE], autocommit=True) as connection:
+        query = "SELECT confirmed_flush_lsn - '0/0' >= %s FROM pg_replication_slots WHERE slot_name = %s"
+        while connection.execute(query, (lsn, slot)).fetchone() != (True,):
+            if clock.monotonic_s() > end_s:
+                raise TimeoutError(f"slot {slot} is not told of {lsn}")
+            clock.wait(never, POLL_S)
 
 
 class Loses(WrongReader):
@@ -91,6 +132,7 @@ class Loses(WrongReader):
     def meddle(self, group: Group) -> Group | None:
         if len(group) and self.chosen:
             self._seen += 1
+            self._done()
             return None
         return group
 
@@ -101,6 +143,7 @@ class Doubles(WrongReader):
     def meddle(self, group: Group) -> Group:
         if len(group) and self.chosen:
             self._seen += 1
+            self._done()
             return Group(group.boundary, group.batches * 2, group.rejects, group.filtered)
         return group
 
@@ -109,11 +152,13 @@ class ForgetsKeys(WrongReader):
     """Lets the log have the records of a request without the key under which they came."""
 
     def meddle(self, group: Group) -> Group:
+        if len(group) and group.boundary.resume.get(CARRIED):
+            self._done()
         resume = {name: value for name, value in group.boundary.resume.items() if name != CARRIED}
         return replace(group, boundary=replace(group.boundary, resume=resume))
 
 
-BUGS: dict[str, Callable[[Reader], WrongReader]] = {
+BUGS: dict[str, type[WrongReader]] = {
     "confirm-before-fsync": ConfirmsEarly,
     "lose": Loses,
     "double": Doubles,
@@ -124,10 +169,11 @@ BUGS: dict[str, Callable[[Reader], WrongReader]] = {
 class WrongSource:
     """A source whose readings have the bug."""
 
-    def __init__(self, source: Source, bug: Callable[[Reader], WrongReader]) -> None:
+    def __init__(self, source: Source, bug: type[WrongReader], done: Callable[[], None]) -> None:
         self.name = source.name
         self._source = source
         self._bug = bug
+        self._done = done
 
     def tell_transactions(self) -> bool:
         return self._source.tell_transactions()
@@ -139,7 +185,7 @@ class WrongSource:
         return self._source.discover(resume)
 
     def open(self, resume: Resume | None, decision: Request | None = None) -> Reader:
-        return self._bug(self._source.open(resume, decision))
+        return self._bug(self._source.open(resume, decision), self._done)
 
     def examine(self, resume: Resume) -> PositionLost | None:
         return self._source.examine(resume)
@@ -159,10 +205,23 @@ class WrongServedSource(WrongSource):
         return self._source.service()
 
 
-def _wrong(source: Source, bug: str) -> Source:
+def _wrong(source: Source, bug: str, done: Callable[[], None]) -> Source:
     if bug not in BUGS:
         return source
-    return (WrongServedSource if isinstance(source, Served) else WrongSource)(source, BUGS[bug])
+    return (WrongServedSource if isinstance(source, Served) else WrongSource)(source, BUGS[bug], done)
+
+
+def _held_back() -> Callable[[], None]:
+    """Disarms the failpoint of this process; what is returned arms it, once."""
+    waiting = [failpoint._ARMED]
+    failpoint._ARMED = ""
+
+    def arm() -> None:
+        if waiting:
+            failpoint._passings.clear()
+            failpoint._ARMED = waiting.pop()
+
+    return arm
 
 
 def main(bug: str, folder: Path, *, once: bool) -> int:
@@ -176,7 +235,8 @@ def main(bug: str, folder: Path, *, once: bool) -> int:
     identity, clock = state_identity(project.state), SystemClock()
     state, schemas = project.state, SchemaStore(project.state)
     made = {d.name: make_source(d, project.name, identity, clock, state, lambda: schemas) for d in project.sources}
-    sources: dict[str, Source] = {name: _wrong(source, bug) for name, source in made.items()}
+    done = _held_back() if bug in BUGS else lambda: None
+    sources: dict[str, Source] = {name: _wrong(source, bug, done) for name, source in made.items()}
     supervisor = Supervisor(project, Journal(as_json=True), once=once, sources=sources)
     supervisor.stop_on_signals()
     error = supervisor.run()

@@ -24,8 +24,8 @@ from headwater.testing.postgres import PostgresServer
 SMALL_CHUNKS = "snapshot_chunk_rows: 25\n    snapshot_connections: 3"
 TEMPLATE = "shop_template"
 PUBLICATION = "everything"
-RELEASE_DEADLINE_S = 20.0
-TRAFFIC_LIMIT_S = 180.0
+RELEASE_DEADLINE_S = 90.0
+TRAFFIC_LIMIT_S = 900.0
 _BEGIN, _ROWS = ord("B"), tuple(b"IUD")
 
 CLERK_FIRST = -1_000_000_000

@@ -36,7 +36,7 @@ from headwater.demo.child import Status
 from headwater.demo.example import URL_VARIABLE
 from headwater.demo.outside import IcebergFolder
 from headwater.demo.verify import accounting_mismatches
-from headwater.errors import HeadwaterError, UserError
+from headwater.errors import HeadwaterError, SourceUnavailable, UserError
 from headwater.kafka.control import Control
 from headwater.log.view import open_for_reading
 from headwater.position import Boundary
@@ -62,7 +62,8 @@ sources:
         key: [id]
         columns: {{id: BIGINT, version: BIGINT}}
 """
-JOIN_S = 90.0
+JOIN_S = 120.0
+LOOK_AGAIN_S = 0.2
 POISON_EVERY = 37
 PARTITIONS = 3
 
@@ -105,16 +106,24 @@ class TopicServer:
         boundary = _end_of_log(folder / ".headwater" / "log" / SOURCE)
         identity = state_identity(folder / ".headwater")
         places = [(f"{self._name}.{topic}", at) for topic in ("events", "accounts") for at in range(PARTITIONS)]
-        control = Control({"bootstrap.servers": self._server.servers, "log_level": "0"}, "judging", timeout_s=5)
-        try:
-            told = control.committed(f"headwater-broker-{SOURCE}-{identity}", places)
-        except HeadwaterError:
-            return []  # the broker is down: the next kill looks again
+        told = self._told(f"headwater-broker-{SOURCE}-{identity}", places)
         held = standing_of(boundary.resume).offsets if boundary is not None else {}
         early = {place: offset for place, offset in told.items() if offset > held.get(place, 0)}
         if not early:
             return []
         return [Fault(LOST, f"the group was told {early}, and the log holds {dict(held)}")]
+
+    def _told(self, group: str, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """What the group was told; asked until there is an answer, for the broker may be killed just now."""
+        control = Control({"bootstrap.servers": self._server.servers, "log_level": "0"}, "judging")
+        clock, never, end_s = SystemClock(), threading.Event(), SystemClock().monotonic_s() + JOIN_S
+        while True:
+            try:
+                return control.committed(group, places)
+            except SourceUnavailable:
+                if clock.monotonic_s() > end_s:
+                    raise
+            clock.wait(never, LOOK_AGAIN_S)
 
     def judge(self, folder: Path, url: str, status: Status, written: Mapping[int, int]) -> list[Fault]:
         """See `Scene.judge`."""

@@ -90,6 +90,19 @@ def test_a_refused_record_waits_with_its_key_and_the_rest_flows(tmp_path: Path) 
     assert (picture.discarded, picture.parked, picture.pending) == (1, 0, 0) and picture.holds
 
 
+def test_a_full_ledger_lets_nothing_be_tried_that_it_might_have_to_take(tmp_path: Path) -> None:
+    there = CollectingDestination(refuses=lambda one: one["name"] == "bad")
+    sync = bench(tmp_path, there, batch=1)
+    sync.ledger.most = 2
+    sync.hand([row(number, "bad" if number < 4 else "a") for number in range(1, 7)])
+    picture = sync.run(steps=100)
+    assert (picture.parked, picture.delivered, picture.pending) == (2, 0, 4) and "full" in picture.trouble
+    there.refuses = lambda one: False
+    sync.ask("retry", [0])
+    picture = sync.run(until_trouble=False)
+    assert (picture.parked, picture.delivered, picture.pending, picture.trouble) == (1, 5, 0, "") and picture.holds
+
+
 def test_the_newest_state_takes_the_place_of_a_refused_one(tmp_path: Path) -> None:
     there = CollectingDestination(send="newest", refuses=lambda one: one["name"] == "bad")
     sync = bench(tmp_path, there)

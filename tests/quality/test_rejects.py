@@ -134,6 +134,19 @@ def test_room_is_made_of_what_is_settled_and_never_of_what_is_open(ledger):
     assert [entry.id for entry in ledger.entries(("open", "discarded"))] == [2, 3]
 
 
+@pytest.mark.parametrize(
+    ("stage", "stream", "key"), [("delivery", "sync:crm", '["1"]'), ("quality", "value", ""), ("decode", "orders", "k")]
+)
+def test_room_is_made_of_the_record_alone_where_what_was_given_up_must_be_remembered(ledger, stage, stream, key):
+    """A sync that has not heard of it yet, a row that checks set aside and that may go, a row that is missing."""
+    enter(ledger, rejects(key, stage=stage, stream=stream))
+    ledger.discard([1])
+    ledger.make_room(1)
+    (entry,) = ledger.entries(("discarded",))
+    assert (entry.record, entry.key, entry.position) == (b"", key, "7:1")
+    assert ledger.held_bytes() == counted(ledger)[1]
+
+
 def test_entries_are_chosen_by_stream_stage_and_reason(ledger):
     enter(ledger, rejects("a", "b", reason="bad_value"))
     enter(ledger, rejects("c", stage="evaluate", stream="value/orders", reason="conversion"), first=2)

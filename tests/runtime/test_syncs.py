@@ -15,9 +15,10 @@ from scripted_project import EVENTS, ORDERS, Shop, inserts, order, wait_until
 
 from headwater.change import Op
 from headwater.deliver.destination import Op as Sent
-from headwater.errors import DestinationStopped, ProjectError
+from headwater.errors import DestinationStopped, ProjectError, UserError
 from headwater.project import destinations, folder
 from headwater.project.destinations import DestinationKind
+from headwater.quality.rejects import Choice
 from headwater.runtime.outboxes import RESYNC
 from headwater.runtime.state_store import StateStore
 from headwater.testing.collecting import CollectingDestination
@@ -174,6 +175,24 @@ def test_a_refused_record_stands_in_the_ledger_and_can_be_replayed_from_there(sh
     assert set(state(there)) == {1, 2, 3} and told(shop)["parked"] == 0
     with closing(StateStore(shop.state)) as store:
         assert [one.state for one in store.ledger.entries(("replayed", "open"))] == ["replayed"]
+
+
+def test_a_full_ledger_holds_a_sync_up_and_nothing_is_dropped(shop: Shop) -> None:
+    text = (shop.folder / "headwater.yml").read_text()
+    (shop.folder / "headwater.yml").write_text(text + "rejects: {max_bytes: 1 KiB}\n")
+    there = sync(shop, "{type: testing, model: scores, batch_records: 1}")
+    there.refuses = lambda row: True
+    shop.source.add(inserts(1, *range(20)))
+    with pytest.raises(UserError, match=r"ledger of rejects is full.* the rest waits in the sync's outbox") as full:
+        shop.run_once()
+    assert "headwater rejects" in full.value.hint
+    parked = told(shop)["parked"]
+    assert 0 < parked < 20 and told(shop)["pending"] == 20 - parked
+    there.refuses = lambda row: False
+    with closing(StateStore(shop.state)) as store, store.transaction():
+        assert store.ledger.discard_all(Choice()) == parked
+    shop.run_once()
+    assert (told(shop)["discarded"], told(shop)["delivered"]) == (parked, 20 - parked)
 
 
 def test_a_destination_that_is_down_does_not_hold_the_pipeline_up(shop: Shop) -> None:

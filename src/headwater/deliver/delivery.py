@@ -114,7 +114,8 @@ class Delivery:
         send: Send = how.send or destination.send
         self._selector = Selector(outbox, store, sync.key, send, destination.repeats_keys, destination.wants_before)
         self._newest = bool(sync.key) and send == "newest"
-        self._looked_s = self._retained_s = self._asked_s = float("-inf")
+        self._looked_s = self._retained_s = self._asked_s = self._room_s = float("-inf")
+        self._full: HeadwaterError | None = None
         self._turn_of_late = True
         self.trouble: HeadwaterError | None = None
 
@@ -127,6 +128,11 @@ class Delivery:
     def caught_up(self) -> bool:
         """Whether all that can be delivered without another decision is."""
         return self._place.cursor >= self._outbox.head and not self._line.has_more()
+
+    @property
+    def held_up(self) -> HeadwaterError | None:
+        """Why records that were not tried yet are not, with nothing else to do; None if that is not so."""
+        return self._full if not self._line.has_more() else None
 
     @property
     def failures(self) -> int:
@@ -221,7 +227,10 @@ class Delivery:
         now_us, call = self._clock.now_us(), self._place.call + 1
         most = self._pace.most(self._how.batch_records)
         self._turn_of_late = not self._turn_of_late
+        full = self._look_for_room()
         for late in (self._turn_of_late, not self._turn_of_late):
+            if not late and full:
+                continue
             if not late:
                 selection = self._selector.fresh(self._place.cursor, most, call, self._line, now_us)
             else:
@@ -318,6 +327,7 @@ class Delivery:
         moot = [seq for seq in selection.overtaken if seq in self._line]
         if noted.parked:
             self._ledger.park(noted.parked)
+            self._room_s = float("-inf")
         failpoint.reach("deliver.note.before")
         with self._store.transaction():
             self._store.remove([*waited, *moot])
@@ -334,6 +344,16 @@ class Delivery:
         for entry in (*noted.put, *selection.queued):
             self._line.put(entry)
         self._place = self._store.place()
+
+    def _look_for_room(self) -> bool:
+        """Whether the ledger of rejects is full: then nothing is tried that might have to be parked, but for what waits
+        already."""
+        now = self._clock.monotonic_s()
+        if now - self._room_s >= ASKED_S:
+            before, self._room_s, self._full = self._full, now, self._ledger.full()
+            if self._full is not None or self.trouble is before:
+                self.trouble = self._full
+        return self._full is not None
 
     def _take_up(self) -> None:
         """Looks for what users ask for."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from headwater.errors import HeadwaterError
+
 
 @dataclass(frozen=True)
 class Parked:
@@ -49,6 +51,9 @@ class Ledger(Protocol):
     def keep_open(self, seqs: Iterable[int]) -> None:
         """Notes that of all entries of this sync only these still wait: the others went through."""
 
+    def full(self) -> HeadwaterError | None:
+        """Why it takes no more records for now; None if it does. It takes those that are parked all the same."""
+
     def asked(self) -> tuple[list[int], list[int]]:
         """Records that users want to be tried again, and those that they have given up, by way of the ledger."""
 
@@ -70,6 +75,10 @@ class NoLedger:
 
     def keep_open(self, seqs: Iterable[int]) -> None:
         """Nothing."""
+
+    def full(self) -> HeadwaterError | None:
+        """Never."""
+        return None
 
     def asked(self) -> tuple[list[int], list[int]]:
         """Nothing."""

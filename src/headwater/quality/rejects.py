@@ -15,6 +15,7 @@ from typing import Literal
 import pyarrow as pa
 
 from headwater.errors import UserError
+from headwater.sqlite_file import transaction
 
 State = Literal["open", "requested", "replayed", "superseded", "discarded"]
 """open: waits for a decision; requested: to be replayed in the next epoch; replayed: went through; superseded: a later
@@ -60,7 +61,8 @@ def _counted(row: str, sign: str, state: str | None = None) -> str:
 
 TRIGGERS = f"""
 CREATE TRIGGER IF NOT EXISTS reject_came AFTER INSERT ON rejects BEGIN {_counted("NEW", "+")} END;
-CREATE TRIGGER IF NOT EXISTS reject_moved AFTER UPDATE OF state ON rejects
+DROP TRIGGER IF EXISTS reject_moved;
+CREATE TRIGGER IF NOT EXISTS reject_changed AFTER UPDATE OF state, record ON rejects
 BEGIN {_counted("OLD", "-")} {_counted("NEW", "+")} END;
 CREATE TRIGGER IF NOT EXISTS reject_went AFTER DELETE ON rejects BEGIN {_counted("OLD", "-")}
     INSERT INTO reject_counts SELECT OLD.stream, OLD.stage, 'forgotten', 1, 0 WHERE OLD.state != 'replayed'
@@ -68,6 +70,11 @@ CREATE TRIGGER IF NOT EXISTS reject_went AFTER DELETE ON rejects BEGIN {_counted
 """  # noqa: S608 constant
 """Who counts is the database, whichever process writes: the totals are asked for after every epoch, and a scan of a
 million entries would take longer than the epoch."""
+
+_NEEDED = "state = 'discarded' AND (stage IN ('delivery', 'quality') OR (stage = 'decode' AND key != ''))"
+"""Entries that must be remembered though they are given up. A row that is missing at the lake for that: `headwater
+verify` asks for it. A delivery: the sync's job may not have heard of it yet. A row that checks set aside: it counts as
+long as it is there."""
 
 SETTLED: tuple[State, ...] = ("replayed", "superseded", "discarded")
 
@@ -173,6 +180,8 @@ def _together(one: Cause | None, other: Cause) -> Cause:
     return replace(other, count=one.count + other.count, first_seen_us=seen[0], last_seen_us=seen[1])
 
 
+EMPTIED = "given up; its record made room"
+"""Message of an entry that is remembered without its record."""
 COUNTED_AT_ONCE = 20_000
 """Numbers of entries that are counted in one look."""
 
@@ -290,24 +299,44 @@ class Ledger:
         return self._move_all(choice, "discarded", ("open", "requested"))
 
     def forget(self, before_us: int) -> int:
-        """Removes settled entries that were last seen before that time; returns how many. They still count as rejected.
-
-        A row that was given up and is missing at the lake for that stays: `headwater verify` asks for it. So does a
-        delivery that was given up: the sync's job may not have heard of it yet. A row that checks set aside stays as
-        long as it is there.
-        """
+        """Removes settled entries that were last seen before that time, but for those that are needed still; returns
+        how many. They still count as rejected."""
         return self._connection.execute(
-            "DELETE FROM rejects WHERE state IN ('replayed', 'superseded', 'discarded') AND last_seen_us < ?"
-            " AND NOT (state = 'discarded' AND (stage IN ('delivery', 'quality') OR (stage = 'decode' AND key != '')))",
+            "DELETE FROM rejects WHERE state IN ('replayed', 'superseded', 'discarded') AND last_seen_us < ?"  # noqa: S608
+            f" AND NOT ({_NEEDED})",
             (before_us,),
         ).rowcount
 
     def make_room(self, most_bytes: int) -> bool:
-        """Whether the ledger holds less than so many bytes; if it does not, settled entries go, all of them."""
+        """Whether the ledger holds less than so many bytes; if it does not, settled entries go, all of them, and of
+        those given up that must be remembered their records."""
         if self.held_bytes() < most_bytes:
             return True
-        self._connection.execute("DELETE FROM rejects WHERE state IN ('replayed', 'superseded', 'discarded')")
+        self.forget(before_us=1 << 62)
+        self._connection.execute(
+            f"UPDATE rejects SET record = x'', message = ? WHERE {_NEEDED} AND length(record) > 0",  # noqa: S608
+            (EMPTIED,),
+        )
         return self.held_bytes() < most_bytes
+
+    def full(self, most_bytes: int, where: str) -> UserError | None:
+        """Why nothing more is taken that might be rejected; None if there is room, which settled entries may make. To
+        be called outside of transactions.
+
+        Args:
+            most_bytes: `rejects: max_bytes`.
+            where: what the rest waits in.
+        """
+        if self.held_bytes() < most_bytes:
+            return None
+        with transaction(self._connection):
+            if self.make_room(most_bytes):
+                return None
+        return UserError(
+            f"the ledger of rejects is full: {self.open_count()} open ones hold {self.held_bytes()} bytes, and"
+            f" `rejects: max_bytes` is {most_bytes}; nothing was dropped, the rest waits in {where}",
+            hint="headwater rejects ls --by-cause; then replay or discard them, or raise `rejects: max_bytes`",
+        )
 
     def held_bytes(self) -> int:
         """Bytes of all entries: records, messages and keys."""

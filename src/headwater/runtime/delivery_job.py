@@ -60,8 +60,9 @@ class DeliveryJob(Job):
             store = Deliveries(sync_folder(self._project.state, self.sync.name))
             version = next((one.fingerprint for one in self._project.models if one.name == self.sync.model), "")
             ledger = DeliveryLedger(
-                self._project.state, self._project.name, self.sync.name, outbox.of.id, version, self.clock
-            )
+                self._project.state, self._project.name, self.sync.name, outbox.of.id, version, self.clock,
+                int(self._project.rejects.max_bytes),
+            )  # fmt: skip
             delivery = Delivery(sync, how_of(self.sync), make_destination(self.sync), outbox, store, ledger)
             try:
                 if self._deliver(delivery):
@@ -86,6 +87,8 @@ class DeliveryJob(Job):
                 self._tell(delivery)
             if ended and (delivery.caught_up or self.picture.paused or delivery.failures >= FAILURES_AT_END):
                 return True
+            if ended and delivery.held_up is not None:
+                raise delivery.held_up
             if wait:
                 self.clock.wait(self.stopping, wait)
         return True

@@ -12,6 +12,8 @@ from pathlib import Path
 from headwater import sqlite_file
 from headwater.clock import Clock
 from headwater.deliver.ledger import Parked
+from headwater.errors import HeadwaterError
+from headwater.quality import rejects
 from headwater.sqlite_file import storage_errors
 
 STAGE = "delivery"
@@ -32,13 +34,18 @@ class DeliveryLedger:
         sync: the sync's name.
         outbox: id of its outbox.
         version: fingerprint of the model.
+        most_bytes: `rejects: max_bytes`, which all of the project's rejects share.
     """
 
-    def __init__(self, state: Path, project: str, sync: str, outbox: str, version: str, clock: Clock) -> None:
+    def __init__(
+        self, state: Path, project: str, sync: str, outbox: str, version: str, clock: Clock, most_bytes: int
+    ) -> None:
         self._project, self._stream, self._version, self._clock = project, stream_of(sync), version, clock
+        self._most_bytes = most_bytes
         self._prefix = f"{self._stream}:{outbox}:"
         with storage_errors(_WRITE):
             self._connection = sqlite_file.open_to_write(state / "state.db")
+        self._all = rejects.Ledger(self._connection, made=True)
 
     def park(self, records: Sequence[Parked]) -> None:
         """See `Ledger.park`."""
@@ -52,7 +59,7 @@ class DeliveryLedger:
             "INSERT INTO rejects (uid, epoch, stream, stage, reason, message, position, key, record, weight, project,"
             " first_seen_us, last_seen_us, version) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
             " ON CONFLICT (uid) DO UPDATE SET state = 'open', attempts = attempts + 1, message = excluded.message,"
-            " reason = excluded.reason, last_seen_us = excluded.last_seen_us",
+            " reason = excluded.reason, record = excluded.record, last_seen_us = excluded.last_seen_us",
             rows,
         )
 
@@ -76,6 +83,11 @@ class DeliveryLedger:
         kept = {f"{self._prefix}{seq}" for seq in seqs}
         gone = [uid for uid in waiting if uid not in kept]
         self._update([("replayed" if uid.startswith(self._prefix) else "superseded", uid) for uid in gone])
+
+    def full(self) -> HeadwaterError | None:
+        """See `Ledger.full`."""
+        with storage_errors(_WRITE):
+            return self._all.full(self._most_bytes, "the sync's outbox")
 
     def asked(self) -> tuple[list[int], list[int]]:
         """See `Ledger.asked`."""

@@ -47,6 +47,7 @@ from headwater.runtime.silence import Silence
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.state_store import CheckpointRecord, EpochPlan, Replay, StateStore
 from headwater.schema import StreamSchema, column_id
+from headwater.sqlite_file import storage_errors
 
 CHECKPOINTS_KEPT = 2
 
@@ -385,17 +386,10 @@ class Pipeline:
 
     def _require_room(self) -> None:
         """Asks whether the ledger can take more; settled entries make room for others."""
-        ledger, most = self.store.ledger, int(self.project.rejects.max_bytes)
-        if ledger.held_bytes() < most:
-            return
-        with self.store.transaction():
-            if ledger.make_room(most):
-                return
-        raise UserError(
-            f"the ledger of rejects is full: {ledger.open_count()} open ones hold {ledger.held_bytes()} bytes, and"
-            f" `rejects: max_bytes` is {most}; nothing was dropped, the rest waits in the log",
-            hint="headwater rejects ls --by-cause; then replay or discard them, or raise `rejects: max_bytes`",
-        )
+        with storage_errors("write the state store"):
+            full = self.store.ledger.full(int(self.project.rejects.max_bytes), "the log")
+        if full is not None:
+            raise full
 
     def _forget_settled(self) -> None:
         kept_us = int(self.project.rejects.keep_settled.total_seconds() * 1e6)

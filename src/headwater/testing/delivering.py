@@ -19,6 +19,7 @@ from headwater.deliver.delivery import Delivery, How, Picture
 from headwater.deliver.destination import Batch, Destination, Outcomes, Send, Session, Sync
 from headwater.deliver.ledger import NoLedger, Parked
 from headwater.deliver.outbox import Outbox, current
+from headwater.errors import HeadwaterError, UserError
 
 Row = Mapping[str, object]
 STEPS_MOST = 20_000
@@ -49,15 +50,20 @@ class Hurried(SystemClock):
 
 
 class RememberingLedger(NoLedger):
-    """A ledger of rejects in memory: the open entries by `seq`."""
+    """A ledger of rejects in memory: the open entries by `seq`; it is full with `most` of them."""
 
     def __init__(self) -> None:
+        self.most = 1 << 40
         self.open: dict[int, Parked] = {}
         self.ended: dict[int, str] = {}
 
     def park(self, records: Sequence[Parked]) -> None:
         """See `Ledger.park`."""
         self.open |= {one.seq: one for one in records}
+
+    def full(self) -> HeadwaterError | None:
+        """See `Ledger.full`."""
+        return UserError("the ledger is full") if len(self.open) >= self.most else None
 
     def delivered(self, seqs: object) -> None:
         """See `Ledger.delivered`."""

@@ -4,6 +4,7 @@ In a fresh clone every worker would compile the same kernels at the same time, w
 """
 
 import fcntl
+import gc
 import hashlib
 import os
 import tempfile
@@ -19,6 +20,9 @@ from numba.core.dispatcher import Dispatcher
 from headwater.testing.kafka import KafkaServer
 from headwater.testing.rabbitmq import RabbitmqServer
 
+gc.set_threshold(
+    50_000
+)  # what is imported and collected stays; looking at it again and again is a fifth of a worker's time
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("suite"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "suite")  # a submission is not judged by chance, nor by load

@@ -21,14 +21,21 @@ _OF_C = {-3: 32 << 20, -1: 512 << 20, -2: 64 << 20}
 """Parameters of glibc's mallopt(3): from which size blocks are the kernel's own (M_MMAP_THRESHOLD, the most that it
 takes), how much free memory at the top is kept (M_TRIM_THRESHOLD), and how much is asked for at a time (M_TOP_PAD)."""
 
+_STARTING = 100_000
+"""Objects made between two looks of the cyclic collector while a process starts: importing makes a million, all of
+which stay, and looking at them over and over is a quarter of what a start takes."""
+
 _ours = False
+_running = gc.get_threshold()
 
 
 def keep_freed() -> None:
-    """Has the allocators keep what is freed for a while. For processes that are Headwater's own, before Arrow and
-    NumPy are imported, which read their options then; a variable that is set already stays as it is."""
+    """Has the allocators keep what is freed for a while, and Python's cyclic collector seldom look until `settle`. For
+    processes that are Headwater's own, before Arrow and NumPy are imported, which read their options then; a variable
+    that is set already stays as it is."""
     global _ours
     _ours = True
+    gc.set_threshold(_STARTING)
     for name, setting in _VARIABLES.items():
         os.environ.setdefault(name, setting)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
@@ -46,6 +53,7 @@ def settle() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_running)
     atexit.unregister(gc.unfreeze)
     atexit.register(gc.unfreeze)  # DuckDB reports what is never collected as leaked
 

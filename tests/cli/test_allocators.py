@@ -23,3 +23,10 @@ def test_importing_headwater_changes_nothing() -> None:
     code = "import os; before = dict(os.environ); import headwater; headwater.View; print(before == dict(os.environ))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+def test_the_collector_looks_seldom_until_a_process_has_started() -> None:
+    code = "import gc; before = gc.get_threshold(); from headwater.allocators import *; keep_freed();"
+    code += "print(gc.get_threshold()[0] > 50 * before[0]); settle(); print(gc.get_threshold() == before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]

@@ -89,7 +89,7 @@ docs: setup  ## regenerate docs/reference and the types of the console from the 
 screenshots: setup  ## renew docs/console/*.png from a real run of the demo's shop
 	PYTHONPATH=. $(BIN)/python -m tests.console.screenshots docs/console
 
-crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100 SCENARIO=snapshot, mysql, lake, rabbitmq, http or kafka
+crash: setup  ## kill -9 at RUNS random instants and twice at every failpoint; make crash RUNS=100 SCENARIO=snapshot, mysql, lake, rabbitmq, http, kafka, files or deliver
 	$(BIN)/python -m tests.crash --runs $(RUNS) --scenario $(SCENARIO)
 
 lake-property: setup  ## random interleavings of all that is done to a lake table, at SIZE pr, night or release

@@ -10,10 +10,9 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.crash.bug_names import OF_DESTINATIONS, OF_SOURCES
 from tests.crash.campaign import KEPT, REACHED, SENT, Campaign, Choice, save
 from tests.crash.case import NO_BUG
-from tests.crash.seeded_bug import BUGS
-from tests.crash.wrong_destination import SENDING_BUGS
 
 RESULTS = Path("bench/results/crash.json")
 SCENARIOS = {
@@ -23,13 +22,17 @@ SCENARIOS = {
     "deliver": ("outbox.", "deliver.", "epoch.", "checkpoint."),
     "rabbitmq": ("log.", "capture.confirm.", "epoch.", "checkpoint.", "lake.commit."),
     "kafka": ("log.", "capture.confirm.", "epoch.", "checkpoint.", "lake.commit."),
+    "files": ("log.", "files.", "epoch.", "checkpoint.", "lake.commit."),
 }  # fmt: skip
 """The beginnings of the names of failpoints that a campaign kills at. `mysql` has MariaDB for its source, `lake`
-a table of every kind and maintenance all the time, `http` an endpoint, `rabbitmq` queues, `kafka` topics, `deliver`
-syncs into PostgreSQL and MariaDB."""
+a table of every kind and maintenance all the time, `http` an endpoint, `rabbitmq` queues, `kafka` topics, `files`
+logs that grow and are rotated, `deliver` syncs into PostgreSQL and MariaDB."""
 SCENE = {
     "deliver": "crm", "mysql": "bank", "lake": "ledger", "rabbitmq": "queues", "http": "web", "kafka": "topics",
+    "files": "logs",
 }  # fmt: skip
+ALSO = {"http": ("capture.http.keys_stored",), "files": ("files.group.after",)}
+"""Failpoints that only this source passes."""
 ONLY_POSTGRES = "capture.snapshot.after_slot"
 WORKERS = max(1, min(3, (os.cpu_count() or 2) - 1))
 
@@ -60,9 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _failpoints(count: int | None, seed: int, scenario: str) -> tuple[str, ...]:
-    reached = KEPT if scenario == "lake" else (*REACHED, "capture.http.keys_stored") if scenario == "http" else REACHED
-    if scenario == "deliver":
-        reached = SENT
+    reached = {"lake": KEPT, "deliver": SENT}.get(scenario, (*REACHED, *ALSO.get(scenario, ())))
     names = tuple(name for name in reached if name.startswith(SCENARIOS[scenario]))
     if scenario == "mysql":
         names = tuple(name for name in names if name != ONLY_POSTGRES)
@@ -93,7 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=WORKERS, help="cases at a time, each with its own PostgreSQL")
     parser.add_argument(
-        "--seeded-bug", default=NO_BUG, nargs="?", const="confirm-before-fsync", choices=sorted({*BUGS, *SENDING_BUGS})
+        "--seeded-bug",
+        default=NO_BUG,
+        nargs="?",
+        const="confirm-before-fsync",
+        choices=sorted({*OF_SOURCES, *OF_DESTINATIONS}),
     )
     parser.add_argument(
         "--keep", type=Path, help="an empty folder for the projects, `python -m tests.readers` reads them"

@@ -158,11 +158,27 @@ class ForgetsKeys(WrongReader):
         return replace(group, boundary=replace(group.boundary, resume=resume))
 
 
+class ForgetsPlaces(WrongReader):
+    """Lets the log have records with the place of those before them, from which a source is then read on."""
+
+    def __init__(self, reader: Reader, done: Callable[[], None]) -> None:
+        super().__init__(reader, done)
+        self._before: Resume | None = None
+
+    def meddle(self, group: Group) -> Group:
+        before, self._before = self._before, group.boundary.resume
+        if before is None or not len(group):
+            return group
+        self._done()
+        return replace(group, boundary=replace(group.boundary, resume=before))
+
+
 BUGS: dict[str, type[WrongReader]] = {
     "confirm-before-fsync": ConfirmsEarly,
     "lose": Loses,
     "double": Doubles,
     "forget-keys": ForgetsKeys,
+    "forget-places": ForgetsPlaces,
 }
 
 

@@ -96,6 +96,19 @@ def test_a_key_that_is_not_as_durable_as_its_records_is_found_out() -> None:
     assert "       doubled: " in done.stdout
 
 
+def test_logs_that_grow_and_are_rotated_are_in_the_lake_once() -> None:
+    done = campaign("--scenario", "files", "--only", "files.group.after:3", "--workers", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok     1/1 files.group.after:3" in done.stdout
+
+
+def test_a_place_that_is_behind_its_records_is_found_out() -> None:
+    options = ("--scenario", "files", "--seeded-bug", "forget-places", "--only", "log.append.after_fsync:1")
+    done = campaign(*options, "--workers", "1")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "       doubled: " in done.stdout
+
+
 def test_models_sent_on_stand_at_postgresql_and_mariadb_once() -> None:
     done = campaign("--scenario", "deliver", "--only", "deliver.call.after:3", "--workers", "1")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -71,6 +71,7 @@ bench: setup  ## figures, printed and kept in bench/results
 	$(BIN)/headwater bench nexmark --events 2000000 --threads 2 --json | tee bench/results/nexmark-2-threads.json
 	$(BIN)/headwater bench latency --json | tee bench/results/latency.json
 	$(BIN)/headwater bench console --json | tee bench/results/console.json
+	$(BIN)/headwater bench swap --json | tee bench/results/swap.json
 
 bench-flink: setup  ## the Nexmark queries beside Apache Flink on the same 2 cores; needs a JDK 17 or 21
 	$(BIN)/python bench/compare.py --engines flink --events $(EVENTS)

@@ -65,6 +65,8 @@ NAMES = (
     "swap.build.slice",
     "swap.build.followed",
     "swap.build.written",
+    "swap.build.prepared",
+    "swap.prepared.before",
     "swap.adopt.before",
     "swap.adopt.become",
     "swap.adopt.after",

@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from scripted_project import Shop, inserts, landed, wait_until
+from scripted_project import DEADLINE_S, Shop, inserts, landed, wait_until
 
 from headwater.cli import output
 from headwater.cli.app import main
@@ -32,6 +32,7 @@ def shop(tmp_path_factory):
     shop.source.add(inserts(1, 1, 2))
     with shop.running():
         landed(shop, "by_status", 1)
+        wait_until(lambda: shop.status()["checkpoint"]["epoch"], "a checkpoint, whose figures a plan shows")
         yield shop
 
 
@@ -59,6 +60,26 @@ def test_it_shows_the_plan_asks_and_applies(shop, capsys, monkeypatch):
     assert shop.rows("by_status") == [{"status": "new", "orders": 3}]
     assert main(["apply", folder, "--yes", "--json"]) == output.OK
     assert json.loads(capsys.readouterr().out)["state"] == "done"
+
+
+def test_settings_that_take_a_restart_are_told_and_models_applied_all_the_same(shop, capsys):
+    runs(shop, COUNT)
+    file = shop.folder / "headwater.yml"
+    before = file.read_text()
+    try:
+        file.write_text(
+            before.replace("epoch_interval: 20 ms", "epoch_interval: 30 ms") + "maintenance: {interval: 9 s}\n"
+        )
+        shop.model("by_status", SUM)
+        assert main(["apply", str(shop.folder), "--yes"]) == output.OK
+        said = capsys.readouterr()
+        assert "takes a restart, and is not applied: run, maintenance" in said.err and "done: by_status" in said.err
+        assert "a start of headwater run takes it over, apply does not" in said.out
+        assert main(["apply", str(shop.folder), "--yes"]) == output.OK
+        said = capsys.readouterr().err
+        assert "not applied: run, maintenance" in said and "no model has changed" in said
+    finally:
+        file.write_text(before)
 
 
 def test_a_canary_that_differs_is_refused_without_a_terminal(shop, capsys):
@@ -120,7 +141,7 @@ def test_dev_reloads_what_is_edited_and_outlives_a_mistake(tmp_path):
         wait_until(lambda: any(line.startswith("done: epoch") for line in lines), "the swap")
         assert any("~ kind=x, n=20  (n was 2)" in line for line in lines)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(DEADLINE_S) == 0
     finally:
         process.kill()
         process.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,8 +12,9 @@ import pytest
 from headwater.errors import UserError
 from headwater.project import Project, load
 from headwater.project.discovery import load_streams, save_streams
+from headwater.project.lake_settings import LakeSettings
 from headwater.project.plan import Plan, plan
-from headwater.project.recorded import Recorded, load_recorded, record, save_recorded
+from headwater.project.recorded import Recorded, load_recorded, record, save_recorded, settings_fingerprints
 from headwater.schema import StreamSchema
 
 PROJECT = """\
@@ -160,6 +162,23 @@ def test_while_the_sources_are_unknown_their_last_streams_are_taken(tmp_path: Pa
 def test_no_secret_is_recorded(tmp_path: Path) -> None:
     ran(tmp_path)
     assert "secret-1" not in (tmp_path / ".headwater" / "project.json").read_text()
+
+
+def test_settings_that_only_a_start_takes_over_are_told(tmp_path: Path) -> None:
+    recorded = ran(tmp_path)
+    before = project(tmp_path)
+    more = PROJECT.format(url="${URL}") + "run: {epoch_interval: 3 s}\nrejects: {max_bytes: 1 GiB}\n"
+    (tmp_path / "headwater.yml").write_text(more)
+    made = plan(load(tmp_path, environment={"URL": "postgresql://a@h/d"}), recorded, STREAMS)
+    assert happenings(made) == {"settings run": "changed restart", "settings rejects": "changed restart"}
+    older = recorded.model_copy(update={"settings": {}})
+    assert happenings(plan(load(tmp_path, environment={"URL": "postgresql://a@h/d"}), older, STREAMS)) == {}
+    moved = replace(before, folder=tmp_path / "x", lake=_moved(before.lake, tmp_path, tmp_path / "x"))
+    assert settings_fingerprints(moved) == settings_fingerprints(before)
+
+
+def _moved(lake: LakeSettings, before: Path, now: Path) -> LakeSettings:
+    return lake.model_copy(update={"warehouse": lake.warehouse.replace(str(before), str(now))})
 
 
 def test_the_plan_as_json(tmp_path: Path) -> None:

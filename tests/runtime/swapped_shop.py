@@ -7,10 +7,13 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
 from scripted_project import ORDERS, Shop, landed, order, wait_until
 
 from headwater.change import Op
 from headwater.clock import SystemClock
+from headwater.lake.maintenance import Policy
+from headwater.lake.opening import make_lake
 from headwater.project.versions import models_digest
 from headwater.runtime.requests import new_id
 from headwater.runtime.swap.requests import Applies, ApplyRequest
@@ -87,6 +90,27 @@ def over(shop):
     applies = Applies(shop.state)
     wait_until(lambda: applies.status().is_over, "the apply is over")
     return applies.status()
+
+
+def unnamed(shop, table):
+    """Data files in a table's folder that no table snapshot names, or none if there is no folder."""
+    catalog = SqlCatalog("headwater", uri=f"sqlite:///{shop.folder}/lake/catalog.db", init_catalog_tables="false")
+    held = catalog.load_table(("shop", table))
+    named = {path.removeprefix("file://") for path in held.inspect.all_files()["file_path"].to_pylist()}
+    return {path for path in map(str, Path(held.location(), "data").rglob("*.parquet")) if path not in named}
+
+
+def keep_at_once(shop, table):
+    """Has maintenance remove the orphan files of a table, however young they are."""
+    project = shop.project
+    lake = make_lake(project.lake, project.folder, project=project.name)
+    try:
+        maintenance = lake.table(lake.open_table(table).spec, as_held=True).maintenance()
+        policy = Policy(orphan_age_s=0.0, reader_grace_s=0.0)
+        for task in maintenance.plan(policy, ("orphans",)):
+            assert maintenance.carry_out(task, policy).done
+    finally:
+        lake.close()
 
 
 def main(folder, arm_at_swap):

@@ -5,11 +5,12 @@ import threading
 
 import pyarrow as pa
 import pytest
-from scripted_project import ORDERS, inserts, landed, order, wait_until
-from swapped_shop import ask, over
+from scripted_project import DEADLINE_S, ORDERS, inserts, landed, order, wait_until
+from swapped_shop import ask, over, unnamed
 
 from headwater.change import Op
 from headwater.errors import UserError
+from headwater.lake.iceberg.table import IcebergTable
 from headwater.project.versions import Versions, models_digest
 from headwater.runtime.swap.asking import restore_file, version_before
 from headwater.runtime.swap.build import Build
@@ -56,6 +57,39 @@ def test_a_changed_model_and_what_reads_it_are_swapped_while_it_runs(shop):
     assert shop.events("model.waiting") == []
 
 
+def test_tables_are_written_before_the_swap_and_the_swap_adds_what_came_since(shop, monkeypatch):
+    """The one that is there and one that is new, by key and without; also with more columns and in another order."""
+    taken, rows = {}, {}
+    take_over, commit = IcebergTable.take_over, IcebergTable.commit
+
+    def watched(table, epoch, replacement):
+        taken[table.spec.name] = (replacement.rows, take_over(table, epoch, replacement))
+        return taken[table.spec.name][1]
+
+    def counted(table, epoch, delta, *others, **more):
+        rows.setdefault(table.spec.name, {})[epoch] = delta.num_rows
+        commit(table, epoch, delta, *others, **more)
+
+    monkeypatch.setattr(IcebergTable, "take_over", watched)
+    monkeypatch.setattr(IcebergTable, "commit", counted)
+    shop.model("doubled", "/*\nkey: [id]\n*/\nSELECT id, status, 2 * id AS more FROM orders")
+    shop.source.add(inserts(1, *range(1, 101)))
+    with shop.running():
+        landed(shop, "doubled", 100)
+        shop.model("doubled", "/*\nkey: [id]\n*/\nSELECT 'x' AS mark, id, 2.5 * id AS more FROM orders")
+        shop.model("plain", "SELECT status FROM orders WHERE id > 50")
+        status = applied(shop)
+        assert taken == {"doubled": (100, True), "plain": (50, True)}
+        assert rows["doubled"][status.epoch] == rows["plain"][status.epoch] == 0
+        shop.source.add(inserts(2, 101), scripted_group(3, [(ORDERS, Op.DELETE, {"id": 7})]))
+        wait_until(lambda: len(shop.rows("plain")) == 51 and 7 not in {row["id"] for row in shop.rows("doubled")})
+        found = {row["id"]: row for row in shop.rows("doubled")}
+        assert len(found) == 100 and found[101]["more"] == 252.5 and found[101]["mark"] == "x"
+        shop.source.add(scripted_group(4, [(ORDERS, Op.DELETE, {"id": 60})]))
+        wait_until(lambda: len(shop.rows("plain")) == 50)
+        assert not unnamed(shop, "doubled") and not unnamed(shop, "plain")
+
+
 def test_contents_are_compared_first_and_a_difference_waits_for_a_decision(shop):
     shop.model("by_status", COUNT)
     shop.source.add(inserts(1, 1, 2), inserts(2, 3, status="paid"))
@@ -69,8 +103,10 @@ def test_contents_are_compared_first_and_a_difference_waits_for_a_decision(shop)
         assert (found["gone"], found["came"], found["changed"], found["before"]) == (0, 0, 1, 2)
         assert found["sample"][0]["before"] == {"orders": "2"}
         assert shop.rows("by_status") == [{"status": "new", "orders": 2}, {"status": "paid", "orders": 1}]
+        assert unnamed(shop, "by_status")  # the new version's rows lie there already
         applies.answer(asked, go=False)
         assert over(shop).state == "cancelled"
+        assert not unnamed(shop, "by_status")
         assert not (applies.folder / "build").exists()
         shop.source.add(inserts(3, 4))
         wait_until(lambda: {"status": "new", "orders": 3} in shop.rows("by_status"))
@@ -141,7 +177,7 @@ def test_columns_that_come_while_a_model_is_built_begin_it_again(shop, monkeypat
     go, write = threading.Event(), Build._write
 
     def held(build):
-        go.wait(60)
+        go.wait(DEADLINE_S)
         write(build)
 
     monkeypatch.setattr(Build, "_write", held)

@@ -8,12 +8,26 @@ import sys
 from pathlib import Path
 
 import pytest
-from swapped_shop import FIRST, MORE, NEW, OLD, answers, orders_after, swapped_shop, text, transaction
+from scripted_project import DEADLINE_S
+from swapped_shop import (
+    FIRST,
+    MORE,
+    NEW,
+    OLD,
+    answers,
+    keep_at_once,
+    orders_after,
+    swapped_shop,
+    text,
+    transaction,
+    unnamed,
+)
 
 ALL = range(1, FIRST + MORE + 1)
-BUILDING = ("swap.build.written",)
+BUILDING = ("swap.build.written", "swap.build.prepared")
 SWAPPING = (
-    "swap.adopt.become", "checkpoint.after_catalog", "epoch.plan.after", "epoch.sinks.between", "epoch.done.before",
+    "swap.adopt.become", "checkpoint.after_catalog", "epoch.plan.after", "swap.prepared.before",
+    "epoch.sinks.between", "epoch.done.before",
     "swap.done.after",
 )  # fmt: skip
 
@@ -32,7 +46,7 @@ def forks():
         return int(server.stdout.readline())
 
     yield run
-    server.communicate(timeout=60)
+    server.communicate(timeout=DEADLINE_S)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +70,7 @@ def test_killed_there_the_table_is_whole_and_the_next_start_ends_with_the_new_ve
     shop = swapped_shop(tmp_path / "shop")
     found = {table: versions_of(shop, known, table) for table in ("by_status", "plain")}
     assert all(found.values()), f"neither version: {found}"
-    if early or instant in SWAPPING[:3]:
+    if early or instant in SWAPPING[:4]:
         assert "old" in found["by_status"]
     if instant in SWAPPING[-2:]:
         assert found == {"by_status": {"new"}, "plain": {"new"}}
@@ -68,6 +82,11 @@ def test_killed_there_the_table_is_whole_and_the_next_start_ends_with_the_new_ve
     assert last in known["new", "plain"].get(text(shop.rows("plain")), ())
     assert [row["id"] for row in sorted(shop.rows("other"), key=lambda row: row["id"])] == orders_after(last)
     assert shop.account("orders")["holds"] and shop.account("by_status")["holds"]
+    if "prepared" in instant:
+        assert unnamed(shop, "by_status"), "what was prepared is of no use to the next start"
+    keep_at_once(shop, "by_status")
+    assert not unnamed(shop, "by_status")
+    assert known["new", "by_status"].get(text(shop.rows("by_status"))) == [last]
     shop.run_once()
     assert shop.events("epochs.stopped") == []
 

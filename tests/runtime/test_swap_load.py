@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
-from scripted_project import landed, wait_until
+from scripted_project import DEADLINE_S, landed, wait_until
 from swapped_shop import FIRST, MORE, NEW, OLD, answers, ask, orders_after, over, swapped_shop, text, transaction
 
 from headwater.clock import SystemClock
@@ -94,7 +94,7 @@ def slow_build(monkeypatch):
     go, write = threading.Event(), Build._write
 
     def held(build):
-        go.wait(60)
+        go.wait(DEADLINE_S)
         write(build)
 
     monkeypatch.setattr(Build, "_write", held)

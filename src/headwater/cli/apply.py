@@ -11,6 +11,7 @@ from headwater.cli import output
 
 if TYPE_CHECKING:
     from headwater.project import Project
+    from headwater.project.plan import Plan
     from headwater.runtime.swap.requests import ApplyStatus
 
 TICK_S = 0.1
@@ -102,15 +103,26 @@ def _plan(project: Project, *, running: bool, json: bool) -> bool:
             f"the settings of {', '.join(restart)} changed, which takes a restart",
             hint="stop headwater run and start it again: it does all of this",
         )
+    if running:
+        _say_left_out(made)
     changes = [item for item in made.changes if running is False or item.kind in ("model", "table")]
     if not changes:
-        output.note("nothing has changed")
+        output.note("no model has changed" if made.changes else "nothing has changed")
         if json:
             output.print_json({"state": "done", "models": {}})
         return False
     if not json:
         show_plan(project, made, all=False)
     return True
+
+
+def _say_left_out(made: Plan) -> None:
+    """Says what has changed in headwater.yml that a project which runs does not take over."""
+    settings = [item.name for item in made.changes if item.consequence == "restart"]
+    if settings:
+        output.warn(
+            f"takes a restart, and is not applied: {', '.join(settings)}", "stop headwater run and start it again"
+        )
 
 
 def agreed(question: str) -> bool:

@@ -279,6 +279,21 @@ def console(*, records: int = 1_000_000, clients: int = 8, rounds: int = 3, json
 
 
 @app.command
+def swap(*, rows: str = "100000,2000000", rounds: int = 3, json: bool = False) -> int:
+    """Swap a changed model in while its input grows, and measure how long epochs wait for that, by the size of its
+    table.
+
+    Args:
+        rows: Sizes of the table, with commas between them.
+        rounds: How often each is swapped; the medians count.
+        json: Print one JSON object.
+    """
+    from headwater.bench.swap import swap as measure
+
+    return _print(measure([int(size) for size in rows.split(",")], rounds, output.note), json)
+
+
+@app.command
 def lake(
     *,
     rows: int = 1_000_000,

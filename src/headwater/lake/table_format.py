@@ -61,6 +61,29 @@ class TableChange:
     rows: pa.Table
 
 
+class Replacement(Protocol):
+    """Rows that are to take the place of all that a table has: written to files beside its own while it goes on, for
+    nobody to see before `Table.take_over` and the commit after it. Used by one thread at a time, which need not be the
+    one that commits. After a crash its files stay: no catalog knows them, and maintenance removes them in time.
+
+    Attributes:
+        rows: how many there are.
+    """
+
+    rows: int
+
+    def write(self, delta: pa.Table) -> None:
+        """Writes a part: a delta on top of those before it.
+
+        Raises:
+            StorageFailed: the replacement is of no use; `discard` it.
+            InvariantBroken: the delta retracts a row that is not there, or adds a key that is.
+        """
+
+    def discard(self) -> None:
+        """Removes its files as far as the disk lets it; nothing once a table has taken it over."""
+
+
 class Table(Protocol):
     """One open table. One writer; any number of readers in other processes."""
 
@@ -77,6 +100,14 @@ class Table(Protocol):
         Raises:
             StorageFailed: open the table anew, and begin the epoch again. So after any other error.
             InvariantBroken: as `commit`.
+        """
+
+    def take_over(self, epoch: int, replacement: Replacement) -> bool:
+        """Makes the rows of a replacement those that `epoch` replaces all others with, as if they had been staged with
+        `replace`; what is staged and committed for that epoch comes on top of them. `evolve` and `relayout` come first.
+
+        Returns:
+            False: it was written for a table of other columns, key or layout; nothing has happened.
         """
 
     def forget_staged(self) -> None:
@@ -158,6 +189,21 @@ class Lake(Protocol):
 
         Raises:
             UserError: no such table; the message lists those there are.
+        """
+
+    def replacement(self, spec: TableSpec, *, remove: bool = False) -> Replacement | None:
+        """Begins to write all rows of a table as it is to be, which need not be there yet; may be called by any thread.
+
+        Args:
+            spec: what it is to look like.
+            remove: columns that it has and that are no longer named will leave it.
+
+        Returns:
+            None if this lake cannot, or not for this table: its rows are then given to `commit`.
+
+        Raises:
+            UserError: the table cannot become that.
+            StorageFailed: the catalog or the disk failed.
         """
 
     def names(self) -> Sequence[str]:

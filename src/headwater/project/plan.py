@@ -13,11 +13,11 @@ from headwater.project.definition import Project, keeps_past
 from headwater.project.recorded import Recorded, RecordedStream, RecordedTable, describe
 from headwater.schema import StreamSchema
 
-Kind = Literal["source", "stream", "model", "table"]
+Kind = Literal["settings", "source", "stream", "model", "table"]
 State = Literal["exists", "new", "changed", "removed"]
 Consequence = Literal[
     "nothing", "open", "snapshot", "evolve", "refuse", "build", "rebuild", "create", "replace", "compare", "relayout",
-    "leave"
+    "leave", "restart"
 ]  # fmt: skip
 """What the next run does.
 
@@ -30,6 +30,7 @@ Consequence = Literal[
 - `compare`: what a table keeps of the past stays, and what is different now is added to it.
 - `relayout`: new files of a table are partitioned or sorted in another way.
 - `leave`: what is no longer named stays as it is.
+- `restart`: settings that a start takes over: what runs goes on as it is, and `headwater apply` changes nothing of it.
 """
 
 
@@ -54,7 +55,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """All items: sources, streams, models in order of their dependencies, tables.
+    """All items: sources, streams, models in order of their dependencies, tables, and settings that changed.
 
     Attributes:
         items: see `Item`.
@@ -95,7 +96,10 @@ def plan(project: Project, recorded: Recorded | None, streams: Sequence[StreamSc
     found += [Item("stream", name, "new", "snapshot", _LATE_COMER) for name in left_out]
     models = list(_models(before, now, {item.name for item in found if item.kind == "stream" and _moves(item)}))
     rebuilt = {item.name for item in models if item.consequence == "rebuild"}
-    return Plan((*found, *models, *_tables(before.tables, now.tables, rebuilt)), streams_known=bool(now.streams))
+    settings = _settings(before.settings, now.settings)
+    return Plan(
+        (*found, *models, *_tables(before.tables, now.tables, rebuilt), *settings), streams_known=bool(now.streams)
+    )
 
 
 def _without_streams(now: Recorded, before: Recorded) -> Recorded:
@@ -148,6 +152,13 @@ _LATE_COMER = (
     "it was made after its source was first read: it is published, its rows are read beside the stream, and then its "
     "changes are followed"
 )
+
+
+def _settings(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Item]:
+    for name in _names(before, now) if before else ():
+        state = _state(name, before, now)
+        if state != "exists":
+            yield Item("settings", name, state, "restart", "a start of headwater run takes it over, apply does not")
 
 
 def _sources(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Item]:

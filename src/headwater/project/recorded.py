@@ -59,6 +59,9 @@ class Recorded(BaseModel):
     streams: dict[str, RecordedStream] = Field(default_factory=dict, description="By stream name.")
     models: dict[str, RecordedModel] = Field(default_factory=dict, description="By model name.")
     tables: dict[str, RecordedTable] = Field(default_factory=dict, description="By table name.")
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="Fingerprint of each other section of headwater.yml; none by older versions."
+    )
 
 
 def record(project: Project, streams: Sequence[StreamSchema] | None = None) -> dict[str, object]:
@@ -86,6 +89,7 @@ def describe(project: Project, streams: Sequence[StreamSchema]) -> Recorded:
         streams={stream.name: _stream(stream) for stream in streams},
         models={m.name: RecordedModel(fingerprint=m.fingerprint, inputs=m.inputs) for m in project.models},
         tables=tables,
+        settings=settings_fingerprints(project),
     )
 
 
@@ -131,6 +135,23 @@ def source_fingerprint(source: SourceDefinition) -> str:
     }
     settings = source.settings.model_dump(mode="json")
     return _digest({"type": source.type, "settings": settings, "streams": streams})
+
+
+def settings_fingerprints(project: Project) -> dict[str, str]:
+    """Stands for the sections of `headwater.yml` that say how a project runs, as `source_fingerprint` does for a
+    source; paths are counted from its folder. Sections that are left out have none."""
+    found: dict[str, object] = {
+        name: section.model_dump(mode="json")
+        for name in ("run", "lake", "maintenance", "rejects", "api", "lineage")
+        if (section := getattr(project, name)) is not None
+    }
+    for sync in project.syncs:
+        found[f"syncs: {sync.name}"] = [sync.settings.model_dump(mode="json"), sync.own.model_dump(mode="json")]
+    return {name: _digest(_from_folder(section, str(project.folder))) for name, section in found.items()}
+
+
+def _from_folder(value: object, folder: str) -> object:
+    return json.loads(json.dumps(value, sort_keys=True).replace(json.dumps(folder)[1:-1], ""))
 
 
 def _stream(stream: StreamSchema) -> RecordedStream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -224,7 +224,7 @@ class Dataflow:
         """All rows of a stream or model, with weights, those that its checks set aside among them."""
         if name in self.streams:
             return self.streams[name].normaliser.rows()
-        return _weighted(self.nodes[name].view.result())
+        return weighted_rows(self.nodes[name].view.result())
 
     def view_of(self, model: Model, state: Path | None = None, *, keep: bool = False) -> View:
         """A view of `model` over the inputs' schemas as they are now: with no rows, or with those of a checkpoint.
@@ -360,7 +360,7 @@ class Dataflow:
             parts.append(node.view.advance(self._watermarks(model.inputs, plan), self._idle.intersection(model.inputs)))
         self._take_rejects(node, step)
         whole = settled(pa.concat_tables(parts))
-        whole = _weighted(expanded(whole) if whole is not None else node.view.schema.empty_table())
+        whole = weighted_rows(expanded(whole) if whole is not None else node.view.schema.empty_table())
         whole = self.checks.admit(model.name, whole, node.view.schema, node.view.key, anew=True)
         step.outputs |= node.outputs(whole, plan.epoch, self._time_us, replace=True)
         step.handed[model.name] = Output(whole, True, node.spec)
@@ -374,13 +374,24 @@ class Dataflow:
         name, view = node.model.name, node.view
         delta = self.checks.admitted(name, self._raw_step(node, deltas, plan, step, over=over), view.schema)
         step.swapped.append(name)
+        for prepared in node.prepared.values():
+            prepared.add(delta)
         if over:
-            whole = self.checks.admit(name, _weighted(view.result()), view.schema, view.key, anew=True)
-            step.outputs |= node.outputs(whole, plan.epoch, self._time_us, replace=True)
-            step.handed[name] = Output(whole, True, node.spec)
-            if name not in self._read and not self.checks.wants_rows(name):
-                view.drop_result()
+            whole: Callable[[], pa.Table] = lambda: weighted_rows(view.result())  # noqa: E731 rarely asked for
+            if name in self.checks.nodes:
+                admitted = self.checks.admit(name, whole(), view.schema, view.key, anew=True)
+                whole = lambda: admitted  # noqa: E731
+            step.outputs |= node.swapped_outputs(whole, plan.epoch, self._time_us)
+            step.handed[name] = Output(delta, True, node.spec, whole=whole)
         return delta
+
+    def let_go(self, swapped: Collection[str]) -> None:
+        """Forgets what models were given to be swapped in, once their tables have committed."""
+        for name in swapped:
+            node = self.nodes[name]
+            node.discard_prepared()
+            if name not in self._read and not self.checks.wants_rows(name):
+                node.view.drop_result()
 
     def _step_model(
         self, node: ModelNode, deltas: Mapping[str, pa.Table], plan: EpochPlan, step: Step, *, over: bool
@@ -483,7 +494,8 @@ def view_of(
     )
 
 
-def _weighted(rows: pa.Table) -> pa.Table:
+def weighted_rows(rows: pa.Table) -> pa.Table:
+    """Rows that are there, as a delta."""
     if WEIGHT in rows.column_names:
         return rows
     return rows.append_column(WEIGHT, pa.repeat(pa.scalar(1, pa.int64()), rows.num_rows))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from headwater import failpoint
 from headwater.capture.source import Source
 from headwater.clock import Clock
 from headwater.errors import CheckFailed, HeadwaterError
@@ -71,7 +70,7 @@ class EpochJob(Job):
         self._outboxes = outboxes or Outboxes(project, journal, clock)
         self._meters = meters or Meters()
         self._pipeline: Pipeline | None = None
-        self._swaps = Swaps(project, journal, clock, reload or (lambda: project))
+        self._swaps = Swaps(project, journal, clock, reload or (lambda: project), self._swapped)
         self._follow = follow
         self._freshness = Freshness()
         self._recorded: int | None = None
@@ -141,7 +140,7 @@ class EpochJob(Job):
             at_end = self._captured()
             took = self._epoch(pipeline)
             pipeline.resync()
-            self._tend(pipeline)
+            self._swaps.tend(pipeline)
             if not took and at_end:
                 return
             if self.clock.monotonic_s() >= due:
@@ -150,15 +149,11 @@ class EpochJob(Job):
             if left > 0 and not at_end:
                 self.clock.wait(self.stopping, left)
 
-    def _tend(self, pipeline: Pipeline) -> None:
-        """Goes on with a change of the models, if one is asked for."""
-        before = self.project
-        self._swaps.tend(pipeline)
-        if self.project is not before:
-            self._recorded = None
-            self._record(pipeline)
-            self._report(pipeline)
-            failpoint.reach("swap.done.after")
+    def _swapped(self, pipeline: Pipeline) -> None:
+        """Keeps and shows the project as it runs from now on."""
+        self._recorded = None
+        self._record(pipeline)
+        self._report(pipeline)
 
     def _checkpoint(self, pipeline: Pipeline) -> float:
         """Writes a checkpoint and says when the next is due: so late that checkpoints take a tenth of the time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from headwater.engine.view import View
 from headwater.lake.table_format import TableSpec
 from headwater.project.definition import Model, SourceDefinition, TableDefinition, Watermark
 from headwater.project.table_shape import spec_of
+from headwater.runtime.prepared import PreparedTable
 from headwater.runtime.tables.shaping import model_trace, read_trace
 from headwater.schema import StreamSchema
 
@@ -38,12 +39,20 @@ class Output:
         replace: it is all the rows that there are now.
         spec: the rows' columns and key from then on.
         table: the table.
+        prepared: rows that lie in files already: `delta` is what comes on top of them, and both together all there are.
+        whole: makes all the rows that there are now, where `delta` is not that.
     """
 
     delta: pa.Table
     replace: bool = False
     spec: TableSpec | None = None
     table: TableDefinition | None = None
+    prepared: PreparedTable | None = None
+    whole: Callable[[], pa.Table] | None = None
+
+    def rows(self) -> pa.Table:
+        """Of one that replaces, all the rows that there are now, with weights."""
+        return self.delta if self.whole is None else self.whole()
 
 
 @dataclass
@@ -132,12 +141,14 @@ class ModelNode:
     Attributes:
         refed: how many rejects were fed to it again.
         written: where the view has been checkpointed besides, for the next checkpoint to link what has not changed.
+        prepared: by table, its rows as they will be when the model is swapped in.
     """
 
     model: Model
     view: View
     refed: int = 0
     written: Path | None = None
+    prepared: dict[str, PreparedTable] = field(default_factory=dict)
 
     @property
     def spec(self) -> TableSpec:
@@ -151,13 +162,31 @@ class ModelNode:
 
     def outputs(self, delta: pa.Table, epoch: int, time_us: int | None, *, replace: bool) -> dict[str, Output]:
         """What a change of the model, or all its rows, mean to each table; see `model_trace`."""
-        rows, found = self.spec, {}
+        return {table.name: self._output(table, delta, epoch, time_us, replace=replace) for table in self.model.tables}
+
+    def swapped_outputs(self, whole: Callable[[], pa.Table], epoch: int, time_us: int | None) -> dict[str, Output]:
+        """What a new version of the model means to each table: all its rows, or what comes on top of those prepared."""
+        found = {}
         for table in self.model.tables:
-            changed = delta
-            if table.traced:
-                changed = model_trace(delta, self.view.key, epoch, time_us, Op.READ if replace else None)
-            found[table.name] = Output(changed, replace, rows, table)
+            prepared = self.prepared.get(table.name)
+            if prepared is None:
+                found[table.name] = self._output(table, whole(), epoch, time_us, replace=True)
+            else:
+                found[table.name] = Output(prepared.rest(), True, self.spec, table, prepared, whole)
         return found
+
+    def _output(
+        self, table: TableDefinition, delta: pa.Table, epoch: int, time_us: int | None, *, replace: bool
+    ) -> Output:
+        if table.traced:
+            delta = model_trace(delta, self.view.key, epoch, time_us, Op.READ if replace else None)
+        return Output(delta, replace, self.spec, table)
+
+    def discard_prepared(self) -> None:
+        """Removes files that were prepared and that no table has taken over."""
+        for prepared in self.prepared.values():
+            prepared.replacement.discard()
+        self.prepared.clear()
 
 
 def _latest_us(times: pa.ChunkedArray) -> int | None:

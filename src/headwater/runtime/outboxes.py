@@ -215,7 +215,7 @@ class Outboxes:
         key, before = outbox.of.key, self._before[sync.name]
         if not output.replace:
             return changes_of(output.delta, key, with_before=before)
-        rows = _rows(output.delta)
+        rows = _rows(output.rows())
         if outbox.expects == "whole":
             return all_rows(rows, key)
         there = former(sync.model, None)

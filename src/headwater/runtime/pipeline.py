@@ -203,6 +203,7 @@ class Pipeline:
         if intake.last:
             self.sinks.commit(plan.epoch, step.outputs, self._properties(plan))
             self.doubted -= {name for name, output in step.outputs.items() if output.replace}
+            self.flow.let_go(step.swapped)
         else:
             self.sinks.stage(plan.epoch, step.outputs)
             step.outputs.clear()
@@ -314,6 +315,8 @@ class Pipeline:
 
     def close(self) -> None:
         """Lets go of tables and state store; the log stays open."""
+        for node in self.flow.nodes.values():
+            node.discard_prepared()
         self.sinks.close()
         self.flow.checks.close()
         self.store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,8 +12,8 @@ import pyarrow.compute as pc
 from headwater import failpoint
 from headwater.change import WEIGHT
 from headwater.errors import UserError
-from headwater.lake.table_format import Lake, Table, TableSpec
-from headwater.project.definition import keeps_past
+from headwater.lake.table_format import Lake, Replacement, Table, TableSpec
+from headwater.project.definition import TableDefinition, keeps_past
 from headwater.project.table_shape import KIND_PROPERTY, spec_of
 from headwater.runtime.nodes import Output
 from headwater.runtime.tables.shaping import Shaper
@@ -99,6 +100,16 @@ class Sinks:
             )
         self._shapers.pop(spec.name, None)
         self._counted.discard(spec.name)
+
+    def replacement(self, table: TableDefinition, spec: TableSpec) -> Replacement | None:
+        """Begins to write all rows of a table beside those that it has, if its kind and format let it; may be called by
+        any thread.
+
+        Raises:
+            UserError: the table cannot become what `spec` says.
+            StorageFailed: the catalog or the disk failed.
+        """
+        return self._lake.replacement(spec, remove=table.remove) if table.kind_text == "mirror" else None
 
     def open_tables(self) -> dict[str, Table]:
         """The tables that are open now, by name; asked by other threads too."""
@@ -202,9 +213,15 @@ class Sinks:
         return delta
 
     def _commit_one(self, name: str, epoch: int, output: Output, properties: Mapping[str, str]) -> None:
-        table = self._ready(name, output)
+        table, anew = self._ready(name, output), _replaces(output)
+        if output.prepared is not None:
+            failpoint.reach("swap.prepared.before")
+            if table.take_over(epoch, output.prepared.replacement):
+                anew = False
+            else:
+                output = replace(output, delta=output.rows(), prepared=None)
         delta = self._shaped(name, epoch, output)
-        table.commit(epoch, delta, {**properties, **self._told(name)}, replace=_replaces(output))
+        table.commit(epoch, delta, {**properties, **self._told(name)}, replace=anew)
         self.committed[name] = epoch
         failpoint.reach("epoch.sinks.between")
 
@@ -216,6 +233,9 @@ class Sinks:
     def _count(self, name: str, output: Output) -> None:
         if output.table is not None and output.table.kind_text != "mirror":
             return  # counted when it is shaped
+        if output.prepared is not None:
+            self.rows[name] = output.prepared.rows
+            return
         net = pc.sum(output.delta[WEIGHT]).as_py() or 0
         self.rows[name] = net if output.replace else self.rows.get(name, 0) + net
 

@@ -19,7 +19,7 @@ from headwater.lake.files.log import VersionLog, disk_errors
 from headwater.lake.files.shape import new_shape
 from headwater.lake.files.table import FileTable
 from headwater.lake.files.version import Shape, Version
-from headwater.lake.table_format import TableSpec
+from headwater.lake.table_format import Replacement, TableSpec
 
 
 class Format(Protocol):
@@ -123,6 +123,10 @@ class FileLake:
         if missing:
             raise UserError(f"table {spec.name!r} has no column {missing[0]!r} for its key", hint="correct the key")
         self.format.create(folder, new_shape(spec.columns), spec.key, spec.properties, self._clock.now_us())
+
+    def replacement(self, spec: TableSpec, *, remove: bool = False) -> Replacement | None:
+        """None: a format without deletion vectors would write files of a replacement again when they are committed."""
+        return None
 
     def open_table(self, name: str) -> FileTable:
         """Opens an existing table for reading, ours or another writer's.

@@ -32,7 +32,7 @@ from headwater.lake.files.version import Change, Head, LiveFile, Shape, Version
 from headwater.lake.layout import Layout
 from headwater.lake.maintenance import Outcome
 from headwater.lake.moment import Moment, TableSnapshot
-from headwater.lake.table_format import Committed, TableChange, TableSpec
+from headwater.lake.table_format import Committed, Replacement, TableChange, TableSpec
 
 _ATTEMPTS = 5
 
@@ -183,6 +183,10 @@ class FileTable:
             except ForeignVersion as error:
                 self._accept_foreign()
                 raise self._overtaken() from error
+
+    def take_over(self, epoch: int, replacement: Replacement) -> bool:
+        """Takes none over: `FileLake.replacement` makes none."""
+        return False
 
     def forget_staged(self) -> None:
         """Removes what was staged and not committed."""

@@ -47,7 +47,7 @@ class HeldTable:
         Raises:
             UserError: they cannot become these; all stays as it was.
         """
-        ahead = wanted.on(self._ahead.before if self._ahead is not None else self.table)
+        ahead = wanted.on(self.committed)
         self._change, self._ahead = wanted, ahead
         self._take(ahead.table)
 
@@ -55,6 +55,11 @@ class HeldTable:
     def changing(self) -> bool:
         """Whether the next commit changes columns: then it has to be that of the rows that go with them."""
         return self._ahead is not None and bool(self._ahead.updates)
+
+    @property
+    def committed(self) -> Table:
+        """The table without the columns that the next commit gives it."""
+        return self._ahead.before if self._ahead is not None else self.table
 
     def changed(self, table: Table) -> Table:
         """A table as the catalog has it, with the columns that the next commit gives it."""

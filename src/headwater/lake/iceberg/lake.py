@@ -11,7 +11,9 @@ from urllib.parse import quote
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
+from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.io import load_file_io
 from pyiceberg.table import Table as PyIcebergTable
 
 from headwater.clock import Clock, SystemClock
@@ -24,8 +26,10 @@ from headwater.lake.iceberg.catalog import open_catalog
 from headwater.lake.iceberg.durable_io import DurableFileIO
 from headwater.lake.iceberg.evolution import KEY_PROPERTY, key_of
 from headwater.lake.iceberg.handle import TableHandle, storage_errors
+from headwater.lake.iceberg.index_keeper import IndexKeeper
 from headwater.lake.iceberg.index_store import IndexStore
-from headwater.lake.iceberg.partitions import layout_of
+from headwater.lake.iceberg.partitions import apply_layout, layout_of
+from headwater.lake.iceberg.replacement import IcebergReplacement
 from headwater.lake.iceberg.schema import columns_of
 from headwater.lake.iceberg.table import IcebergTable
 from headwater.lake.table_format import TableSpec
@@ -126,6 +130,25 @@ class IcebergLake:
         self._written[spec.name] = table
         return table
 
+    def replacement(self, spec: TableSpec, *, remove: bool = False) -> IcebergReplacement | None:
+        """Begins to write all rows of a table as it is to be; see the contract. A table that is not there is thought
+        out as `table` will make it, which only a catalog in this process lets us foresee."""
+        table = self._written.get(spec.name)
+        if table is not None:
+            return table.replacement(spec, remove=remove)
+        if self._read_only or not isinstance(self.catalog, MetastoreCatalog):
+            return None
+        wanted, handle = replace(spec, columns=lake_columns(spec.columns)), self._handle(spec.name)
+        folder, properties = self._place(wanted)
+        with storage_errors(f"preparing table {spec.name!r}"):
+            making = self.catalog.create_table_transaction(
+                handle.identifier, wanted.columns, folder, properties=properties
+            )
+            if layout_of(making.table_metadata) != spec.layout:
+                apply_layout(making, spec.layout, spec.key)
+            io = load_file_io(self.catalog.properties, folder)
+        return IcebergReplacement(making.table_metadata, io, wanted, IndexKeeper(spec.name, self._memory, None))
+
     def open_table(self, name: str) -> IcebergTable:
         """Opens an existing table for reading.
 
@@ -188,12 +211,16 @@ class IcebergLake:
         missing = [name for name in spec.key if name not in spec.columns.names]
         if missing:
             raise UserError(f"table {spec.name!r} has no column {missing[0]!r} for its key", hint="correct the key")
-        folder = f"{self.location}/{quote(self.namespace, safe='')}/{quote(spec.name, safe='').replace('.', '%2E')}"
-        properties = {**_PROPERTIES, KEY_PROPERTY: json.dumps(spec.key), **spec.properties}
+        folder, properties = self._place(spec)
         try:
             return self.catalog.create_table(handle.identifier, spec.columns, folder, properties=properties)
         except TableAlreadyExistsError:  # by a request of ours whose answer was lost
             return self.catalog.load_table(handle.identifier)
+
+    def _place(self, spec: TableSpec) -> tuple[str, dict[str, str]]:
+        """Folder and properties of a table that is made."""
+        folder = f"{self.location}/{quote(self.namespace, safe='')}/{quote(spec.name, safe='').replace('.', '%2E')}"
+        return folder, {**_PROPERTIES, KEY_PROPERTY: json.dumps(spec.key), **spec.properties}
 
 
 def _spec_of(name: str, held: PyIcebergTable) -> TableSpec:

@@ -6,20 +6,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
+from weakref import WeakSet
 
 import pyarrow as pa
-from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as PyIcebergTable
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import ancestors_of
 
-from headwater import failpoint
-from headwater.change import WEIGHT
 from headwater.clock import Clock
 from headwater.errors import InvariantBroken, StorageFailed, UserError
 from headwater.index.memory import Arrays
-from headwater.lake.columns import cast_rows, lake_columns
-from headwater.lake.consolidate import NetChange, check_one_row_per_key, net_change, weights_of
+from headwater.lake.columns import lake_columns
+from headwater.lake.consolidate import NetChange
 from headwater.lake.iceberg.commit_plan import CommitPlan, StagedEpoch
 from headwater.lake.iceberg.data_file import WrittenFile
 from headwater.lake.iceberg.dataset import SnapshotDataset
@@ -42,9 +40,11 @@ from headwater.lake.iceberg.index_store import IndexStore
 from headwater.lake.iceberg.maintenance import Amendment, IcebergMaintenance, Swap
 from headwater.lake.iceberg.manifests import ManifestStore
 from headwater.lake.iceberg.partitions import apply_layout, layout_of
+from headwater.lake.iceberg.parts import key_columns, net_of, write_part
 from headwater.lake.iceberg.past import snapshots_of
 from headwater.lake.iceberg.places import TableIndex
 from headwater.lake.iceberg.reading import dataset_at
+from headwater.lake.iceberg.replacement import IcebergReplacement
 from headwater.lake.iceberg.rewriting import Rewrite
 from headwater.lake.iceberg.scan import entries_of, live_files, read_all
 from headwater.lake.iceberg.schema import columns_of
@@ -52,7 +52,7 @@ from headwater.lake.iceberg.snapshot import FileChange
 from headwater.lake.index_check import IndexCheck
 from headwater.lake.layout import Layout, misfits
 from headwater.lake.moment import Moment, TableSnapshot
-from headwater.lake.table_format import Committed, TableChange, TableSpec
+from headwater.lake.table_format import Committed, Replacement, TableChange, TableSpec
 
 _ATTEMPTS = 5
 
@@ -89,6 +89,7 @@ class IcebergTable:
         self._held = HeldTable(handle, clock)
         self._index: TableIndex | None = None
         self._staged: StagedEpoch | None = None
+        self._replacements: WeakSet[IcebergReplacement] = WeakSet()
         self._lock = RLock()
 
     def committed(self) -> Committed | None:
@@ -172,7 +173,7 @@ class IcebergTable:
             if replace or delta.num_rows:
                 self.stage(epoch, delta, replace=replace)
             return self._land_staged(fields)
-        net = self._net(delta)
+        net = net_of(delta, self.spec)
         for _ in range(_ATTEMPTS):
             self._refuse_old(epoch)
             try:
@@ -202,7 +203,7 @@ class IcebergTable:
             self._staged = StagedEpoch(epoch, replace)
         staged, done = self._staged, False
         try:
-            self._write_part(self._part_plan(self._net(delta), staged), staged)
+            self._write_part(self._part_plan(net_of(delta, self.spec), staged), staged)
             done = True
         except OSError as error:
             raise self._held.write_failed(error) from error
@@ -232,9 +233,7 @@ class IcebergTable:
         )
 
     def _write_part(self, plan: CommitPlan, staged: StagedEpoch) -> None:
-        failpoint.reach("lake.commit.before_data_file")
-        written, deletes = self._data_files(plan), self._delete_files(plan)
-        failpoint.reach("lake.commit.after_data_file")
+        written, deletes = write_part(self._held.files, plan)
         staged.added += [one.file for one in written]
         staged.deletes += deletes
         plan.apply(written, None)
@@ -245,6 +244,37 @@ class IcebergTable:
             if self._staged is not None:
                 self._held.discard()
                 self._staged = self._index = None
+
+    def replacement(self, spec: TableSpec, *, remove: bool = False) -> IcebergReplacement:
+        """Begins to write all rows of the table as `spec` wants it, beside those that it has; for another thread than
+        the one that commits. Its files are spared by maintenance until they are discarded or the table's.
+
+        Raises:
+            UserError: the table cannot become that.
+        """
+        with self._lock:
+            wanted = SchemaChange(lake_columns(spec.columns), spec.key, anew=True, remove=remove)
+            table = wanted.on(self._held.committed).table
+            metadata = table.metadata
+            if layout_of(metadata) != spec.layout:
+                change = table.transaction()
+                apply_layout(change, spec.layout, spec.key)
+                metadata = change.table_metadata
+            made = IcebergReplacement(metadata, table.io, spec, self.indexes)
+            self._replacements.add(made)
+        return made
+
+    def take_over(self, epoch: int, replacement: Replacement) -> bool:
+        """Makes a replacement the first part of `epoch`; see the contract."""
+        self._refuse_read_only()
+        with self._lock:
+            self._refuse_old(epoch)
+            self.forget_staged()
+            same = isinstance(replacement, IcebergReplacement) and replacement.spec.key == self.spec.key
+            if not same or not replacement.fits(self._held.table.metadata):
+                return False
+            self._staged, self._index = replacement.release(epoch, self._held.files), replacement.index
+        return True
 
     def _land_staged(self, fields: Mapping[str, str]) -> None:
         """Commits what was staged.
@@ -344,7 +374,7 @@ class IcebergTable:
 
     def staged_files(self) -> frozenset[str]:
         """Locations of files that this writer has begun and not committed."""
-        return frozenset(self._held.files.written)
+        return frozenset(self._held.files.written).union(*(one.written for one in list(self._replacements)))
 
     def maintenance(self) -> IcebergMaintenance:
         """What keeps this table small and healthy."""
@@ -360,20 +390,6 @@ class IcebergTable:
         last = last_committed(self._held.table.metadata)
         if last is not None and epoch <= last.epoch:
             raise InvariantBroken(f"table {self.spec.name!r} holds epoch {last.epoch}: epoch {epoch} comes too late")
-
-    def _net(self, delta: pa.Table) -> NetChange:
-        unknown = set(delta.column_names) - {WEIGHT, *self.spec.columns.names}
-        if unknown:
-            raise InvariantBroken(f"table {self.spec.name!r}: the delta has columns the table lacks: {sorted(unknown)}")
-        net = net_change(cast_rows(delta, self.spec.columns, self.spec.name), weights_of(delta))
-        if self.spec.key:
-            check_one_row_per_key(net, self._key, self.spec.name)
-        return net
-
-    @property
-    def _key(self) -> pa.Schema:
-        columns = self.spec.columns
-        return pa.schema([columns.field(name) for name in self.spec.key]) if self.spec.key else columns
 
     def _current_plan(self, net: NetChange) -> CommitPlan:
         """A plan against the table as it is. What contradicts the index may be another writer's doing.
@@ -400,7 +416,9 @@ class IcebergTable:
         staged, table = self._staged, self._held.table
         with storage_errors(f"reading the keys of table {self.spec.name!r}"):
             if staged is None:
-                self._index = self.indexes.opened(self._index, table, self._key, unique=bool(self.spec.key))
+                self._index = self.indexes.opened(
+                    self._index, table, key_columns(self.spec), unique=bool(self.spec.key)
+                )
             elif self._index is None:
                 index = self._empty_index()
                 index.load(table, staged.entries(), alone=staged.replace)
@@ -409,7 +427,7 @@ class IcebergTable:
         return self._index
 
     def _empty_index(self) -> TableIndex:
-        return self.indexes.empty(self._key, unique=bool(self.spec.key))
+        return self.indexes.empty(key_columns(self.spec), unique=bool(self.spec.key))
 
     def keep_index(self, least_changed: float = 0.0) -> None:
         """Keeps the key index in its file, for the next run; the table may go on to be used.
@@ -433,7 +451,7 @@ class IcebergTable:
         """
         keeper, table = IndexKeeper(self.spec.name, None, IndexStore(folder)), self._handle.load()
         with storage_errors(f"checking the key index of table {self.spec.name!r}"):
-            index = keeper.kept(table, self._key, unique=bool(self.spec.key))
+            index = keeper.kept(table, key_columns(self.spec), unique=bool(self.spec.key))
             if index is None:
                 return IndexCheck(self.spec.name, keeper.origin)
             return check(index, table, keeper.origin)
@@ -459,23 +477,11 @@ class IcebergTable:
     def _written(self, plan: CommitPlan, store: ManifestStore) -> tuple[list[WrittenFile], FileChange]:
         self._held.files.written.clear()
         try:
-            failpoint.reach("lake.commit.before_data_file")
-            written = self._data_files(plan)
-            change = FileChange([one.file for one in written], self._delete_files(plan), plan.dropped)
-            failpoint.reach("lake.commit.after_data_file")
+            written, deletes = write_part(self._held.files, plan)
         except OSError as error:
             self._held.discard(store)
             raise self._held.write_failed(error) from error
-        return written, change
-
-    def _data_files(self, plan: CommitPlan) -> list[WrittenFile]:
-        return self._held.files.write_rows(plan.rows) if plan.added.num_rows else []
-
-    def _delete_files(self, plan: CommitPlan) -> list[DataFile]:
-        if plan.index is None or plan.planned is None or not len(plan.planned.taken):
-            return []
-        taken = plan.planned.taken
-        return self._held.files.write_deletes(plan.index.homes, taken.files, taken.rows)
+        return written, FileChange([one.file for one in written], deletes, plan.dropped)
 
     def _accept_foreign(self, fresh: PyIcebergTable) -> None:
         """Goes on from the table as it now is, with other writers' commits, unless such a writer is Headwater too.

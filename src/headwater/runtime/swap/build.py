@@ -17,9 +17,11 @@ from headwater.engine.state.frozen import FrozenRows
 from headwater.errors import HeadwaterError, UserError
 from headwater.project.definition import Model
 from headwater.runtime.checks.board import CheckBoard
-from headwater.runtime.dataflow import Dataflow, Taken
+from headwater.runtime.dataflow import Dataflow, Taken, weighted_rows
 from headwater.runtime.job import as_headwater_error
 from headwater.runtime.nodes import ModelNode
+from headwater.runtime.prepared import PreparedTable
+from headwater.runtime.sinks import Sinks
 from headwater.runtime.swap.choice import Choice
 from headwater.runtime.swap.comparison import Comparison, compare_rows
 from headwater.runtime.swap.queue import Backlog
@@ -65,6 +67,7 @@ class Build(threading.Thread):
 
     Attributes:
         flow: what runs; only its streams' and models' columns are read in this thread.
+        sinks: its tables; only `replacement` is called in this thread.
         choice: what to build.
         folder: for what it writes; removed by `close`.
         inputs: streams and models that are not built and that those built read.
@@ -75,6 +78,7 @@ class Build(threading.Thread):
     """
 
     flow: Dataflow
+    sinks: Sinks
     choice: Choice
     folder: Path
     inputs: frozenset[str] = frozenset()
@@ -153,6 +157,7 @@ class Build(threading.Thread):
         if self.is_alive():
             self.join()
         for node in self.nodes.values():
+            node.discard_prepared()
             node.view.close()
         self._checks.close()
         self.backlog.clear()
@@ -168,6 +173,7 @@ class Build(threading.Thread):
             self.phase = "building"
             self._feed()
             self._write()
+            self._prepare()
             self.phase = "following"
             while not self._stopped.is_set():
                 self._follow()
@@ -214,6 +220,21 @@ class Build(threading.Thread):
             node.view.checkpoint(node.written)
         failpoint.reach("swap.build.written")
 
+    def _prepare(self) -> None:
+        """Writes the rows of tables to files beside those that the tables have, so that the swap is left what has come
+        since. What a table keeps of the past is not prepared, nor what its format cannot."""
+        for name, node in self.nodes.items():
+            for table, spec in zip(node.model.tables, node.specs, strict=True):
+                replacement = self.sinks.replacement(table, spec)
+                if replacement is None:
+                    continue
+                prepared = node.prepared[table.name] = PreparedTable(replacement, node.view.schema)
+                rows = self._checks.admitted(name, weighted_rows(node.view.result()), node.view.schema)
+                for _ in prepared.fill(rows):
+                    failpoint.reach("swap.build.prepared")
+                    if self._stopped.is_set():
+                        raise EOFError
+
     def _follow(self) -> None:
         """Takes the next slice of an epoch that waits; compares if that is asked for as of where it stands."""
         if self._asked is not None and self._asked[2] == self.progress.epochs:
@@ -246,7 +267,7 @@ class Build(threading.Thread):
             parts = [view.initial] if initial else []
             parts += [view.apply(given)] if given else []
             if parts:
-                changed[model.name] = self._checks.admitted(model.name, pa.concat_tables(parts), view.schema)
+                changed[model.name] = self._computed(model.name, parts)
 
     def _advance(self, taken: Taken) -> None:
         """Moves event time on, in all views."""
@@ -257,9 +278,17 @@ class Build(threading.Thread):
             parts = [view.apply(given)] if given else []
             known = {name: marks[name] for name in model.inputs if name in marks}
             parts.append(view.advance(known, taken.idle.intersection(model.inputs)))
-            changed[model.name] = self._checks.admitted(model.name, pa.concat_tables(parts), view.schema)
+            changed[model.name] = self._computed(model.name, parts)
             if view.watermark is not None:
                 marks[model.name] = view.watermark
+
+    def _computed(self, name: str, parts: list[pa.Table]) -> pa.Table:
+        """What a model has computed, as all that reads it gets it; its tables that are prepared take it in."""
+        node = self.nodes[name]
+        delta = self._checks.admitted(name, pa.concat_tables(parts), node.view.schema)
+        for prepared in node.prepared.values():
+            prepared.add(delta)
+        return delta
 
 
 def _only(delta: pa.Table, columns: pa.Schema) -> pa.Table:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from threading import Event
 
+from headwater import failpoint
 from headwater.clock import Clock
 from headwater.errors import HeadwaterError, ProjectError, UserError
 from headwater.project.check import check
@@ -39,11 +40,20 @@ class Swaps:
         journal: where it is told.
         clock: time.
         reload: reads the project's folder as it is now.
+        swapped: keeps what runs from now on; called before anybody is told that a swap is done, so that whoever waits
+            for that finds all of it.
     """
 
-    def __init__(self, project: Project, journal: Journal, clock: Clock, reload: Callable[[], Project]) -> None:
+    def __init__(
+        self,
+        project: Project,
+        journal: Journal,
+        clock: Clock,
+        reload: Callable[[], Project],
+        swapped: Callable[[Pipeline], None],
+    ) -> None:
         self.project = project
-        self._journal, self._clock, self._reload = journal, clock, reload
+        self._journal, self._clock, self._reload, self._swapped = journal, clock, reload, swapped
         self.texts: dict[str, str] = {}
         self._applies = Applies(project.state)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="apply")
@@ -144,9 +154,9 @@ class Swaps:
             if not choice.nothing:
                 pipeline.flow.become(choice.models, {}, choice.checks)
             self._adopted(pipeline)
-            self._end("done", epoch=pipeline.epoch)
+            self._done(pipeline)
             return
-        self._build = Build(pipeline.flow, choice, self._applies.folder / "build")
+        self._build = Build(pipeline.flow, pipeline.sinks, choice, self._applies.folder / "build")
         self._build.start()
         self._tell("building")
 
@@ -236,7 +246,12 @@ class Swaps:
             self._again(build)
             return
         self._paused(began)
+        self._done(pipeline)
+
+    def _done(self, pipeline: Pipeline) -> None:
+        self._swapped(pipeline)
         self._end("done", epoch=pipeline.epoch)
+        failpoint.reach("swap.done.after")
 
     def _adopted(self, pipeline: Pipeline) -> None:
         """The project that runs is another one from now on."""

@@ -8,6 +8,7 @@ large as the file. The versions take turns; every swap is of the same table, as 
 from __future__ import annotations
 
 import io
+import json
 import os
 import statistics
 import tempfile
@@ -25,6 +26,7 @@ from headwater.lake.opening import make_lake
 from headwater.project import load
 from headwater.project.definition import Project
 from headwater.runtime.journal import Journal
+from headwater.runtime.status import FILE
 from headwater.runtime.supervisor import Supervisor
 from headwater.runtime.swap.asking import ask
 from headwater.runtime.swap.requests import Applies, ApplyStatus
@@ -118,8 +120,8 @@ class _Swapped:
             found = lake.open_table("orders").snapshots()
         finally:
             lake.close()
-        near = [one for one in found if one.epoch is not None and one.epoch > epoch - 20]
-        return sorted(one.committed_at_us for one in near) if near and near[0].epoch >= epoch else None
+        near = {one.epoch: one.committed_at_us for one in found if one.epoch is not None and one.epoch > epoch - 20}
+        return sorted(near.values()) if max(near, default=0) >= epoch else None
 
     def _write(self, times: int) -> None:
         (self._folder / "models" / "priced.sql").write_text(_MODEL.format(times=times), encoding="utf-8")
@@ -127,19 +129,20 @@ class _Swapped:
     def _project(self) -> Project:
         return load(self._folder, environment=os.environ)
 
+    def _landed(self) -> bool | None:
+        """Whether all rows have; None until then."""
+        file = self._folder / ".headwater" / FILE
+        tables = json.loads(file.read_text(encoding="utf-8"))["tables"] if file.exists() else []
+        return any(one["name"] == "priced" and one["rows"] >= self._rows for one in tables) or None
+
     @contextmanager
     def _running(self) -> Iterator[None]:
         """Runs the project; entered when all rows have landed."""
-        rows: list[int] = [0]
-        supervisor = Supervisor(
-            self._project(), Journal(io.StringIO()),
-            watch=lambda status: rows.append(max((t["rows"] for t in status["tables"] if t["name"] == "priced"),
-                                                 default=0)),
-        )  # fmt: skip
+        supervisor = Supervisor(self._project(), Journal(io.StringIO()))
         thread = threading.Thread(target=supervisor.run)
         thread.start()
         try:
-            _waited(self._clock, lambda: rows[-1] >= self._rows or None)
+            _waited(self._clock, self._landed)
             yield
         finally:
             supervisor.stop()

@@ -64,10 +64,10 @@ class IcebergReplacement:
                 self._io.delete(location)
         self._files.written.clear()
 
-    def fits(self, metadata: TableMetadata) -> bool:
-        """Whether the files are as the table's would be now."""
+    def fits(self, metadata: TableMetadata, key: tuple[str, ...]) -> bool:
+        """Whether the files and the index are as the table's would be now."""
         same_place = metadata.location == self._metadata.location and metadata.spec() == self._metadata.spec()
-        return same_place and self._files.fits(metadata)
+        return key == self.spec.key and same_place and self._files.fits(metadata)
 
     def release(self, epoch: int, files: FileWriter) -> StagedEpoch:
         """Gives its files away, as those of an epoch that `files` writes."""

@@ -246,8 +246,7 @@ class IcebergTable:
                 self._staged = self._index = None
 
     def replacement(self, spec: TableSpec, *, remove: bool = False) -> IcebergReplacement:
-        """Begins to write all rows of the table as `spec` wants it, beside those that it has; for another thread than
-        the one that commits. Its files are spared by maintenance until they are discarded or the table's.
+        """Begins to write all rows of the table anew, as `spec` wants it; maintenance spares the files.
 
         Raises:
             UserError: the table cannot become that.
@@ -270,8 +269,8 @@ class IcebergTable:
         with self._lock:
             self._refuse_old(epoch)
             self.forget_staged()
-            same = isinstance(replacement, IcebergReplacement) and replacement.spec.key == self.spec.key
-            if not same or not replacement.fits(self._held.table.metadata):
+            held, key = self._held.table.metadata, self.spec.key
+            if not isinstance(replacement, IcebergReplacement) or not replacement.fits(held, key):
                 return False
             self._staged, self._index = replacement.release(epoch, self._held.files), replacement.index
         return True

@@ -26,7 +26,7 @@ from headwater.runtime.checks.board import CheckBoard
 from headwater.runtime.intake import Intake
 from headwater.runtime.memory_plan import MemoryPlan
 from headwater.runtime.meter import Meter
-from headwater.runtime.nodes import MICROSECOND, ModelNode, Output, StreamNode
+from headwater.runtime.nodes import MICROSECOND, ModelNode, Output, StreamNode, weighted_rows
 from headwater.runtime.replay_rows import changes_of, rows_of
 from headwater.runtime.state_store import EpochPlan, Replay
 
@@ -492,13 +492,6 @@ def view_of(
         memory=memory.view_bytes if memory is not None else None,
         spill=memory.spill if memory is not None else None,
     )
-
-
-def weighted_rows(rows: pa.Table) -> pa.Table:
-    """Rows that are there, as a delta."""
-    if WEIGHT in rows.column_names:
-        return rows
-    return rows.append_column(WEIGHT, pa.repeat(pa.scalar(1, pa.int64()), rows.num_rows))
 
 
 def _only(delta: pa.Table, columns: pa.Schema) -> pa.Table:

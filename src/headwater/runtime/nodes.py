@@ -189,6 +189,13 @@ class ModelNode:
         self.prepared.clear()
 
 
+def weighted_rows(rows: pa.Table) -> pa.Table:
+    """Rows that are there, as a delta."""
+    if WEIGHT in rows.column_names:
+        return rows
+    return rows.append_column(WEIGHT, pa.repeat(pa.scalar(1, pa.int64()), rows.num_rows))
+
+
 def _latest_us(times: pa.ChunkedArray) -> int | None:
     """The largest event time in microseconds since 1970; infinity, and what lies beyond the year 9999, says nothing of
     how far the stream is."""

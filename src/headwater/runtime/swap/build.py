@@ -17,9 +17,9 @@ from headwater.engine.state.frozen import FrozenRows
 from headwater.errors import HeadwaterError, UserError
 from headwater.project.definition import Model
 from headwater.runtime.checks.board import CheckBoard
-from headwater.runtime.dataflow import Dataflow, Taken, weighted_rows
+from headwater.runtime.dataflow import Dataflow, Taken
 from headwater.runtime.job import as_headwater_error
-from headwater.runtime.nodes import ModelNode
+from headwater.runtime.nodes import ModelNode, weighted_rows
 from headwater.runtime.prepared import PreparedTable
 from headwater.runtime.sinks import Sinks
 from headwater.runtime.swap.choice import Choice

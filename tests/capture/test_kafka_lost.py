@@ -16,6 +16,7 @@ from headwater.capture.gap import read_gap
 from headwater.capture.kafka.lost import DELETED, EXPIRED, RECREATED, TRUNCATED
 from headwater.capture.request import Request
 from headwater.change import Op
+from headwater.clock import SystemClock
 from headwater.errors import PositionLost, UserError
 
 pytestmark = pytest.mark.xdist_group("kafka")
@@ -28,10 +29,10 @@ def topics(kafka):
     made.close()
 
 
-def read_ten(topics, **settings):
+def read_ten(topics, kept_ms=-1, time_ms=None, **settings):
     """A topic with ten messages, a source of it, and where it stands after all of them."""
-    orders = topics.topic("orders")
-    topics.send(orders, *({"n": number} for number in range(10)))
+    orders = topics.topic("orders", retention_ms=kept_ms)
+    topics.send(orders, *({"n": number} for number in range(10)), time_ms=time_ms)
     source = topics.source({orders: {"stream": "orders"}}, **settings)
     reader = topics.open(source)
     groups = read_records(reader, 10)
@@ -139,3 +140,13 @@ def test_a_broker_that_is_killed_and_comes_back_is_read_on(topics):
     findings = source.diagnose(resume)
     assert {finding.level for finding in findings} == {"ok"}, findings
     assert source.watcher().look(resume).figures["lag_messages"] == 1
+
+
+def test_unread_messages_that_are_old_for_their_retention_are_told_in_time(topics):
+    two_days_ms = SystemClock().now_us() // 1000 - 2 * 86_400_000
+    orders, source, resume = read_ten(topics, kept_ms=3 * 86_400_000, time_ms=two_days_ms)
+    retention = {one.check: one for one in source.diagnose(resume)}["retention"]
+    assert retention.level == "ok"
+    topics.send(orders, {"n": 10}, time_ms=two_days_ms)
+    retention = {one.check: one for one in source.diagnose(resume)}["retention"]
+    assert retention.level == "warn" and "72.0 hours" in retention.message and orders in retention.mend

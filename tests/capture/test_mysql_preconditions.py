@@ -6,6 +6,7 @@ from mysql_database import MysqlDatabase
 from headwater.errors import SourceStopped, SourceUnavailable
 from headwater.mysql_url import parse_url
 from headwater.project.connectors import connector_of_url
+from headwater.testing.clocks import HourAhead
 from headwater.testing.mariadb import MariaDbServer
 
 
@@ -138,3 +139,20 @@ def test_a_server_that_is_away(my):
 
 def test_a_server_without_tls_is_refused_when_it_is_wanted(my, table):
     assert "check ssl" in refused(my, url=my.url + "?ssl=required").hint
+
+
+def test_what_doctor_finds(my):
+    my.run("CREATE TABLE looked (id int PRIMARY KEY)")
+    source = my.source()
+    source._clock = HourAhead()
+    found = {one.check: one for one in source.diagnose(None)}
+    assert {name for name, one in found.items() if one.level != "ok"} == {"clock"}
+    assert found.keys() >= {"version", "tls", "round trip", "retention", "capture"}
+    reader = my.open(my.source())
+    resume = None
+    while resume is None:
+        group = reader.poll(1.0)
+        resume = group.boundary.resume if group is not None and not group.more else None
+    reader.close()
+    after = {one.check: one.level for one in my.source().diagnose(resume)}
+    assert (after["position"], after["log kept"]) == ("ok", "ok")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -442,3 +443,21 @@ def test_settings_are_held_against_each_other() -> None:
         with pytest.raises(ValidationError) as refused:
             RabbitmqSettings.model_validate(wrong)
         assert "secret" not in str(refused.value)
+
+
+def test_what_doctor_finds(channel: Any, make: Make) -> None:
+    queue = declare(channel, "looked at")
+    publish(channel, queue, {"n": 1})
+    found = {one.check: one for one in make({queue: {}, "nowhere": {}}).diagnose(None)}
+    assert {name: one.level for name, one in found.items()} == {
+        "tls": "ok", "queue looked at": "ok", "queue nowhere": "fail"
+    }  # fmt: skip
+    assert "make the queue" in found["queue nowhere"].mend
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_away(make: Make) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(SourceUnavailable, match="connecting to RabbitMQ"):
+            make({"q": {}}, port=silent.getsockname()[1], connect_timeout_s=1).open(None)

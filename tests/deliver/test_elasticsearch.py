@@ -10,6 +10,7 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -292,3 +293,18 @@ def test_settings_are_held_against_each_other() -> None:
         ElasticsearchSettings(url="https://host:9200", index="Upper")
     with pytest.raises(ValidationError):
         ElasticsearchSettings(url="https://host:9200", index="x", user="me")
+
+
+def test_what_doctor_finds(node: OpenSearchServer) -> None:
+    made = destination(node.url, "looked-at")
+    session = made.open(sync("looked"))
+    session.deliver(batch(1, (Op.UPSERT, 1, "ann")))
+    session.close()
+    well = made.diagnose(sync("looked"))
+    assert {one.check: one.level for one in well} == {
+        "reach": "ok", "tls": "ok", "index": "ok", "cluster": "ok", "writable": "ok"
+    }  # fmt: skip
+    block = {"index.blocks.read_only_allow_delete": True}
+    httpx.put(f"{node.url}/looked-at/_settings", json=block, timeout=60).raise_for_status()
+    blocked = {one.check: one for one in made.diagnose(sync("looked"))}["writable"]
+    assert blocked.level == "fail" and "read_only_allow_delete" in blocked.mend

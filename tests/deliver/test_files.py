@@ -112,3 +112,12 @@ def test_ndjson_and_csv(tmp_path: Path) -> None:
     (path,) = (tmp_path / "ndjson").glob("*.ndjson")
     assert [json.loads(line)["_op"] for line in path.read_text().splitlines()] == ["upsert", "delete"]
     assert path.name.startswith("scores-") and path.name.endswith("-000000000005-000000000006.ndjson")
+
+
+def test_what_doctor_finds(tmp_path: Path) -> None:
+    def levels(folder: Path) -> dict[str, str]:
+        return {one.check: one.level for one in FilesDestination(FilesSettings(folder=str(folder))).diagnose(SYNC)}
+
+    assert levels(tmp_path / "not" / "there") == {"files": "ok", "rights": "ok"}
+    (tmp_path / "file").write_text("in the way")
+    assert levels(tmp_path / "file" / "below")["rights"] == "fail"

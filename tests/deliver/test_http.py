@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -21,6 +22,7 @@ from headwater.deliver.http import HttpDestination
 from headwater.deliver.http_settings import HttpSettings
 from headwater.deliver.http_template import Refused, TemplateError, body_template, header_template, url_template
 from headwater.errors import DestinationStopped, DestinationUnavailable
+from headwater.testing.clocks import HourAhead
 from headwater.testing.destination_contract import POISON, DestinationContract, Row
 from headwater.testing.http_proxy import Fault, HttpProxy
 from headwater.testing.web_server import Received, Reply, WebServer
@@ -283,3 +285,16 @@ def test_a_request_that_breaks_off_does_not_count(server: WebServer) -> None:
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(100) == b""
     assert not server.received
+
+
+def test_what_doctor_finds(server: WebServer) -> None:
+    asked = replace(SYNC, clock=HourAhead())
+    found = {one.check: one for one in destination(server.url + "/rows/{{id}}", method="PUT").diagnose(asked)}
+    assert {name: one.level for name, one in found.items()} == {
+        "reach": "ok", "tls": "ok", "clock": "warn", "calls": "ok"
+    }  # fmt: skip
+    assert [(one.method, one.path) for one in server.received] == [("HEAD", "/")]
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(DestinationUnavailable, match="does not answer"):
+            destination(f"http://127.0.0.1:{closed.getsockname()[1]}/").diagnose(SYNC)

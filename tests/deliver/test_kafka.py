@@ -257,3 +257,13 @@ def test_keys_and_values_in_avro_have_subjects_of_their_own(peer: KafkaPeer, tmp
     assert store.subjects() == [f"{peer.topic}-key", f"{peer.topic}-value"]
     decoded = make_decoder(AvroFormat(), store).decode(pa.array([told[0].value, told[0].key], pa.binary()))
     assert decoded.rows.to_pylist()[0]["name"] == "a" and decoded.rows.to_pylist()[1]["id"] == 7
+
+
+def test_what_doctor_finds(peer: KafkaPeer) -> None:
+    found = {one.check: one for one in peer.destination().diagnose(sync(peer))}
+    assert {one.level for one in found.values()} == {"ok"} and found.keys() == {"tls", "topic", "rights"}
+    peer.server.make_topic(f"{peer.topic}-progress", 1, {"cleanup.policy": "delete", "retention.ms": "3600000"})
+    notes = {one.check: one for one in peer.destination().diagnose(sync(peer))}["notes"]
+    assert notes.level == "warn" and "cleanup.policy=compact" in notes.mend
+    gone = KafkaDestination(peer.settings(topic="nowhere")).diagnose(sync(peer))
+    assert [one.check for one in gone if one.level == "fail"] == ["topic"]

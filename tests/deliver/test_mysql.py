@@ -12,9 +12,11 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
+from headwater.deliver.destination import Sync
 from headwater.deliver.mysql import MysqlDestination
 from headwater.deliver.mysql_settings import MysqlSettings
 from headwater.errors import DestinationStopped
+from headwater.testing.clocks import HourAhead
 from headwater.testing.delivering import SyncUnderTest
 from headwater.testing.destination_contract import COLUMNS, POISON, DestinationContract, Row, row
 from headwater.testing.mariadb import MariaDbServer
@@ -159,3 +161,18 @@ def test_what_a_table_lacks_is_said(peer: MysqlPeer, tmp_path: Path) -> None:
     with pytest.raises(DestinationStopped, match="there is no table"):
         peer.destination(table="nowhere").check(sync.sync)
     sync.close()
+
+
+def test_what_doctor_finds(peer: MysqlPeer, mariadb: MariaDbServer) -> None:
+    sync = Sync("shop", "crm", "", "customers", COLUMNS, ("id",), clock=HourAhead())
+    found = {one.check: one for one in peer.destination().diagnose(sync)}
+    assert {one.check for one in found.values() if one.level != "ok"} == {"clock"} and "behind" in found[
+        "clock"
+    ].message
+    peer.run("CREATE USER clerk@'%'")
+    peer.run(f"GRANT SELECT, INSERT ON {peer.database}.* TO clerk@'%'")
+    url = mariadb.url(peer.database).replace("root@", "clerk@")
+    destination = MysqlDestination(MysqlSettings(url=SecretStr(url), table="odd table"))
+    rights = {one.check: one for one in destination.diagnose(sync)}["rights"]
+    peer.run("DROP USER clerk@'%'")
+    assert rights.level == "warn" and "UPDATE, DELETE, CREATE" in rights.mend

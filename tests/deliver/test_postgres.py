@@ -13,9 +13,11 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
+from headwater.deliver.destination import Sync
 from headwater.deliver.postgres import PostgresDestination
 from headwater.deliver.postgres_settings import PostgresSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable
+from headwater.testing.clocks import HourAhead
 from headwater.testing.delivering import SyncUnderTest
 from headwater.testing.destination_contract import COLUMNS, POISON, DestinationContract, Row, row
 from headwater.testing.postgres import PostgresServer
@@ -193,3 +195,24 @@ def test_a_commit_without_an_answer_is_asked_for(peer: PostgresPeer, tmp_path: P
     assert sync.run().delivered == 1 and set(peer.rows()) == {1}
     assert datetime.now(UTC) > row(1)["at"]  # type: ignore[operator]
     sync.close()
+
+
+def test_what_doctor_finds(peer: PostgresPeer, postgres: PostgresServer) -> None:
+    sync = Sync("shop", "crm", "", "customers", COLUMNS, ("id",), clock=HourAhead())
+    found = {one.check: one for one in peer.destination().diagnose(sync)}
+    assert {one.check for one in found.values() if one.level != "ok"} == {"clock"} and "behind" in found[
+        "clock"
+    ].message
+    peer.run("CREATE ROLE clerk LOGIN")
+    peer.run('GRANT SELECT ON "Odd table" TO clerk')
+    destination = PostgresDestination(
+        PostgresSettings(url=SecretStr(postgres.url(peer.database).replace("postgres@", "clerk@")), table="Odd table")
+    )
+    try:
+        lacks = {one.check: one for one in destination.diagnose(sync)}["rights"]
+        assert lacks.level == "fail"
+        peer.run(lacks.mend.removeprefix("run as an administrator: "))
+        assert {one.check: one.level for one in destination.diagnose(sync)}["rights"] == "ok"
+    finally:
+        peer.run("DROP OWNED BY clerk")
+        peer.run("DROP ROLE clerk")

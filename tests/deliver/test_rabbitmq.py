@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -192,3 +193,20 @@ def test_refusals_stop_and_are_told_without_the_password(server: RabbitmqServer,
 def test_a_dry_run_shows_what_would_be_published(server: RabbitmqServer) -> None:
     shown = destination(server.url(), exchange="e", routing_key="k").preview(SYNC, batch(1, (Op.DELETE, 1, "ann")))
     assert shown == ['delete e/k: {"id":1,"name":"ann"}']
+
+
+def test_what_doctor_finds(server: RabbitmqServer, channel: Any) -> None:
+    channel.queue_declare("looked at by doctor", durable=True)
+    found = destination(server.url(), routing_key="looked at by doctor").diagnose(SYNC)
+    assert [(one.check, one.level) for one in found] == [("tls", "ok"), ("exchange", "ok")]
+    wrong = destination(server.url(), exchange="nowhere", routing_key="x").diagnose(SYNC)[-1]
+    assert (wrong.check, wrong.level) == ("exchange", "fail") and "nowhere" in wrong.message
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_away() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"amqp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(DestinationUnavailable, match="connecting to RabbitMQ"):
+            destination(url, routing_key="q", timeout_s=1).open(SYNC)

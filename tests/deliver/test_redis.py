@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from headwater.deliver.destination import Batch, Op, Receipt, State, Sync
 from headwater.deliver.redis import RedisDestination
 from headwater.deliver.redis_settings import RedisSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable
+from headwater.testing.clocks import HourAhead
 from headwater.testing.destination_contract import DestinationContract, Row
 from headwater.testing.proxy import Proxy
 from headwater.testing.redis import RedisServer
@@ -185,3 +187,14 @@ def test_settings_are_held_against_each_other() -> None:
     assert "secret" not in str(refused.value)
     with pytest.raises(ValidationError):
         RedisSettings(url="redis://host", value="string")
+
+
+def test_what_doctor_finds(server: RedisServer, keys: Any) -> None:
+    found = {one.check: one for one in destination(server).diagnose(replace(sync(), clock=HourAhead()))}
+    keys.acl_setuser("clerk", enabled=True, nopass=True, keys=["other:*"], commands=["+@all"])
+    url = server.url().replace("redis://", "redis://clerk:x@")
+    lacks = {one.check: one for one in RedisDestination(RedisSettings(url=SecretStr(url), prefix="customer:")).diagnose(
+        sync())}["rights"]  # fmt: skip
+    keys.acl_deluser("clerk")
+    assert (found["clock"].level, found["rights"].level, found["memory"].level) == ("warn", "ok", "ok")
+    assert lacks.level == "fail" and "~customer:*" in lacks.mend

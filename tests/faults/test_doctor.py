@@ -1,6 +1,7 @@
 """`headwater doctor` against a real server: well, ill in many ways, and out of reach."""
 
 import json
+import socket
 
 import pytest
 from running_project import Bank
@@ -89,3 +90,37 @@ def test_a_server_that_is_not_made_for_it(poor, tmp_path):
     assert levels(found).keys() >= {"wal_level", "wal_sender_timeout", "max_replication_slots", "capture"}
     assert "ALTER SYSTEM SET wal_level" in found["wal_level"]["mend"]
     bank.close()
+
+
+SILENT = """
+  away_topics: {{type: kafka, servers: "127.0.0.1:{port}", topics: {{orders: {{}}}}}}
+  away_queues: {{type: rabbitmq, url: "amqp://127.0.0.1:{port}", queues: {{orders: {{}}}}}}
+syncs:
+  keys: {{model: balances, type: redis, url: "redis://127.0.0.1:{port}"}}
+  calls: {{model: balances, type: http, url: "http://127.0.0.1:{port}/", allow_private: true}}
+  copy: {{model: balances, type: postgres, url: "${{BANK_URL}}", table: copied, create: true}}
+lake:
+  warehouse: s3://bank/lake
+  s3: {{endpoint: "http://127.0.0.1:{port}", region: here, access_key_id: a, secret_access_key: b}}
+"""
+
+
+def test_hosts_that_say_nothing_are_told_and_waited_for_once(bank):
+    bank.start()
+    bank.wait_caught_up()
+    assert bank.stop() == 0
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        settings = bank.folder / "headwater.yml"
+        more = SILENT.format(port=silent.getsockname()[1])
+        settings.write_text(settings.read_text().replace("run:", more + "run:"))
+        done = bank.headwater("doctor", str(bank.folder), "--json", "--timeout", "25")
+    assert done.returncode == 4, done.stderr
+    found = {}
+    for entry in json.loads(done.stdout)["findings"]:
+        found.setdefault(entry["of"], {})[entry["check"]] = entry
+    away = {of for of, one in found.items() if any(entry["level"] == "fail" for entry in one.values())}
+    assert away == {"source away_topics", "source away_queues", "sync keys", "sync calls", "lake"}
+    assert {one["level"] for one in found["sync copy"].values()} == {"ok"} and "rights" in found["sync copy"]
+    assert found["source bank"]["capture"]["level"] == "ok" and found["this machine"]["open files"]["level"] == "ok"

@@ -47,7 +47,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("mirror", "headwater.cli.mirror:mirror", "Mirror a database's tables into a lake folder, with no project."),
     Command("init", "headwater.cli.init:init", "Write a new project, from a database if you like."),
     Command("check", "headwater.cli.check:check", "Find the mistakes in a project, without running it."),
-    Command("doctor", "headwater.cli.doctor:doctor", "Look at everything capture depends on, and say how to mend it."),
+    Command(
+        "doctor", "headwater.cli.doctor:doctor", "Look at everything the project depends on, and say how to mend it."
+    ),
     Command("test", "headwater.cli.test:test", "Run the tests of the models, offline; or record one from live data."),
     Command("plan", "headwater.cli.plan:plan", "Show what the next run will do, and why."),
     Command("apply", "headwater.cli.apply:apply", "Bring changed models into force without stopping the rest."),

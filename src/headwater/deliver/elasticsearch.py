@@ -21,7 +21,9 @@ from headwater.deliver.destination import Batch, Op, Outcomes, Send, Sync
 from headwater.deliver.documents import documents
 from headwater.deliver.elasticsearch_settings import ElasticsearchSettings
 from headwater.deliver.key_text import names
+from headwater.deliver.web_server import look_at
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError
+from headwater.finding import Finding, sentences
 from headwater.outgoing import AddressRefused, client
 
 ROOM = 1 << 40
@@ -66,6 +68,21 @@ class ElasticsearchDestination:
             told.append("the model has no key: every row is a document of its own")
         return told
 
+    def diagnose(self, sync: Sync) -> list[Finding]:
+        """See `headwater.deliver.diagnosable.Diagnosable`."""
+        settings = self.settings
+        found = look_at(settings.url, sync.clock, allow_private=settings.allow_private, ca_file=settings.ca_file)
+        told = sentences("index", lambda: self.check(sync))
+        if any(one.level == "fail" for one in told):
+            return [*found, *told]
+        server = _Server(settings)
+        try:
+            health = str(server.ask("GET", "/_cluster/health", missing={}).get("status", "unknown"))
+            held = server.ask("GET", f"/{settings.index}/_settings?flat_settings=true", missing={})
+        finally:
+            server.close()
+        return [*found, *told, _health(health), *_blocks(settings.index, held)]
+
     def open(self, sync: Sync) -> ElasticsearchSession:
         """See `Destination.open`."""
         server = _Server(self.settings)
@@ -79,6 +96,27 @@ class ElasticsearchDestination:
         """See `Destination.preview`."""
         actions = _actions(self.settings, sync, batch, 0)
         return [f"refused: {NO_KEY}" if action is None else action.decode().rstrip() for action in actions]
+
+
+def _health(status: str) -> Finding:
+    """Whether the cluster has all its shards."""
+    if status == "red":
+        return Finding("cluster", "warn", "red: some shards are not there", "GET /_cluster/allocation/explain says why")
+    return Finding("cluster", "ok", status)
+
+
+def _blocks(index: str, held: Mapping[str, Any]) -> list[Finding]:
+    """Whether an index may be written."""
+    on = sorted(
+        name
+        for one in held.values()
+        for name, value in one.get("settings", {}).items()
+        if name.startswith("index.blocks.") and str(value) == "true" and name != "index.blocks.metadata"
+    )
+    if not on:
+        return [Finding("writable", "ok", "no block is on the index")]
+    mend = f'make room if its disk is full; then PUT /{index}/_settings {{"{on[0]}": null}}'
+    return [Finding("writable", "fail", f"the index is blocked: {', '.join(on)}", mend)]
 
 
 class ElasticsearchSession:

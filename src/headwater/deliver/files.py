@@ -25,6 +25,7 @@ from headwater.deliver.files_settings import FilesSettings
 from headwater.durable import fsync_path, make_folder, replace_file
 from headwater.errors import DestinationStopped, DestinationUnavailable
 from headwater.failpoint import reach
+from headwater.finding import Finding, sentences
 from headwater.formats.encoder import make_encoder
 from headwater.formats.settings import CsvFormat, JsonFormat
 
@@ -45,6 +46,15 @@ class FilesDestination:
     def check(self, sync: Sync) -> list[str]:
         """See `Destination.check`."""
         return [f"writes a file of {self._settings.format} to {self._folder(sync)} for every call"]
+
+    def diagnose(self, sync: Sync) -> list[Finding]:
+        """See `headwater.deliver.diagnosable.Diagnosable`."""
+        folder = self._folder(sync)
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        found = sentences("files", lambda: self.check(sync))
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            return [*found, Finding("rights", "fail", f"{there} cannot be written", f"chmod u+rwx {there}")]
+        return [*found, Finding("rights", "ok", f"{there} can be written")]
 
     def open(self, sync: Sync) -> FilesSession:
         """See `Destination.open`."""

@@ -33,7 +33,9 @@ from headwater.deliver.http_template import (
     header_template,
     url_template,
 )
+from headwater.deliver.web_server import look_at
 from headwater.errors import DestinationStopped, DestinationUnavailable
+from headwater.finding import Finding, sentences
 from headwater.outgoing import AddressRefused, ResponseTooLarge, client, resolve
 
 ANSWER_BYTES = 1 << 20
@@ -105,6 +107,14 @@ class HttpDestination:
             raise DestinationUnavailable(f"{url.host} cannot be looked up: {error}") from None
         every = "one request per record" if self.settings.together == "no" else f"batches as {self.settings.together}"
         return [f"calls {url.host}, {every}, at least once, with {self.settings.idempotency_header}"]
+
+    def diagnose(self, sync: Sync) -> list[Finding]:
+        """See `headwater.deliver.diagnosable.Diagnosable`. Whether it takes our credentials, the first call tells."""
+        told = sentences("calls", lambda: self.check(sync))
+        if any(one.level == "fail" for one in told):
+            return told
+        settings, url = self.settings, self.settings.url.split("{", 1)[0]
+        return [*look_at(url, sync.clock, allow_private=settings.allow_private, ca_file=settings.ca_file), *told]
 
     def open(self, sync: Sync) -> HttpSession:
         """See `Destination.open`."""

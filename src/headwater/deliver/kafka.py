@@ -8,7 +8,7 @@ anew fences whoever else has it open, and what that one has not committed is abo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from headwater.deliver.isolation import isolate
 from headwater.deliver.kafka_messages import Encode, Encoders, Message, messages
 from headwater.deliver.kafka_settings import KafkaSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError
+from headwater.finding import Finding, is_loopback, sentences, way
 from headwater.formats.encoder import Encoder, ValueRefused, make_encoder
 from headwater.formats.schema_source import SchemaSource
 from headwater.formats.settings import JsonFormat
@@ -35,6 +36,25 @@ LARGEST = 1_000_000
 """What brokers take if nobody has said otherwise."""
 TAIL = 16
 """Offsets that are looked at first for the last note: it and its transaction's mark are two."""
+
+
+def _rights(topic: str, allowed: frozenset[str]) -> Finding:
+    """Whether we may write to a topic."""
+    if "WRITE" in allowed or not allowed:  # brokers without an authorizer, or too old to say
+        return Finding("rights", "ok", f"we may write to topic {topic}")
+    mend = f"kafka-acls.sh --add --allow-principal User:... --operation Write --topic {topic}"
+    return Finding("rights", "fail", f"we may not write to topic {topic}", mend)
+
+
+def _compacted(control: Control, progress: str) -> Iterator[Finding]:
+    """Whether the notes of what was delivered are kept for ever."""
+    kept_ms = control.retention_ms([progress]).get(progress, -1)
+    if kept_ms < 0:
+        yield Finding("notes", "ok", f"topic {progress} keeps the newest note")
+        return
+    told = f"topic {progress} is not compacted: after {kept_ms / 3_600_000:.1f} quiet hours the last note is gone"
+    alter = "kafka-configs.sh --alter --entity-type topics --entity-name"
+    yield Finding("notes", "warn", told, f"{alter} {progress} --add-config cleanup.policy=compact")
 
 
 class KafkaDestination:
@@ -62,6 +82,17 @@ class KafkaDestination:
             f"sends {settings.envelope} messages in {settings.format.type} to topic {settings.topic}{made}",
             f"notes in topic {self._progress(sync)} what each transaction holds",
         ]
+
+    def diagnose(self, sync: Sync) -> list[Finding]:
+        """See `headwater.deliver.diagnosable.Diagnosable`."""
+        settings, control, progress = self.settings, self._control(sync), self._progress(sync)
+        there = set(control.names())
+        servers = [server.strip() for server in settings.servers.split(",")]
+        far = next((server for server in servers if not is_loopback(server)), servers[0])
+        found = [way(far, encrypted=settings.tls, mend="tls: true, with a TLS listener")]
+        found += sentences("topic", lambda: self.check(sync))
+        found += [_rights(topic, control.allowed(topic)) for topic in sorted({settings.topic, progress} & there)]
+        return [*found, *(_compacted(control, progress) if progress in there else ())]
 
     def open(self, sync: Sync) -> KafkaSession:
         """See `Destination.open`."""

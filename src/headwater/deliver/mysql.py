@@ -28,6 +28,7 @@ from headwater.deliver.mysql_table import (
     add_columns,
     ask,
     find,
+    lacking,
     make,
     misfit,
     place_of,
@@ -37,6 +38,7 @@ from headwater.deliver.mysql_table import (
 )
 from headwater.deliver.sql_table import no_table, preview, taken_over
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError, SourceStopped
+from headwater.finding import Finding, distance, sentences, way
 from headwater.mysql_url import Address, parse_url
 
 RECORDS = "headwater_deliveries"
@@ -45,6 +47,7 @@ _SESSION = (
     "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', SESSION innodb_lock_wait_timeout = {seconds}"
 )
 """Nothing is cut or bent to fit: what does not is refused."""
+_CLOCK = "SELECT UNIX_TIMESTAMP(NOW(6)) * 1000000"
 _PERMANENT = (1044, 1045, 1049, 1130, 1251, 1698, 1820, 1862, 2026, 2054, 3118, 4151)
 STATEMENT_BYTES = 1 << 20
 """About how long one INSERT may be."""
@@ -79,6 +82,27 @@ class MysqlDestination:
             raise no_table(sync, table)
         columns = ", ".join(f"{one.name} {sql_type(one.type, key=one.name in sync.key)}" for one in sync.columns)
         return [f"makes the table {table} ({columns})", f"keeps it equal to the model {sync.model}"]
+
+    def diagnose(self, sync: Sync) -> list[Finding]:
+        """See `headwater.deliver.diagnosable.Diagnosable`."""
+        connection, place = _connect(self._settings)
+        try:
+            with _errors("asking the server about itself"):
+                cipher = ask(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+                lacks = lacking(connection, *place)
+                found = [
+                    way(str(connection.host), encrypted=bool(cipher and cipher[0][1]), mend="ssl_ca=... in the url"),
+                    Finding(
+                        "rights", "warn" if lacks else "ok",
+                        f"no grant to us names {', '.join(lacks)}" if lacks else "all that writing takes",
+                        f"unless a role gives it: GRANT {', '.join(lacks)} ON {quoted(place[0])}.* TO ..." if lacks
+                        else "",
+                    ),
+                    *distance(lambda: int(ask(connection, _CLOCK)[0][0]), sync.clock),
+                ]  # fmt: skip
+        finally:
+            connection.close()
+        return [*found, *sentences("table", lambda: self.check(sync))]
 
     def open(self, sync: Sync) -> MysqlSession:
         """See `Destination.open`."""

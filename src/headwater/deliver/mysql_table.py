@@ -18,6 +18,16 @@ Connection: TypeAlias = "pymysql.Connection[Any]"
 _EXACT = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin")
 """MariaDB's and MySQL's collation under which different texts are different."""
 _KEY_TEXT, _KEY_BYTES = "varchar(191)", "varbinary(191)"
+_ACCOUNT = (
+    "CONCAT(QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1)))"
+)
+_GRANTED = (
+    f"SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = {_ACCOUNT} UNION "
+    f"SELECT PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES WHERE GRANTEE = {_ACCOUNT} AND "
+    "%s LIKE TABLE_SCHEMA UNION "
+    f"SELECT PRIVILEGE_TYPE FROM information_schema.TABLE_PRIVILEGES WHERE GRANTEE = {_ACCOUNT} AND "
+    "TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,13 @@ def ask(connection: Connection, query: str, values: Sequence[object] = ()) -> li
     with connection.cursor() as cursor:
         cursor.execute(query, tuple(values) or None)
         return [tuple(row) for row in cursor.fetchall()]
+
+
+def lacking(connection: Connection, database: str, name: str) -> list[str]:
+    """The rights to write to a table, and to make ours beside it, that no grant to our account names; what roles give
+    is not seen."""
+    granted = {str(right) for (right,) in ask(connection, _GRANTED, (database, database, name))}
+    return [right for right in ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE") if right not in granted]
 
 
 def find(connection: Connection, database: str, name: str) -> Target | None:

@@ -22,13 +22,26 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from headwater.deliver.destination import Batch, Op, Outcomes, Send, Sync
 from headwater.deliver.isolation import Places, isolate
 from headwater.deliver.postgres_settings import PostgresSettings
-from headwater.deliver.postgres_table import Connection, Target, add_columns, find, make, misfit, place_of, sql_type
+from headwater.deliver.postgres_table import (
+    Connection,
+    Target,
+    add_columns,
+    find,
+    lacking,
+    make,
+    misfit,
+    place_of,
+    sql_type,
+)
 from headwater.deliver.sql_table import no_table, preview, taken_over
 from headwater.deliver.value_text import csv_of, text_of
 from headwater.errors import DestinationStopped, DestinationUnavailable, HeadwaterError
+from headwater.finding import Finding, distance, sentences, way
 
 RECORDS = "headwater_deliveries"
 ORDER, OP = "headwater_order", "headwater_op"
+_CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint"
+_TLS = "add ?sslmode=verify-full&sslrootcert=/path/to/ca.crt to the url"
 _LOCK = 6_817_392_450_115
 """Advisory lock under which our tables are made; any number that nobody else takes."""
 
@@ -75,6 +88,18 @@ class PostgresDestination:
                 raise no_table(sync, table)
             columns = ", ".join(f"{field.name} {sql_type(field.type)}" for field in sync.columns)
             return [f"makes the table {table} ({columns})", f"keeps it equal to the model {sync.model}"]
+
+    def diagnose(self, sync: Sync) -> list[Finding]:
+        """See `headwater.deliver.diagnosable.Diagnosable`."""
+        with _connected(self._settings) as connection, _errors("asking the server about itself"):
+            lacks = lacking(connection, self._settings.table, inserts_only=not sync.key)
+            told = "we lack rights" if lacks else "all that writing takes"
+            found = [
+                way(connection.info.host or "", encrypted=bool(connection.pgconn.ssl_in_use), mend=_TLS),
+                Finding("rights", "fail" if lacks else "ok", told, lacks and f"run as an administrator: {lacks}"),
+                *distance(lambda: int((connection.execute(_CLOCK).fetchone() or (0,))[0]), sync.clock),
+            ]
+        return [*found, *sentences("table", lambda: self.check(sync))]
 
     def open(self, sync: Sync) -> PostgresSession:
         """See `Destination.open`."""

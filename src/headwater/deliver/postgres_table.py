@@ -26,6 +26,8 @@ _UNIQUE = (
     " AND i.indpred IS NULL AND i.indexprs IS NULL"
     " GROUP BY i.indexrelid"
 )
+_MAKES = "SELECT quote_ident(current_user), coalesce(has_schema_privilege(to_regnamespace(%s), 'CREATE'), false)"
+_RIGHTS = "SELECT wanted FROM unnest(%s::text[]) wanted WHERE NOT has_table_privilege(to_regclass(%s), wanted)"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,22 @@ def find(connection: Connection, table: str) -> Target | None:
         return None
     unique = tuple(tuple(sorted(row[0])) for row in connection.execute(_UNIQUE, (quoted,)))
     return Target(schema, name, columns, unique)
+
+
+def lacking(connection: Connection, table: str, *, inserts_only: bool) -> str:
+    """The statements that give us the rights that we lack to write to a table, and to make ours beside it; empty if we
+    lack none.
+
+    Args:
+        inserts_only: rows are never changed, as the sync has no key.
+    """
+    schema, name = place_of(table)
+    space, quoted = sql.Identifier(schema).as_string(connection), sql.Identifier(schema, name).as_string(connection)
+    role, makes = connection.execute(_MAKES, (space,)).fetchone() or ("", False)
+    grants = [] if makes else [f"GRANT CREATE ON SCHEMA {space} TO {role};"]
+    wanted = ["INSERT"] if inserts_only else ["SELECT", "INSERT", "UPDATE", "DELETE"]
+    missing = [str(row[0]) for row in connection.execute(_RIGHTS, (wanted, quoted))]
+    return " ".join([*grants, *([f"GRANT {', '.join(missing)} ON {quoted} TO {role};"] if missing else [])])
 
 
 def misfit(target: Target, sync: Sync, columns: Sequence[str]) -> DestinationStopped | None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pika
 from pika import exceptions
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from headwater.amqp import connection_parameters, reason, refused
 from headwater.deliver.destination import Batch, Op, Outcomes, Send, Sync
@@ -18,6 +20,7 @@ from headwater.deliver.key_text import names
 from headwater.deliver.rabbitmq_publisher import Outgoing, Publisher
 from headwater.deliver.rabbitmq_settings import RabbitmqSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable, UserError
+from headwater.finding import Finding, sentences, way
 from headwater.formats.encoder import Encoder, make_encoder
 from headwater.formats.settings import JsonFormat
 
@@ -60,6 +63,13 @@ class RabbitmqDestination:
             repr(self.settings.routing_key)
         )  # fmt: skip
         return [f"publishes a message per change to {where} with the routing key {key}, at least once"]
+
+    def diagnose(self, sync: Sync) -> list[Finding]:
+        """See `headwater.deliver.diagnosable.Diagnosable`. Whether we may publish, only publishing tells."""
+        address = urlsplit(self.settings.url.get_secret_value())
+        encrypted = address.scheme == "amqps"
+        found = [way(address.hostname or "", encrypted=encrypted, mend="amqps:// in the sync's url")]
+        return [*found, *sentences("exchange", lambda: self.check(sync))]
 
     def open(self, sync: Sync) -> RabbitmqSession:
         """See `Destination.open`."""
@@ -173,7 +183,7 @@ def _told(doing: str) -> Iterator[None]:
     """Turns errors of the client into ours."""
     try:
         yield
-    except (exceptions.AMQPError, exceptions.ChannelError, OSError) as error:
+    except (exceptions.AMQPError, AMQPConnectorException, exceptions.ChannelError, OSError) as error:
         stops = refused(error) or (isinstance(error, exceptions.ChannelClosedByBroker) and error.reply_code in _STOPS)
         if stops:
             raise DestinationStopped(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, cast
+from urllib.parse import urlsplit
 
 import redis
 from redis import exceptions
@@ -19,6 +20,7 @@ from headwater.deliver.documents import documents
 from headwater.deliver.key_text import names
 from headwater.deliver.redis_settings import RedisSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable
+from headwater.finding import Finding, distance, sentences, way
 
 NO_KEY = "the record has no key: a part of it is null"
 
@@ -56,6 +58,22 @@ class RedisDestination:
         if not info.get("aof_enabled"):
             told.append("Redis keeps no append-only file: what was delivered last is lost when it crashes")
         return told
+
+    def diagnose(self, sync: Sync) -> list[Finding]:
+        """See `headwater.deliver.diagnosable.Diagnosable`."""
+        address = urlsplit(self.settings.url.get_secret_value())
+        client = _client(self.settings)
+        try:
+            with _told("asking Redis about itself"):
+                found = [
+                    way(address.hostname or "", encrypted=address.scheme == "rediss", mend="rediss:// in the url"),
+                    *_kept(client),
+                    *_rights(client, self.settings.prefix),
+                    *distance(lambda: _clock_us(client), sync.clock),
+                ]
+        finally:
+            client.close()
+        return [*found, *sentences("keys", lambda: self.check(sync))]
 
     def open(self, sync: Sync) -> RedisSession:
         """See `Destination.open`."""
@@ -194,6 +212,41 @@ def _client(settings: RedisSettings) -> redis.Redis:
         settings.url.get_secret_value(), decode_responses=True, socket_timeout=settings.timeout_s,
         socket_connect_timeout=settings.timeout_s, retry=Retry(NoBackoff(), 0),
     )  # fmt: skip
+
+
+def _clock_us(client: redis.Redis) -> int:
+    second, micro = client.time()
+    return int(second) * 1_000_000 + int(micro)
+
+
+def _kept(client: redis.Redis) -> Iterator[Finding]:
+    """Whether it keeps what it is given."""
+    info: dict[str, Any] = client.info()
+    policy, limit = str(info.get("maxmemory_policy", "")), int(info.get("maxmemory", 0))
+    if limit and policy != "noeviction":
+        told = f"maxmemory-policy is {policy}: keys go when memory is short"
+        yield Finding("memory", "warn", told, "CONFIG SET maxmemory-policy noeviction, if nothing may be missing")
+    else:
+        yield Finding("memory", "ok", "no key is put out for want of memory")
+    if info.get("aof_enabled"):
+        yield Finding("durable", "ok", "there is an append-only file")
+    else:
+        told = "there is no append-only file: what was delivered last is lost when Redis crashes"
+        yield Finding("durable", "warn", told, "CONFIG SET appendonly yes")
+
+
+def _rights(client: redis.Redis, prefix: str) -> Iterator[Finding]:
+    """What we may do; only who may look into the lists of rights can say."""
+    key = f"{prefix}doctor"
+    try:
+        user = str(client.acl_whoami())
+        told = [str(client.acl_dryrun(user, *command)) for command in (("SET", key, "1"), ("DEL", key), ("MULTI",))]
+    except exceptions.ResponseError:
+        yield Finding("rights", "ok", "Redis does not say what we may do; the first call tells")
+        return
+    refused = next((one for one in told if one != "OK"), "")
+    mend = f"ACL SETUSER {user} ~{prefix}* +@all" if refused else ""
+    yield Finding("rights", "fail" if refused else "ok", refused or f"{user} may write keys {prefix}*", mend)
 
 
 @contextmanager

@@ -113,6 +113,13 @@ class Control:
                 found[name] = Topic(name, "" if identity == NO_ID else identity, len(described.partitions))
         return found
 
+    def allowed(self, topic: str) -> frozenset[str]:
+        """What we may do with a topic: READ, WRITE and so on; empty if the brokers do not say."""
+        asked = self._client.describe_topics(
+            TopicCollection([topic]), include_authorized_operations=True, request_timeout=self._timeout_s
+        )[topic]
+        return frozenset(str(one.name) for one in self._answer(asked).authorized_operations or ())
+
     def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
         """The first offset of each partition."""
         return self._offsets(_each(places, OffsetSpec.earliest))

@@ -162,10 +162,12 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = self.server_owner.take(Received(self.command, self.path, headers, body))
         self.send_response_only(reply.status)
+        self.send_header("Date", self.date_time_string())
         for name, value in reply.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
-        self.wfile.write(reply.body)
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
 
-    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = _serve
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve

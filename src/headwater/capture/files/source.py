@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from headwater.capture.request import Request
 from headwater.change import ChangeBatch
 from headwater.clock import Clock, SystemClock
 from headwater.errors import PositionLost, UserError
+from headwater.finding import Finding, sentences
 from headwater.position import Resume
 from headwater.schema import StreamSchema
 
@@ -67,6 +69,14 @@ class FilesSource:
             f"reads {count} file{'s' if count != 1 else ''} of {stream}, and those that come: "
             f"{', '.join(self.settings.files[stream].paths)}"
             for stream, count in counts.items()
+        ]
+
+    def diagnose(self, resume: Resume | None) -> Sequence[Finding]:
+        """See `headwater.capture.diagnosable.Diagnosable`."""
+        mend = f"look at `paths`, which count from {self.folder or Path.cwd()}"
+        return [
+            replace(one, level="warn", mend=mend) if one.message.startswith("reads 0 files") else one
+            for one in sentences("files", self.check)
         ]
 
     def discover(self, resume: Resume | None = None) -> Sequence[StreamSchema]:

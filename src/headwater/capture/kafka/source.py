@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from headwater.capture.finding import Finding
 from headwater.capture.gap import Gap, gap_reject
 from headwater.capture.kafka.assignment import Assignment
 from headwater.capture.kafka.diagnosis import diagnose
@@ -27,6 +26,7 @@ from headwater.capture.request import Request
 from headwater.change import ChangeBatch, Group
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost, SourceStopped, UserError
+from headwater.finding import Finding
 from headwater.kafka.connection import configuration
 from headwater.kafka.control import Control, Topic
 from headwater.position import Position, Resume
@@ -151,8 +151,8 @@ class KafkaSource:
         return self.streams[topic].decode(record)
 
     def diagnose(self, resume: Resume | None) -> Sequence[Finding]:
-        """See `headwater.capture.finding.Diagnosable`."""
-        return diagnose(self, resume)
+        """See `headwater.capture.diagnosable.Diagnosable`."""
+        return diagnose(self, resume, self._clock)
 
     def control(self) -> Control:
         """A client for questions."""

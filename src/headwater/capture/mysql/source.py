@@ -19,6 +19,7 @@ from headwater.capture.gap import Gap, gap_reject
 from headwater.capture.mysql.catalog import TableEntry, list_tables, read_definitions
 from headwater.capture.mysql.chunks import Chunks
 from headwater.capture.mysql.connection import Connection, ask, connect, failed
+from headwater.capture.mysql.diagnosis import diagnose
 from headwater.capture.mysql.history import History
 from headwater.capture.mysql.layout import make_table
 from headwater.capture.mysql.lost import LogEnd
@@ -45,6 +46,7 @@ from headwater.capture.worklist import Task, Worklist
 from headwater.change import ChangeBatch, Group
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost, SourceStopped, UserError
+from headwater.finding import Finding
 from headwater.mysql_url import parse_url
 from headwater.position import Boundary, Position, Resume
 from headwater.schema import StreamSchema
@@ -113,6 +115,10 @@ class MysqlSource:
             *(f"{table.qualified} has no key: every row is kept as it comes" for table in tables if not table.key),
             *notes(survey.server, survey.entries),
         ]
+
+    def diagnose(self, resume: Resume | None) -> Sequence[Finding]:
+        """See `headwater.capture.diagnosable.Diagnosable`."""
+        return diagnose(self, resume, self._clock)
 
     def discover(self, resume: Resume | None = None) -> Sequence[StreamSchema]:
         """See `Source.discover`."""

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from psycopg.conninfo import conninfo_to_dict
 
-from headwater.capture.finding import Finding, Level
 from headwater.capture.health import Watcher
 from headwater.capture.postgres.connection import Connection
 from headwater.capture.postgres.preconditions import require_direct
 from headwater.capture.postgres.settings import PostgresSettings
 from headwater.clock import Clock
-from headwater.errors import HeadwaterError
+from headwater.finding import Finding, Level, distance, is_loopback, judged
 from headwater.position import Resume
 
-FAR_MS, SKEW_S, LONG_S = 50.0, 1.0, 600.0
-"""Round trip, difference of clocks and age of a transaction from which on they are worth a warning."""
+LONG_S = 600.0
+"""Age of a transaction from which on it is worth a warning."""
 
 UNMAINTAINED = 140000
 """Major versions up to this one get no more fixes (its last was in November 2026)."""
-
-ASKS = 5
 
 _ROLE = """
 SELECT rolname, rolsuper, rolreplication OR EXISTS (SELECT FROM pg_roles g WHERE g.rolname = 'rds_replication'
@@ -75,28 +71,6 @@ def diagnose_server(connection: Connection, settings: PostgresSettings, slot: st
     return [finding for look in looks for finding in look()]
 
 
-def judged(check: str, attempt: Callable[[], str]) -> Finding:
-    """The finding of something that either is told in a sentence or raises why it is not so."""
-    try:
-        return Finding(check, "ok", attempt())
-    except HeadwaterError as error:
-        return Finding(check, "fail", error.message, error.hint)
-
-
-def capture_findings(check: Callable[[], Sequence[str]]) -> list[Finding]:
-    """What opening the source would do, by `Source.check`; a table of which not everything can be captured is a
-    warning, with the statement that mends it."""
-    try:
-        told = check()
-    except HeadwaterError as error:
-        return [Finding("capture", "fail", error.message, error.hint)]
-    found = []
-    for sentence in told:
-        message, until, mend = sentence.partition(", until: ")
-        found.append(Finding("tables", "warn", message, mend) if until else Finding("capture", "ok", sentence))
-    return found
-
-
 def watched(watcher: Watcher, resume: Resume) -> list[Finding]:
     """What a look from the side finds; the watcher is closed."""
     try:
@@ -128,7 +102,7 @@ def _way(connection: Connection, settings: PostgresSettings) -> Iterator[Finding
     """TLS, and where the password comes from."""
     given = conninfo_to_dict(settings.url.get_secret_value())
     host, mode = connection.info.host, str(given.get("sslmode") or "prefer")
-    near = not host or host.startswith(("/", "127.")) or host in ("localhost", "::1")
+    near = is_loopback(host)
     verify = "add ?sslmode=verify-full&sslrootcert=/path/to/ca.crt to the url"
     if not connection.pgconn.ssl_in_use:
         level: Level = "ok" if near else "warn"
@@ -142,25 +116,8 @@ def _way(connection: Connection, settings: PostgresSettings) -> Iterator[Finding
 
 
 def _distance(connection: Connection, clock: Clock) -> Iterator[Finding]:
-    trips, skews = [], []
-    for _ in range(ASKS):
-        began, now_us = clock.monotonic_s(), clock.now_us()
-        theirs_us = int(_one(connection, "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint"))
-        trips.append(clock.monotonic_s() - began)
-        skews.append((theirs_us - now_us) / 1e6 - trips[-1] / 2)
-    trip_ms, skew_s = statistics.median(trips) * 1e3, statistics.median(skews)
-    far, off = trip_ms > FAR_MS, abs(skew_s) > SKEW_S
-    yield Finding(
-        "round trip",
-        "warn" if far else "ok",
-        f"{trip_ms:.1f} ms",
-        "run Headwater nearer to the server, in the same region if you can" if far else "",
-    )
-    yield Finding(
-        "clock",
-        "warn" if off else "ok",
-        f"the server's clock is {abs(skew_s):.2f} s {'ahead of' if skew_s > 0 else 'behind'} this machine's",
-        "keep both with NTP: freshness and windows compare the two" if off else "",
+    return distance(
+        lambda: int(_one(connection, "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint")), clock
     )
 
 

@@ -17,7 +17,6 @@ from typing import TypeVar
 import psycopg
 
 from headwater import failpoint
-from headwater.capture.finding import Finding
 from headwater.capture.postgres.acceptance import gap_group, new_start
 from headwater.capture.postgres.audit import TransactionLog
 from headwater.capture.postgres.captured import still_there
@@ -27,7 +26,7 @@ from headwater.capture.postgres.connection import Connection, connect, cut_after
 from headwater.capture.postgres.course import StreamCourse
 from headwater.capture.postgres.definition import Lookup
 from headwater.capture.postgres.desk import TIMEOUTS, Desk
-from headwater.capture.postgres.diagnosis import capture_findings, diagnose_server, watched
+from headwater.capture.postgres.diagnosis import diagnose_server, watched
 from headwater.capture.postgres.known import read_known
 from headwater.capture.postgres.newcomers import Newcomers
 from headwater.capture.postgres.preconditions import require_direct, require_free_slot, require_server, require_tables
@@ -63,6 +62,7 @@ from headwater.capture.worklist import Task, Worklist
 from headwater.change import ChangeBatch
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost, SourceUnavailable
+from headwater.finding import Finding, sentences
 from headwater.position import Resume
 from headwater.schema import StreamSchema
 
@@ -190,7 +190,7 @@ class PostgresSource:
         with self._connected() as connection:
             slot = read_slot(connection, name) if self._slot_is_named else None
             found = diagnose_server(connection, self.settings, name, self._clock)
-        found += capture_findings(self.check)
+        found += sentences("capture", self.check)
         if resume is None:
             return found
         if slot is not None and slot.active:

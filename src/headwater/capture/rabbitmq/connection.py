@@ -8,14 +8,16 @@ from typing import NoReturn
 
 import pika
 from pika import exceptions
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from headwater.amqp import connection_parameters, reason, refused
 from headwater.capture.rabbitmq.settings import RabbitmqSettings
 from headwater.errors import SourceStopped, SourceUnavailable
 
 NOT_FOUND = 404
-ERRORS = (exceptions.AMQPError, OSError)
-"""What pika raises when the connection, the channel or the network fails."""
+ERRORS = (exceptions.AMQPError, AMQPConnectorException, OSError)
+"""What pika raises when the connection, the channel or the network fails; the second when a server that takes the
+connection says nothing."""
 
 
 def connect(settings: RabbitmqSettings, name: str) -> pika.BlockingConnection:

@@ -15,6 +15,7 @@ from headwater.capture.gap import Gap, gap_reject
 from headwater.capture.messages.message import unframe
 from headwater.capture.messages.shaping import StreamShaper
 from headwater.capture.rabbitmq.connection import ERRORS, close, connect, connected, failed
+from headwater.capture.rabbitmq.diagnosis import diagnose
 from headwater.capture.rabbitmq.intake import OFFSET, WINDOW, Intake, QueueIntake, StreamIntake
 from headwater.capture.rabbitmq.probe import first_message
 from headwater.capture.rabbitmq.reader import DECIDED, TAKEN, Figures, RabbitmqReader
@@ -25,6 +26,7 @@ from headwater.capture.request import Request
 from headwater.change import ChangeBatch, Group
 from headwater.clock import Clock, SystemClock
 from headwater.errors import HeadwaterError, PositionLost, SourceUnavailable, UserError
+from headwater.finding import Finding
 from headwater.position import Boundary, Position, Resume
 from headwater.registry.store import SchemaStore
 from headwater.schema import StreamSchema
@@ -73,6 +75,10 @@ class RabbitmqSource:
                     f"{found.consumer_count} consumers read it now"
                 )
         return told
+
+    def diagnose(self, resume: Resume | None) -> Sequence[Finding]:
+        """See `headwater.capture.diagnosable.Diagnosable`."""
+        return diagnose(self, self._label, resume)
 
     def discover(self, resume: Resume | None = None) -> Sequence[StreamSchema]:
         """See `Source.discover`."""

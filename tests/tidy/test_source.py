@@ -33,6 +33,7 @@ MAY_CATCH_ALL = {
     "project/functions.py": "the user's code: what it raises is a mistake in the project",
     "sql/functions.py": "the user's code: what it raises is a reject",
     "runtime/swap/build.py": "a build that fails leaves the running models as they are",
+    "runtime/doctor/looks.py": "a look that fails in an unknown way is a finding, and the others stand",
     "runtime/job.py": "the supervision edge: every failure becomes a state or a retry",
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -84,6 +84,12 @@ def test_a_change_of_columns_is_kept_with_its_time(console):
     assert (change["stream"], change["source"]) == ("orders", "shop") and change["at_us"] > 0
     assert change["changes"] == [{"what": "added", "column": "note", "was": "", "now": "string"}]
 
+    def offered():
+        items = console.post("/v1/plan", {})["items"]
+        return [item for item in items if item["kind"] != "table" and item["consequence"] != "nothing"]
+
+    wait_until(lambda: not offered(), "a plan offers nothing that the running project has followed already")
+
 
 def test_what_became_of_columns_is_told_apart():
     before = StreamSchema("s", pa.schema([("a", pa.int32()), ("b", pa.string())]), ("a",))

@@ -23,6 +23,7 @@ from headwater.runtime.progress import Progress, read_progress
 from headwater.runtime.recovery import open_pipeline
 from headwater.runtime.replay import requested_replays
 from headwater.runtime.swap.conductor import Swaps
+from headwater.schema import StreamSchema
 
 CHECKPOINT_COST = 9.0
 """Least time between two checkpoints, in durations of the last one."""
@@ -73,7 +74,7 @@ class EpochJob(Job):
         self._swaps = Swaps(project, journal, clock, reload or (lambda: project), self._swapped)
         self._follow = follow
         self._freshness = Freshness()
-        self._recorded: int | None = None
+        self._recorded: dict[str, StreamSchema] | None = None
         self._opened = self._tried_again = False
 
     def body(self) -> None:
@@ -125,11 +126,13 @@ class EpochJob(Job):
         return any(log.head - pipeline.offsets_of(source) > most for source, log in pipeline.partitions.items())
 
     def _record(self, pipeline: Pipeline) -> None:
-        """Keeps what `headwater plan` compares with, anew when streams have come that were not known."""
-        if self._recorded != len(pipeline.flow.streams):
+        """Keeps what `headwater plan` compares with, anew when streams have come or have other columns: what runs follows
+        them already, and a plan that offered it would offer work that is done."""
+        streams = {name: node.stream for name, node in pipeline.flow.streams.items()}
+        if self._recorded != streams:
             save_recorded(self._project.state, record(self.project))
             Versions(self._project.state).keep(self.project.models, self.clock.now_us(), self._swaps.texts)
-            self._recorded = len(pipeline.flow.streams)
+            self._recorded = streams
 
     def _loop(self, pipeline: Pipeline) -> None:
         run = self._project.run
@@ -176,6 +179,7 @@ class EpochJob(Job):
         began = self.clock.monotonic_s()
         pipeline.run(plan)
         self._meters.epochs.add(self.clock.monotonic_s() - began)
+        self._record(pipeline)
         pipeline.check_accounts()
         self.healthy()
         self._report(pipeline)

@@ -1,5 +1,6 @@
 // Shortcuts: `g` and a letter show a page, a key alone does something on the page, none while somebody types.
 import { signal } from "@preact/signals";
+import { held } from "./api/hold";
 import { address, PAGES } from "./pages";
 import { go } from "./router";
 
@@ -43,6 +44,7 @@ function press(key: string): boolean {
   if (key === "g") began = performance.now();
   else if (key === "?") sheetShown.value = true;
   else if (key === "/") paletteShown.value = true;
+  else if (key === "p") held.value = !held.peek();
   else {
     const found = ofThePage.value.find((one) => one.keys === key);
     found?.run();

@@ -16,18 +16,14 @@ export function chooseTheme(theme: Theme): void {
   show();
 }
 
-/** Whether what is shown now is dark. */
-export function isDark(): boolean {
-  return document.documentElement.dataset.theme === "dark";
-}
-
-const system = matchMedia("(prefers-color-scheme: dark)");
-
+/** Says what was chosen. Where nothing was, the styles follow the system by themselves: all at once, and no script is
+ *  between. `themechange` is for what is drawn on canvases. */
 function show(): void {
   const theme = chosenTheme();
-  document.documentElement.dataset.theme = theme === "system" ? (system.matches ? "dark" : "light") : theme;
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
   dispatchEvent(new Event("themechange"));
 }
 
-system.addEventListener("change", show);
-if (!document.documentElement.dataset.theme) show();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+show();

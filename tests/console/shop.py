@@ -38,7 +38,7 @@ syncs:
     type: files
     model: revenue_by_customer
     folder: out/spenders
-run: {epoch_interval: 100 ms, checkpoint_interval: 1 second}
+run: {epoch_interval: 200 ms, checkpoint_interval: 1 second}
 """
 VISITS = """\
 import time
@@ -55,7 +55,7 @@ def visits(position):
         rows = [{"id": at + i, "page": PAGES[(at + i) % 4], "ms": (at + i) * 37 % 900} for i in range(10)]
         at += len(rows)
         yield rows, at
-        time.sleep(0.25)
+        time.sleep(1)
 """
 MODELS = {
     "revenue_by_customer": "SELECT customer, count(*) AS orders, sum(amount) AS revenue FROM orders GROUP BY customer",

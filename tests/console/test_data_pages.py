@@ -4,28 +4,11 @@ from __future__ import annotations
 
 import re
 
-import pytest
-from browsing import serious, sideways
+from browsing import serious, shown
 from playwright.sync_api import Page, expect
 from shop import Shop, wait_until
 
-PAGES = {
-    "/streams/orders": "Streams",
-    "/sql": "SQL",
-    "/tables/revenue_by_customer": "Tables",
-    "/capture": "Capture",
-    "/rejects": "Rejects",
-}
 REVENUE = "SELECT customer, count(*) AS orders, sum(amount) AS revenue FROM orders GROUP BY customer"
-AT_ONCE_MS = 30_000
-
-
-def shown(page: Page, path: str) -> None:
-    """Goes to `path` and waits until the page has its data."""
-    page.goto(path)
-    expect(page.get_by_role("heading", level=1, name=PAGES.get(path, ""))).to_be_visible()
-    expect(page.get_by_text("Loading…")).to_have_count(0, timeout=60_000)
-    expect(page.locator(".top").get_by_text("running", exact=True)).to_be_visible()
 
 
 def written(page: Page, sql: str) -> None:
@@ -40,22 +23,6 @@ def deed(page: Page, name: str) -> None:
     page.locator(".sql-bar").get_by_role("button", name=name, exact=True).click()
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_every_page_shuts_nobody_out_in_light_and_dark(page: Page, path: str) -> None:
-    shown(page, path)
-    assert serious(page) == []
-    page.emulate_media(color_scheme="dark")
-    assert serious(page) == []
-    assert sideways(page) == 0
-
-
-def test_every_page_fits_a_phone(phone: Page) -> None:
-    for path in PAGES:
-        shown(phone, path)
-        assert sideways(phone) == 0, path
-        assert serious(phone) == [], path
-
-
 def test_a_stream_is_followed_as_changes_come(page: Page, shop: Shop) -> None:
     shown(page, "/streams/orders")
     expect(page.locator(".pulse.on")).to_be_visible()
@@ -63,7 +30,7 @@ def test_a_stream_is_followed_as_changes_come(page: Page, shop: Shop) -> None:
     order = {**shop.orders_of(1)[0], "customer": "Just now"}
     shop.order([order])
     newest = changes.locator("tbody tr").first
-    expect(newest).to_contain_text("Just now", timeout=AT_ONCE_MS)
+    expect(newest).to_contain_text("Just now")
     page.get_by_role("button", name="Raw", exact=True).click()
     expect(newest).to_contain_text('"customer":"Just now"')
     newest.click()
@@ -101,7 +68,7 @@ def test_sql_is_run_drawn_and_remembered(page: Page, shop: Shop) -> None:
     written(page, f"{REVENUE} ORDER BY customer")
     page.keyboard.press("Control+Enter")
     result = page.get_by_role("region", name="Result", exact=True).last
-    expect(result).to_contain_text("Bruno", timeout=AT_ONCE_MS)
+    expect(result).to_contain_text("Bruno")
     page.get_by_role("button", name="Chart", exact=True).click()
     expect(page.locator(".chart canvas")).to_be_visible()
     assert serious(page) == []
@@ -115,7 +82,7 @@ def test_a_mistake_in_sql_is_shown_at_its_place(page: Page, shop: Shop) -> None:
     shown(page, "/sql")
     written(page, "SELECT custmer FROM orders")
     deed(page, "Run")
-    expect(page.get_by_role("alert")).to_contain_text("custmer", timeout=AT_ONCE_MS)
+    expect(page.get_by_role("alert")).to_contain_text("custmer")
     expect(page.get_by_role("alert")).to_contain_text("line 1, column 8")
     expect(page.locator(".cm-lintRange-error")).to_have_text("custmer")
     assert serious(page) == []
@@ -123,7 +90,7 @@ def test_a_mistake_in_sql_is_shown_at_its_place(page: Page, shop: Shop) -> None:
 
 def test_the_editor_completes_tables_and_their_columns(page: Page, shop: Shop) -> None:
     shown(page, "/sql")
-    expect(page.get_by_role("button", name="revenue_by_customer")).to_be_visible(timeout=AT_ONCE_MS)
+    expect(page.get_by_role("button", name="revenue_by_customer")).to_be_visible()
     written(page, "SELECT customer FROM revenue_by_c")
     page.keyboard.type("u")
     expect(page.locator(".cm-tooltip-autocomplete")).to_contain_text("revenue_by_customer")
@@ -133,7 +100,7 @@ def test_a_plan_is_a_graph(page: Page, shop: Shop) -> None:
     shown(page, "/sql")
     written(page, REVENUE)
     deed(page, "Explain")
-    expect(page.locator(".explain-node").filter(has_text="group by")).to_be_visible(timeout=AT_ONCE_MS)
+    expect(page.locator(".explain-node").filter(has_text="group by")).to_be_visible()
     assert page.locator(".explain-graph path").count() > 0
     assert serious(page) == []
 
@@ -143,7 +110,7 @@ def test_a_model_is_previewed_saved_and_applied(page: Page, shop: Shop) -> None:
     written(page, "SELECT customer, max(amount) AS most FROM orders GROUP BY customer")
     deed(page, "Preview as a model")
     preview = page.locator(".preview")
-    expect(preview).to_contain_text("Kept up to date by", timeout=AT_ONCE_MS)
+    expect(preview).to_contain_text("Kept up to date by")
     expect(preview.get_by_role("region", name="First rows")).to_contain_text("Carla")
     assert serious(page) == []
     preview.get_by_placeholder("name").fill("largest_order")
@@ -152,12 +119,12 @@ def test_a_model_is_previewed_saved_and_applied(page: Page, shop: Shop) -> None:
     assert "max(amount)" in (shop.folder / "models" / "largest_order.sql").read_text()
     preview.get_by_role("link", name="See what applying it does").click()
     expect(page.get_by_role("heading", level=1, name="Plan")).to_be_visible()
-    expect(page.locator("main")).to_contain_text("largest_order", timeout=AT_ONCE_MS)
+    expect(page.locator("main")).to_contain_text("largest_order")
     page.get_by_role("button", name=re.compile("^Apply")).first.click()
     page.get_by_role("dialog").get_by_role("button", name=re.compile("^Apply")).click()
     wait_until(lambda: shop.table_rows("largest_order") >= 5)
     page.goto("/tables/largest_order")
-    expect(page.get_by_role("region", name="Rows as of then")).to_contain_text("Duarte", timeout=AT_ONCE_MS)
+    expect(page.get_by_role("region", name="Rows as of then")).to_contain_text("Duarte")
 
 
 def test_a_table_is_read_as_of_a_snapshot_chosen_by_the_slider(page: Page, shop: Shop) -> None:
@@ -166,12 +133,12 @@ def test_a_table_is_read_as_of_a_snapshot_chosen_by_the_slider(page: Page, shop:
     wait_until(lambda: shop.table_rows("large_orders") == before + 20)
     shown(page, "/tables/large_orders")
     rows = page.get_by_role("region", name="Rows as of then")
-    expect(rows).to_contain_text("199.00", timeout=AT_ONCE_MS)
+    expect(rows).to_contain_text("199.00")
     page.get_by_label("As of table snapshot").fill("0")
     expect(page.locator(".snapshot-facts")).not_to_contain_text("Now")
-    expect(rows).not_to_contain_text("199.00", timeout=AT_ONCE_MS)
+    expect(rows).not_to_contain_text("199.00")
     page.get_by_role("button", name="Back to now").click()
-    expect(rows).to_contain_text("199.00", timeout=AT_ONCE_MS)
+    expect(rows).to_contain_text("199.00")
 
 
 def test_two_snapshots_of_a_table_are_compared(page: Page, shop: Shop) -> None:
@@ -182,7 +149,7 @@ def test_two_snapshots_of_a_table_are_compared(page: Page, shop: Shop) -> None:
     page.get_by_role("tab", name="Diff").click()
     page.get_by_label("From table snapshot").fill("0")
     changed = page.get_by_role("region", name="Rows that came and went")
-    expect(changed.locator("tr.come").first).to_contain_text("+1", timeout=AT_ONCE_MS)
+    expect(changed.locator("tr.come").first).to_contain_text("+1")
     expect(changed).to_contain_text("177.00")
     assert serious(page) == []
 
@@ -195,7 +162,7 @@ def test_a_table_s_files_runs_and_the_way_to_it_for_others(page: Page, shop: Sho
         assert serious(page) == []
     page.get_by_role("tab", name="Maintenance").click()
     page.get_by_role("button", name="Maintain now").click()
-    expect(page.locator(".toast")).to_contain_text(re.compile("carried out|nothing to do|Asked for"), timeout=60_000)
+    expect(page.locator(".toast")).to_contain_text(re.compile("carried out|nothing to do|Asked for"))
 
 
 def test_capture_says_where_each_source_stands(page: Page, shop: Shop) -> None:
@@ -212,14 +179,14 @@ def test_a_reject_is_looked_at_replayed_and_its_end_told(page: Page, shop: Shop)
     shop.order([{**shop.orders_of(1)[0], "customer": "Zoe"}])
     shown(page, "/rejects")
     cause = page.get_by_role("listitem").filter(has_text="orders_by_desk")
-    expect(cause).to_contain_text("nobody is at the desk", timeout=AT_ONCE_MS)
+    expect(cause).to_contain_text("nobody is at the desk")
     cause.get_by_role("button").first.click()
     page.get_by_role("region", name="Records of this cause").get_by_role("link").first.click()
     record = page.get_by_role("complementary")
     expect(record).to_contain_text("Zoe")
     record.get_by_role("button", name="Replay").click()
     page.get_by_role("dialog").get_by_role("button", name="Replay it").click()
-    expect(page.locator(".toast")).to_contain_text("1 reject failed again", timeout=AT_ONCE_MS)
+    expect(page.locator(".toast")).to_contain_text("1 reject failed again")
     expect(record).to_contain_text("2 times")
     assert serious(page) == []
     (shop.folder / "strike").unlink()
@@ -228,7 +195,7 @@ def test_a_reject_is_looked_at_replayed_and_its_end_told(page: Page, shop: Shop)
     page.get_by_role("dialog").get_by_role("button", name="Replay 1").or_(
         page.get_by_role("button", name="Replay it")
     ).first.click()
-    expect(page.locator(".toast").filter(has_text="1 reject replayed")).to_be_visible(timeout=AT_ONCE_MS)
+    expect(page.locator(".toast").filter(has_text="1 reject replayed")).to_be_visible()
     expect(cause).to_have_count(0)
     expect(record).to_contain_text("replayed")
     wait_until(lambda: shop.table_rows("orders_by_desk") > rows)
@@ -245,7 +212,7 @@ def test_a_reject_is_discarded_only_when_that_is_confirmed(page: Page, shop: Sho
     expect(record.get_by_role("button", name="Discard")).to_be_visible()
     record.get_by_role("button", name="Discard").click()
     page.get_by_role("dialog").get_by_role("button", name="Discard it").click()
-    expect(page.locator(".toast")).to_contain_text("1 reject discarded", timeout=AT_ONCE_MS)
-    expect(record).to_contain_text("discarded", timeout=AT_ONCE_MS)
+    expect(page.locator(".toast")).to_contain_text("1 reject discarded")
+    expect(record).to_contain_text("discarded")
     page.get_by_role("button", name="Settled", exact=True).click()
-    expect(page.get_by_role("listitem").filter(has_text="discarded")).to_be_visible(timeout=AT_ONCE_MS)
+    expect(page.get_by_role("listitem").filter(has_text="discarded")).to_be_visible()

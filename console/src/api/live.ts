@@ -1,6 +1,7 @@
 // What the running project tells by itself: one connection for the whole page, kept in signals that pages read.
 import { effect, signal } from "@preact/signals";
 import { get } from "./client";
+import { holding } from "./hold";
 import type { Problem } from "./problem";
 import { stream } from "./sse";
 import { tokenGiven } from "./token";
@@ -30,7 +31,12 @@ export function listen(): void {
     void tokenGiven.value;
     const stop = new AbortController();
     void load(stop.signal);
-    void stream("/v1/events", { signal: stop.signal, on, state });
+    const shown = holding(on, stop.signal, ["overview"]);
+    const heard = (event: string, data: unknown) => {
+      heardAt.value = Date.now();
+      shown(event, data);
+    };
+    void stream("/v1/events", { signal: stop.signal, on: heard, state });
     return () => stop.abort();
   });
 }
@@ -49,7 +55,6 @@ function state(connected: boolean, problem?: Problem): void {
 }
 
 function on(event: string, data: unknown): void {
-  heardAt.value = Date.now();
   if (event === "overview") overview.value = data as Overview;
   else if (event === "journal") journal.value = [...journal.peek(), data as JournalEntry].slice(-JOURNAL_KEPT);
   else if (event === "history") extend(data as { at_us: number; values: Record<string, number> });

@@ -2,7 +2,7 @@
 import { Empty } from "../components/empty";
 import { count } from "../format/number";
 import { clock, utc } from "../format/time";
-import type { SchemaChange } from "./api";
+import type { SchemaChange } from "../api/schema";
 
 /** See above. */
 export function Changes({ changes }: { changes: SchemaChange[] }) {

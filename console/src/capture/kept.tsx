@@ -1,10 +1,10 @@
 /** What the source's server keeps for us, beside what it is allowed to. */
 import { bytes } from "../format/bytes";
 import { percent } from "../format/number";
-import type { Source } from "./api";
+import type { CapturedSource } from "../api/schema";
 
 /** Bytes kept and the budget, from the answer or from the figures of the source's kind; null where there are none. */
-export function keptOf(source: Source): { kept: number; budget: number | null; what: string } | null {
+export function keptOf(source: CapturedSource): { kept: number; budget: number | null; what: string } | null {
   const figure = (name: string) => {
     const value = source.figures[name];
     return typeof value === "number" ? value : null;
@@ -17,7 +17,7 @@ export function keptOf(source: Source): { kept: number; budget: number | null; w
 }
 
 /** See above: a bar that turns amber at half and red at nine tenths of the budget. */
-export function Kept({ source }: { source: Source }) {
+export function Kept({ source }: { source: CapturedSource }) {
   const found = keptOf(source);
   if (!found) return null;
   const { kept, budget, what } = found;

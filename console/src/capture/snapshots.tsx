@@ -6,7 +6,8 @@ import { Empty } from "../components/empty";
 import { Icon } from "../components/icon";
 import { toast, toastProblem } from "../components/toast";
 import { count, percent } from "../format/number";
-import { type Action, type Source, steer, type TableSnapshotting } from "./api";
+import type { CapturedSource, Snapshot } from "../api/schema";
+import { type Action, steer } from "./api";
 
 const SAID: Record<Action, string> = {
   start: "will be read again",
@@ -16,7 +17,7 @@ const SAID: Record<Action, string> = {
 };
 
 /** See above. */
-export function Snapshots({ source, onSteered }: { source: Source; onSteered: () => void }) {
+export function Snapshots({ source, onSteered }: { source: CapturedSource; onSteered: () => void }) {
   const [busy, setBusy] = useState("");
   const act = async (action: Action, table: string) => {
     const asks = action === "start" || action === "stop";
@@ -25,7 +26,11 @@ export function Snapshots({ source, onSteered }: { source: Source; onSteered: ()
     try {
       const { state, why } = await steer(source.name, action, [table]);
       if (state === "refused") toast({ tone: "fail", text: why ?? "The source refused it" });
-      else toast({ tone: "ok", text: `The reading of ${table} ${SAID[action]}` });
+      else
+        toast({
+          tone: "ok",
+          text: `${action === "start" ? "" : "The reading of "}${table.replace("*.", "")} ${SAID[action]}`,
+        });
       onSteered();
     } catch (error) {
       toastProblem(error);
@@ -33,19 +38,53 @@ export function Snapshots({ source, onSteered }: { source: Source; onSteered: ()
       setBusy("");
     }
   };
-  if (!source.snapshots.length) {
+  const known = new Set(source.snapshots.map(({ table }) => table.split(".").at(-1)));
+  const others = source.streams.filter((stream) => !known.has(stream));
+  if (!source.snapshots.length && !source.can_snapshot) {
     return <Empty title="No table is being read">Changes are followed as they come.</Empty>;
   }
   return (
-    <ul class="snapshots">
-      {source.snapshots.map((one) => (
-        <Line key={one.table} one={one} busy={busy === one.table} onAct={(action) => void act(action, one.table)} />
-      ))}
-    </ul>
+    <>
+      {source.snapshots.length > 0 && (
+        <ul class="snapshots">
+          {source.snapshots.map((one) => (
+            <Line key={one.table} one={one} busy={busy === one.table} onAct={(action) => void act(action, one.table)} />
+          ))}
+        </ul>
+      )}
+      {source.can_snapshot && others.length > 0 && (
+        <ReadAgain streams={others} busy={busy !== ""} onRead={(stream) => void act("start", `*.${stream}`)} />
+      )}
+    </>
   );
 }
 
-function questionOf(action: Action, table: string, source: string) {
+/** Tables that are followed can be read once more, beside what comes. */
+function ReadAgain(props: { streams: string[]; busy: boolean; onRead: (stream: string) => void }) {
+  const [chosen, setChosen] = useState("");
+  const stream = props.streams.includes(chosen) ? chosen : props.streams[0]!;
+  return (
+    <div class="reread">
+      <p class="muted">Changes are followed as they come. A table can be read again beside them.</p>
+      <select
+        class="select"
+        aria-label="Table to read again"
+        value={stream}
+        onChange={(event) => setChosen(event.currentTarget.value)}
+      >
+        {props.streams.map((one) => (
+          <option key={one}>{one}</option>
+        ))}
+      </select>
+      <button type="button" class="button small" disabled={props.busy} onClick={() => props.onRead(stream)}>
+        <Icon name="reload" size={13} /> Read again
+      </button>
+    </div>
+  );
+}
+
+function questionOf(action: Action, pattern: string, source: string) {
+  const table = pattern.replace("*.", "");
   if (action === "stop") {
     return {
       title: `Stop reading ${table}?`,
@@ -62,7 +101,7 @@ function questionOf(action: Action, table: string, source: string) {
 }
 
 interface LineProps {
-  one: TableSnapshotting;
+  one: Snapshot;
   busy: boolean;
   onAct: (action: Action) => void;
 }

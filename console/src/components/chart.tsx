@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
-import { short } from "../format/number";
+import { NONE, short } from "../format/number";
+import { ink, wash } from "./ink";
 
 export interface Series {
   label: string;
@@ -21,21 +22,16 @@ export interface ChartProps {
   height?: number;
   format?: (value: number | null) => string;
   legend?: boolean;
+  /** The values are bytes: lines across stand at powers of two. */
+  binary?: boolean;
   /** Charts with the same key show the same instant under the pointer. */
   sync?: string;
 }
 
-/** What a colour of the design system is now, for a canvas. */
-export function ink(name: string): string {
-  const probe = document.createElement("i");
-  probe.style.color = `var(--${name})`;
-  document.body.append(probe);
-  const colour = getComputedStyle(probe).color;
-  probe.remove();
-  return colour;
-}
+const POWERS_OF_TWO = Array.from({ length: 52 }, (_, at) => 2 ** at);
 
-/** A chart over time or numbers; it follows its box's width, its data, and the theme. */
+/** A chart over time or numbers; it follows its box's width, its data, and the theme. Of another theme only the canvas
+ *  is drawn again: all that is text is coloured by the style sheet. */
 export function Chart(props: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -48,18 +44,15 @@ export function Chart(props: ChartProps) {
   ]);
 
   useEffect(() => {
-    const make = () => {
-      plot.current?.destroy();
-      plot.current = new uPlot(options(props, box.current!.clientWidth), data(props), box.current!);
-    };
-    make();
+    plot.current = new uPlot(options(props, box.current!.clientWidth), data(props), box.current!);
+    const redraw = () => plot.current?.redraw();
     const resized = new ResizeObserver(([entry]) => {
       plot.current?.setSize({ width: Math.floor(entry!.contentRect.width), height: props.height ?? 180 });
     });
     resized.observe(box.current!);
-    addEventListener("themechange", make);
+    addEventListener("themechange", redraw);
     return () => {
-      removeEventListener("themechange", make);
+      removeEventListener("themechange", redraw);
       resized.disconnect();
       plot.current?.destroy();
       plot.current = null;
@@ -79,13 +72,15 @@ function data(props: ChartProps): uPlot.AlignedData {
 
 function options(props: ChartProps, width: number): uPlot.Options {
   const format = props.format ?? short;
-  const axis = { stroke: ink("muted"), font: `11px ${getComputedStyle(document.body).fontFamily}` };
-  const grid = { stroke: ink("line"), width: 1 };
+  const colours = props.series.map((one, i) => one.colour ?? `series-${(i % 6) + 1}`);
+  const axis = { stroke: () => ink("muted"), font: `11px ${getComputedStyle(document.body).fontFamily}` };
+  const grid = { stroke: () => ink("line"), width: 1 };
+  const marked = (_plot: uPlot, i: number) => `var(--${colours[i - 1]})`;
   return {
     width,
     height: props.height ?? 180,
-    legend: { show: props.legend ?? props.series.length > 1 },
-    cursor: { y: false, points: { size: 6 }, ...(props.sync ? { sync: { key: props.sync } } : {}) },
+    legend: { show: props.legend ?? props.series.length > 1, markers: { width: 0, stroke: marked, fill: marked } },
+    cursor: { y: false, points: { size: 6, fill: marked }, ...(props.sync ? { sync: { key: props.sync } } : {}) },
     scales: {
       x: places(props),
       y: { range: (_plot, low, high) => [Math.min(0, low * 1.08), high > 0 ? high * 1.08 : 1] },
@@ -98,15 +93,26 @@ function options(props: ChartProps, width: number): uPlot.Options {
         ticks: { show: false },
         size: 52,
         space: 32,
+        ...(props.binary ? { incrs: POWERS_OF_TWO } : {}),
         values: (_plot, ticks) => ticks.map((one) => format(one)),
       },
     ],
     series: [
       {
-        value: (_plot, at) => (at === null ? "" : placed(at, props)),
+        label: props.names ? "Of" : props.time === false ? "At" : "Time",
+        value: pointed(props, (at) => placed(at, props)),
       },
-      ...props.series.map((one, i) => line(one, i, props.kind ?? "line", format)),
+      ...props.series.map((one, i) => line(one, colours[i]!, props, format)),
     ],
+  };
+}
+
+/** The value under the pointer in words; the last one of a chart over time while the pointer is elsewhere. */
+function pointed(props: ChartProps, words: (value: number) => string) {
+  return (plot: uPlot, value: number | null, series: number, at: number | null): string => {
+    const timed = props.time !== false && !props.names;
+    const shown = at === null && timed ? plot.data[series]?.at(-1) : value;
+    return shown === null || shown === undefined ? NONE : words(shown);
   };
 }
 
@@ -120,9 +126,12 @@ function placed(at: number, { time, names }: ChartProps): string {
   return time === false ? String(at) : timeOfDay(at);
 }
 
-/** The scale of what lies across: times, numbers, or names with room for their bars. */
-function places({ time, names }: ChartProps): uPlot.Scale {
-  return names ? { time: false, range: [-0.6, names.length - 0.4] } : { time: time ?? true };
+/** The scale of what lies across: times, numbers, or names; bars have room at both ends. */
+function places({ time, names, kind, at }: ChartProps): uPlot.Scale {
+  if (names) return { time: false, range: [-0.6, names.length - 0.4] };
+  if (kind !== "bars") return { time: time ?? true };
+  const room = (low: number, high: number) => Math.max(1, (high - low) / Math.max(1, at.length)) * 0.6;
+  return { time: time ?? true, range: (_plot, low, high) => [low - room(low, high), high + room(low, high)] };
 }
 
 /** What the axis says: times of day, numbers, or as many names as there is room for. */
@@ -138,17 +147,16 @@ function across({ time, names }: ChartProps): Partial<uPlot.Axis> {
   };
 }
 
-function line(one: Series, i: number, kind: string, format: (value: number | null) => string): uPlot.Series {
-  const colour = ink(one.colour ?? `series-${(i % 6) + 1}`);
-  const soft = colour.replace("rgb(", "rgba(").replace(")", ", 0.14)");
+function line(one: Series, colour: string, props: ChartProps, format: (value: number | null) => string): uPlot.Series {
+  const bars = props.kind === "bars";
   return {
     label: one.label,
-    stroke: colour,
+    stroke: () => ink(colour),
     width: 1.5,
     points: { show: false },
     spanGaps: false,
-    value: (_plot, value) => format(value),
-    ...(kind === "line" ? {} : { fill: kind === "bars" ? colour : soft }),
-    ...(kind === "bars" ? { paths: uPlot.paths.bars!({ size: [0.7, 40], radius: 0.15 }) } : {}),
+    value: pointed(props, format),
+    ...(bars || props.kind === "area" ? { fill: () => (bars ? ink(colour) : wash(colour)) } : {}),
+    ...(bars ? { paths: uPlot.paths.bars!({ size: [0.7, 40], radius: 0.15 }) } : {}),
   };
 }

@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { held } from "../api/hold";
 import { asProblem, type Problem } from "../api/problem";
 import { tokenGiven } from "../api/token";
 
@@ -10,7 +11,7 @@ export interface Resource<T> {
 }
 
 /** What `load` answers; loaded again when `inputs` change or `reload` is called, keeping the old answer meanwhile.
- *  With `everyMs` also again and again, as long as the page is looked at. */
+ *  With `everyMs` also again and again, as long as the page is looked at and not held still. */
 export function useResource<T>(
   load: (signal: AbortSignal) => Promise<T>,
   inputs: unknown[],
@@ -36,7 +37,7 @@ export function useResource<T>(
 
   useEffect(() => {
     if (!everyMs) return;
-    const timer = setInterval(() => document.visibilityState === "visible" && reload(), everyMs);
+    const timer = setInterval(() => document.visibilityState === "visible" && !held.peek() && reload(), everyMs);
     return () => clearInterval(timer);
   }, [everyMs]);
 

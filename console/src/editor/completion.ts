@@ -2,15 +2,10 @@
 import type { Completion, CompletionContext, CompletionResult } from "@codemirror/autocomplete";
 import { PostgreSQL, SQLDialect, sql } from "@codemirror/lang-sql";
 import type { Extension } from "@codemirror/state";
+import type { Names } from "../api/schema";
 
-/** The answer of GET /v1/sql/names. */
-export interface Names {
-  tables: Record<string, { name: string; type: string }[]>;
-  /** Streams that have no table yet. */
-  streams?: Record<string, { name: string; type: string }[]>;
-  functions: string[];
-  keywords: string[];
-}
+/** What is completed. */
+export type Known = Pick<Names, "tables" | "streams" | "functions">;
 
 const WORDS = "qualify asof positional pivot unpivot exclude replace columns summarize describe using sample anti semi";
 
@@ -23,7 +18,7 @@ const duckdb = SQLDialect.define({
 });
 
 /** The language with completion over `names`. */
-export function languageOf(names: Names): Extension {
+export function languageOf(names: Known): Extension {
   const schema = Object.fromEntries(
     Object.entries({ ...names.streams, ...names.tables }).map(([table, columns]) => [
       table,
@@ -40,7 +35,7 @@ export function languageOf(names: Names): Extension {
 }
 
 /** Functions, and the columns of the tables that the statement names, wherever a word begins. */
-function anywhere(names: Names) {
+function anywhere(names: Known) {
   const functions: Completion[] = names.functions.map((name) => ({
     label: name,
     type: "function",

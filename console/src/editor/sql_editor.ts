@@ -13,7 +13,8 @@ import { lintKeymap, setDiagnostics } from "@codemirror/lint";
 import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
 import { Compartment, EditorState, Prec } from "@codemirror/state";
 import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers, placeholder } from "@codemirror/view";
-import { languageOf, type Names } from "./completion";
+import type { Names } from "../api/schema";
+import { languageOf } from "./completion";
 import { editorTheme } from "./theme";
 
 /** Where the server found a mistake; lines and columns count from 1. */
@@ -75,7 +76,7 @@ export function mountEditor(host: HTMLElement, options: Options): SqlEditor {
         EditorView.updateListener.of((update) => {
           if (update.docChanged) options.onChange(update.state.doc.toString());
         }),
-        language.of(languageOf({ tables: {}, functions: [], keywords: [] })),
+        language.of(languageOf({ tables: {}, streams: {}, functions: [] })),
         editorTheme,
       ],
     }),

@@ -1,8 +1,8 @@
 // Draws the graph on a canvas: only what is in sight, and no text where it could not be read.
 import type { Edge, Node } from "../api/schema";
 import { toneOf } from "../components/badge";
-import { ink } from "../components/chart";
 import { iconPath } from "../components/icon";
+import { ink } from "../components/ink";
 import { rate, short } from "../format/number";
 import type { Camera } from "./camera";
 import { NODE_HEIGHT, NODE_WIDTH, type Place, type Places } from "./layout";

@@ -57,6 +57,7 @@ function Broken({ names }: { names: string[] }) {
 function Identity({ title, accounts }: { title: string; accounts: Line[] }) {
   const columns: TableColumn<Line>[] = [
     { id: "name", title: title.slice(0, -1), head: true, cell: (one) => one.name, sort: (one) => one.name },
+    { id: "holds", title: "", cell: verdict },
     term("read", "Read", (one) => one.read),
     sign("="),
     term("landed", "Landed", (one) => one.landed),
@@ -68,7 +69,6 @@ function Identity({ title, accounts }: { title: string; accounts: Line[] }) {
     term("late", "Late", (one) => one.late, "tone-warn"),
     sign("+", 4),
     term("in_flight", "In flight", (one) => one.in_flight),
-    { id: "holds", title: "", num: true, cell: verdict },
   ];
   return (
     <Panel title={title}>
@@ -101,6 +101,11 @@ function verdict(one: Line): ComponentChildren {
 
 const SYNC_COLUMNS: TableColumn<SyncLine>[] = [
   { id: "name", title: "Sync", head: true, cell: (one) => one.name, sort: (one) => one.name },
+  {
+    id: "holds",
+    title: "",
+    cell: (one) => <Badge tone={one.holds ? "ok" : "fail"}>{one.holds ? "holds" : "broken"}</Badge>,
+  },
   { id: "handed", title: "Handed", num: true, cell: (one) => count(one.handed), sort: (one) => one.handed },
   sign("="),
   { id: "delivered", title: "Delivered", num: true, cell: (one) => count(one.delivered), sort: (one) => one.delivered },
@@ -112,12 +117,6 @@ const SYNC_COLUMNS: TableColumn<SyncLine>[] = [
   { id: "discarded", title: "Given up", num: true, cell: (one) => count(one.discarded + one.failed) },
   sign("+", 4),
   { id: "pending", title: "Waiting", num: true, cell: (one) => count(one.pending) },
-  {
-    id: "holds",
-    title: "",
-    num: true,
-    cell: (one) => <Badge tone={one.holds ? "ok" : "fail"}>{one.holds ? "holds" : "broken"}</Badge>,
-  },
 ];
 
 function Syncs({ accounts }: { accounts: SyncLine[] }) {

@@ -1,7 +1,8 @@
 /** Capture: where each source stands in its server's log, what the server keeps for it, what is being read. */
 import type { ComponentChildren } from "preact";
 import { figures } from "../api/live";
-import { captured, type SchemaChange, type Source as Captured } from "../capture/api";
+import type { CapturedSource, SchemaChange } from "../api/schema";
+import { captured } from "../capture/api";
 import { Changes } from "../capture/changes";
 import { Kept } from "../capture/kept";
 import { Snapshots } from "../capture/snapshots";
@@ -44,7 +45,7 @@ export default function CapturePage({ params }: { params: Record<string, string>
 }
 
 interface SourceProps {
-  source: Captured;
+  source: CapturedSource;
   changes: SchemaChange[];
   onSteered: () => void;
 }
@@ -111,7 +112,7 @@ const WORDS: Record<string, string> = {
   partitions: "partitions",
 };
 
-function Position({ source }: { source: Captured }) {
+function Position({ source }: { source: CapturedSource }) {
   const told = Object.entries(source.figures).filter(
     ([name, value]) => name in WORDS && value !== null && value !== "",
   );
@@ -154,6 +155,7 @@ function Lag({ source, unit }: { source: string; unit: string }) {
       height={190}
       label={`Lag of ${source}`}
       format={(amount) => lag(amount, unit)}
+      binary={unit !== "messages"}
       legend
     />
   );

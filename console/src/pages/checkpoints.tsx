@@ -97,6 +97,7 @@ function Kept({ current: newest, history, epochs_since, interval_s }: Checkpoint
               label="Bytes that checkpoints wrote"
               series={[{ label: "written", values: oldest.map((one) => one.new_bytes), colour: "series-2" }]}
               format={bytes}
+              binary
             />
           </Panel>
         </div>

@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { get } from "../api/client";
+import type { CheckLine, Checks, Outcome } from "../api/schema";
 import { Badge } from "../components/badge";
 import { Empty, Loading, ProblemNote } from "../components/empty";
 import { PageHead, Panel } from "../components/page";
@@ -9,32 +10,13 @@ import { Segments } from "../components/tabs";
 import { count, plural } from "../format/number";
 import { clock, utc } from "../format/time";
 
-interface Outcome {
-  at_us: number;
-  epoch?: number;
-  state: string;
-  failing?: number | null;
-  value?: number | string | null;
-}
-
-interface Check extends Outcome {
-  model: string;
-  name: string;
-  kind: string;
-  severity: string;
-  message?: string | null;
-  says?: string | null;
-  example?: unknown;
-  history?: Outcome[];
-}
-
 const EVERY_MS = 2000;
 const RANK: Record<string, number> = { fail: 0, warn: 1, unknown: 2, ok: 3 };
 const SHOWN = 30;
 
 /** What must be true of the rows, and whether it is. */
 export default function ChecksPage() {
-  const { data, problem } = useResource((signal) => get<{ checks: Check[] }>("/v1/checks", {}, signal), [], EVERY_MS);
+  const { data, problem } = useResource((signal) => get<Checks>("/v1/checks", {}, signal), [], EVERY_MS);
   const [shown, setShown] = useState<"all" | "wrong">("all");
   const checks = [...(data?.checks ?? [])].sort((a, b) => (RANK[a.state] ?? 2) - (RANK[b.state] ?? 2));
   const wrong = checks.filter((one) => one.state === "fail" || one.state === "warn");
@@ -75,13 +57,15 @@ export default function ChecksPage() {
   );
 }
 
-function Verdict({ checks, wrong }: { checks: Check[]; wrong: number }) {
+function Verdict({ checks, wrong }: { checks: CheckLine[]; wrong: number }) {
   if (checks.length === 0) return null;
   const failing = checks.some((one) => one.state === "fail");
+  const unknown = checks.filter((one) => one.state === "unknown").length;
+  const passing = checks.length - wrong - unknown;
+  if (wrong > 0) return <Badge tone={failing ? "fail" : "warn"}>{`${wrong} of ${checks.length} fail`}</Badge>;
+  if (unknown === 0) return <Badge tone="ok">{`${plural(passing, "check")} pass`}</Badge>;
   return (
-    <Badge tone={wrong === 0 ? "ok" : failing ? "fail" : "warn"}>
-      {wrong ? `${wrong} of ${checks.length} fail` : `${plural(checks.length, "check")} pass`}
-    </Badge>
+    <Badge tone={passing ? "ok" : "idle"}>{`${passing} of ${checks.length} pass, ${unknown} not known yet`}</Badge>
   );
 }
 
@@ -93,7 +77,7 @@ function None() {
   );
 }
 
-const COLUMNS: TableColumn<Check>[] = [
+const COLUMNS: TableColumn<CheckLine>[] = [
   { id: "state", title: "State", cell: (one) => <Badge state={one.state} />, sort: (one) => RANK[one.state] },
   {
     id: "model",

@@ -5,7 +5,7 @@ import type { Graph } from "../api/schema";
 import { Empty, Loading, ProblemNote } from "../components/empty";
 import { useResource } from "../components/resource";
 import { useShortcuts } from "../components/shortcuts";
-import { plural } from "../format/number";
+import { count, plural } from "../format/number";
 import { GraphCanvas } from "../graph/canvas";
 import { Detail } from "../graph/detail";
 import { folded } from "../graph/folding";
@@ -55,10 +55,12 @@ function Live({ graph }: { graph: Graph }) {
         <h1>Graph</h1>
         <span class="muted" data-testid="graph-counts">
           {plural(shown.nodes.length, "node")}
+          {graph.nodes.length > shown.nodes.length &&
+            ` of ${count(graph.nodes.length)}, tables folded into what feeds them`}
           {wrong > 0 && <span class="tone-warn"> · {wrong} to look at</span>}
           {overview.value && <span class="wide"> · epoch {overview.value.epoch}</span>}
         </span>
-        <label class="graph-tables">
+        <label class="graph-tables" title="Show tables as nodes of their own">
           <input type="checkbox" checked={tables} onChange={(event) => setTables(event.currentTarget.checked)} /> Tables
         </label>
         <input

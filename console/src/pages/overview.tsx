@@ -121,7 +121,7 @@ function Figures({ seen }: { seen: Overview }) {
       <Stat
         label="Lag"
         value={lags.length ? lag(sum(lags), inBytes.length ? "bytes" : "messages") : "–"}
-        note="not read yet"
+        note="waits at the sources"
       >
         <Sparkline
           values={total(counted.map((one) => `source:${one.name}:lag_bytes`))}
@@ -151,7 +151,7 @@ function Figures({ seen }: { seen: Overview }) {
       <Stat
         label="Accounts"
         value={seen.accounting.holds ? <span class="tone-ok">add up</span> : <span class="tone-fail">broken</span>}
-        note={<a href="/accounting">read = landed + …</a>}
+        note={<a href="/accounting">see the sums</a>}
       />
     </section>
   );
@@ -400,13 +400,20 @@ function Events() {
 
 function told(fields: Record<string, unknown>): string {
   return Object.entries(fields)
-    .filter(([, value]) => value !== null && value !== "")
+    .filter(([name, value]) => value !== null && value !== "" && name !== "hint")
     .map(([name, value]) =>
-      ["message", "error", "source", "model", "table", "name"].includes(name)
-        ? String(value)
-        : `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`,
+      ["message", "error", "source", "model", "table", "name"].includes(name) ? String(value) : figure(name, value),
     )
     .join(" · ");
+}
+
+/** A field of an event in words; its name says the unit. */
+function figure(name: string, value: unknown): string {
+  const [, what, unit] = /^(.*?)(?:_(s|ms|bytes))?$/.exec(name)!;
+  const words = what!.replaceAll("_", " ");
+  if (typeof value !== "number") return `${words} ${typeof value === "object" ? JSON.stringify(value) : value}`;
+  const shown = unit === "s" ? span(value * 1000) : unit === "ms" ? span(value) : unit ? bytes(value) : count(value);
+  return `${words} ${shown}`;
 }
 
 function sum(values: number[]): number {

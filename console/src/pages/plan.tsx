@@ -11,7 +11,7 @@ import { toast, toastProblem } from "../components/toast";
 import { bytes } from "../format/bytes";
 import { count } from "../format/number";
 import { ChangeUnderWay } from "../plan/change";
-import type { Change, Plan, PlanItem } from "../plan/shapes";
+import type { Apply as Change, Plan, PlanItem } from "../api/schema";
 
 const EVERY_MS = 700;
 const CANARIES: [string, string][] = [
@@ -80,7 +80,7 @@ function Planned({ plan, busy, onBegun }: { plan: Plan; busy: boolean; onBegun: 
           rowKey={(item) => `${item.kind} ${item.name}`}
           empty={
             <Empty icon="ok" title="The files say what runs" command="$EDITOR models/NAME.sql">
-              Change a model and look here again, or write one on the SQL page.
+              Apply a model and look here again, or write one on the SQL page.
             </Empty>
           }
         />

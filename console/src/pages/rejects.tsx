@@ -6,7 +6,8 @@ import { useResource } from "../components/resource";
 import { Segments } from "../components/tabs";
 import { count, plural } from "../format/number";
 import { clock } from "../format/time";
-import { type Cause, causes, type Reject, rejects, type Which } from "../rejects/api";
+import type { Cause, Reject } from "../api/schema";
+import { causes, rejects, type Which } from "../rejects/api";
 import { Causes, idOf } from "../rejects/causes";
 import { RejectRecord } from "../rejects/record";
 import { useDecision } from "../rejects/use_decision";
@@ -137,7 +138,9 @@ function Entries({ cause, round, picked }: { cause: Cause; round: number; picked
                   <a href={`/rejects/${one.id}`}>{one.id}</a>
                 </th>
                 <td class="mono">{one.key || "–"}</td>
-                <td title={one.message}>{one.message}</td>
+                <td class="says" title={one.message}>
+                  {one.message}
+                </td>
                 <td class="num">{count(one.attempts)}</td>
                 <td>{clock(one.last_seen_us)}</td>
               </tr>

@@ -5,7 +5,8 @@ import { PageHead } from "../components/page";
 import { useResource } from "../components/resource";
 import { Segments } from "../components/tabs";
 import { count, rate } from "../format/number";
-import { type LogRecord, type Seek, type StreamInfo, streams } from "../streams/api";
+import type { Record as LogRecord, Stream } from "../api/schema";
+import { type Seek, streams } from "../streams/api";
 import { RecordDetail } from "../streams/detail";
 import { FixtureDialog } from "../streams/fixture";
 import { Records } from "../streams/records";
@@ -50,7 +51,7 @@ export default function StreamsPage({ params }: { params: Record<string, string>
   );
 }
 
-function StreamLine({ stream, chosen }: { stream: StreamInfo; chosen: boolean }) {
+function StreamLine({ stream, chosen }: { stream: Stream; chosen: boolean }) {
   return (
     <li>
       <a href={`/streams/${encodeURIComponent(stream.name)}`} aria-current={chosen ? "page" : undefined}>
@@ -64,7 +65,7 @@ function StreamLine({ stream, chosen }: { stream: StreamInfo; chosen: boolean })
   );
 }
 
-function Browser({ stream }: { stream: StreamInfo }) {
+function Browser({ stream }: { stream: Stream }) {
   const [live, setLive] = useState(true);
   const [seek, setSeek] = useState<Seek>({ from: "latest", reverse: true });
   const [filter, setFilter] = useState("");
@@ -127,7 +128,7 @@ function Browser({ stream }: { stream: StreamInfo }) {
   );
 }
 
-function aboutOf(stream: StreamInfo): string {
+function aboutOf(stream: Stream): string {
   const key = stream.key.length ? `key ${stream.key.join(", ")}` : "no key";
   const rejects = stream.rejects ? `${count(stream.rejects)} rejected` : "";
   return [`from ${stream.source}`, key, rejects].filter(Boolean).join(" · ");
@@ -136,7 +137,7 @@ function aboutOf(stream: StreamInfo): string {
 interface FootProps {
   live: boolean;
   shown: ReturnType<typeof useRecords>;
-  stream: StreamInfo;
+  stream: Stream;
   onSeek: (seek: Seek) => void;
 }
 
@@ -144,7 +145,8 @@ interface FootProps {
 function Foot({ live, shown, stream, onSeek }: FootProps) {
   const newest = shown.records[0]?.offset;
   const oldest = shown.records.at(-1)?.offset;
-  const kept = `the log keeps offsets ${count(stream.base)} to ${count(stream.head - 1)}`;
+  const last = Math.max(stream.head - 1, live ? (newest ?? 0) : 0);
+  const kept = `the log keeps offsets ${stream.base} to ${last}`;
   return (
     <footer class="stream-foot">
       <p class="muted" role="status">

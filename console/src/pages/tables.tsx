@@ -7,7 +7,8 @@ import { type Tab, Tabs } from "../components/tabs";
 import { bytes } from "../format/bytes";
 import { count, plural } from "../format/number";
 import { clock, utc } from "../format/time";
-import { type Snapshot, type TableDetail, type TableInfo, table, tables } from "../tables/api";
+import type { TableDetail, TableEntry, TableSnapshot } from "../api/schema";
+import { table, tables } from "../tables/api";
 import { Difference } from "../tables/difference";
 import { Files } from "../tables/files";
 import { Maintenance } from "../tables/maintenance";
@@ -54,7 +55,7 @@ export default function TablesPage({ params }: { params: Record<string, string> 
   );
 }
 
-function TableLine({ table, chosen }: { table: TableInfo; chosen: boolean }) {
+function TableLine({ table, chosen }: { table: TableEntry; chosen: boolean }) {
   return (
     <li>
       <a href={`/tables/${encodeURIComponent(table.name)}`} aria-current={chosen ? "page" : undefined}>
@@ -83,7 +84,7 @@ function Detail({ name }: { name: string }) {
   );
 }
 
-function tabsOf(data: TableDetail, snapshots: Snapshot[], reload: () => void): Tab[] {
+function tabsOf(data: TableDetail, snapshots: TableSnapshot[], reload: () => void): Tab[] {
   const past = (content: () => preact.JSX.Element) =>
     snapshots.length ? content : () => <Empty title="No table snapshot yet">The first epoch makes one.</Empty>;
   return [
@@ -95,7 +96,7 @@ function tabsOf(data: TableDetail, snapshots: Snapshot[], reload: () => void): T
   ];
 }
 
-function Facts({ table, snapshots }: { table: TableDetail; snapshots: Snapshot[] }) {
+function Facts({ table, snapshots }: { table: TableDetail; snapshots: TableSnapshot[] }) {
   const now = snapshots.at(-1);
   return (
     <div class="stats table-stats">

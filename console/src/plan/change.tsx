@@ -7,7 +7,7 @@ import { Table, type TableColumn } from "../components/table";
 import { toastProblem } from "../components/toast";
 import { count, percent } from "../format/number";
 import { span } from "../format/time";
-import type { Change, Difference } from "./shapes";
+import type { Apply as Change, Difference } from "../api/schema";
 
 const TONES: Record<string, Tone> = { done: "ok", failed: "fail", refused: "fail", cancelled: "idle", differs: "warn" };
 

@@ -2,7 +2,8 @@
 import { Badge } from "../components/badge";
 import { count } from "../format/number";
 import { clock, utc } from "../format/time";
-import type { Cause, Decision } from "./api";
+import type { Cause } from "../api/schema";
+import type { Decision } from "./api";
 
 interface Props {
   causes: Cause[];

@@ -8,7 +8,8 @@ import { Segments } from "../components/tabs";
 import { bytes } from "../format/bytes";
 import { count } from "../format/number";
 import { clock, utc } from "../format/time";
-import { type Decision, type RejectDetail, reject } from "./api";
+import type { RejectDetail } from "../api/schema";
+import { type Decision, reject } from "./api";
 
 interface Props {
   id: number;
@@ -95,11 +96,31 @@ function Decoded({ one }: { one: RejectDetail }) {
           {Object.entries(row).map(([name, value]) => [
             <dt key={name}>{name}</dt>,
             <dd key={`${name}=`} class={value === null ? "null" : undefined}>
-              {value === null ? "null" : typeof value === "object" ? JSON.stringify(value) : String(value)}
+              {value === null ? (
+                "null"
+              ) : (
+                <Long text={typeof value === "object" ? JSON.stringify(value) : String(value)} />
+              )}
             </dd>,
           ])}
         </dl>
       ))}
+    </>
+  );
+}
+
+const LONG = 300;
+
+/** A value as it is; of a very long one the beginning, and the rest when it is asked for. */
+function Long({ text }: { text: string }) {
+  const [whole, setWhole] = useState(false);
+  if (whole || text.length <= LONG + 50) return <>{text}</>;
+  return (
+    <>
+      {text.slice(0, LONG)}…{" "}
+      <button type="button" class="button small" onClick={() => setWhole(true)}>
+        {count(text.length - LONG)} more
+      </button>
     </>
   );
 }

@@ -1,6 +1,7 @@
 /** Rows as a table: numbers to the right, nulls faint, a header that stays. */
 import type { ComponentChildren } from "preact";
-import { type Column, type Kind, kindOf, textOf, type Value } from "./values";
+import type { Column } from "../api/schema";
+import { type Kind, kindOf, textOf, type Value } from "./values";
 
 interface Props {
   columns: Column[];

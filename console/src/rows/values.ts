@@ -1,19 +1,11 @@
 /** Rows as the API gives them, and how one value is shown. */
-
-/** A column's name and its type in DuckDB's words. */
-export interface Column {
-  name: string;
-  type: string;
-}
+import type { Rows as Whole } from "../api/schema";
 
 /** What JSON can hold; big integers, decimals and times come as text. */
-export type Value = string | number | boolean | null | Value[] | { [name: string]: Value };
+export type Value = unknown;
 
 /** Rows with their columns. */
-export interface Rows {
-  columns: Column[];
-  rows: Value[][];
-}
+export type Rows = Pick<Whole, "columns" | "rows">;
 
 /** What a type is like, which decides its alignment and how it can be drawn. */
 export type Kind = "number" | "time" | "text" | "bool" | "nested";

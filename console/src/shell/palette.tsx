@@ -133,6 +133,7 @@ export function KeySheet() {
     [["/"], "Find anything"],
     [["?"], "This sheet"],
     [["esc"], "Close what is open"],
+    [["p"], "Hold the view still, or go on"],
     ...PAGES.map((page): [string[], string] => [["g", page.key], page.title]),
     ...ofThePage.value.map((one): [string[], string] => [[one.keys], one.says]),
   ];

@@ -1,4 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
+import { held } from "../api/hold";
 import { connection, heardAt, overview } from "../api/live";
 import { Badge } from "../components/badge";
 import { Icon } from "../components/icon";
@@ -42,6 +43,7 @@ export function TopBar({ onMenu, open }: { onMenu: () => void; open: boolean }) 
         <span>Find</span>
         <kbd aria-hidden="true">ctrl k</kbd>
       </button>
+      <Hold />
       <ThemeSwitch />
     </header>
   );
@@ -51,6 +53,25 @@ function State() {
   if (connection.value === "lost") return <Badge tone="fail">not connected</Badge>;
   if (!overview.value) return <Badge tone="idle">connecting</Badge>;
   return <Badge state={overview.value.state} />;
+}
+
+/** Holds the view still: figures that change while one reads them are hard to read. */
+function Hold() {
+  const on = held.value;
+  return (
+    <button
+      type="button"
+      class={`button ghost hold ${on ? "on" : "icon"}`}
+      aria-label={on ? "Held still: go on" : "Hold the view still"}
+      title={on ? "What is shown stands still, the project goes on (p)" : "Hold the view still (p)"}
+      onClick={() => {
+        held.value = !on;
+      }}
+    >
+      <Icon name={on ? "play" : "pause"} />
+      {on && <span>Held still</span>}
+    </button>
+  );
 }
 
 const NEXT: Record<Theme, Theme> = { system: "light", light: "dark", dark: "system" };

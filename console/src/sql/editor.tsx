@@ -1,6 +1,6 @@
 /** The editor as a component: the page holds a handle to it, and the text stays CodeMirror's. */
 import { useEffect, useRef } from "preact/hooks";
-import type { Names } from "../editor/completion";
+import type { Names } from "../api/schema";
 import { mountEditor, type SqlEditor } from "../editor/sql_editor";
 
 interface Props {

@@ -3,7 +3,7 @@ import dagre from "@dagrejs/dagre";
 import { useMemo } from "preact/hooks";
 import { Code } from "../components/code";
 import { plural } from "../format/number";
-import type { Plan } from "./api";
+import type { SqlPlan } from "../api/schema";
 
 const WIDE = 250;
 const MARGIN = 12;
@@ -16,7 +16,7 @@ interface Placed {
 }
 
 /** See above. */
-export function Explain({ plan }: { plan: Plan }) {
+export function Explain({ plan }: { plan: SqlPlan }) {
   const placed = useMemo(() => place(plan), [plan]);
   const known = new Map(plan.nodes.map((node) => [node.id, node]));
   return (
@@ -59,7 +59,7 @@ function heightOf(detail: string): number {
   return 34 + 16 * Math.min(detail ? lines : 0, 4);
 }
 
-function place(plan: Plan): Placed {
+function place(plan: SqlPlan): Placed {
   const graph = new dagre.graphlib.Graph();
   graph.setGraph({ rankdir: "BT", nodesep: 22, ranksep: 34, marginx: MARGIN, marginy: MARGIN });
   graph.setDefaultEdgeLabel(() => ({}));

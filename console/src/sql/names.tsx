@@ -1,6 +1,6 @@
 /** The tables, models and streams beside the editor; a click puts the name where the cursor was. */
 import { useState } from "preact/hooks";
-import type { Names } from "../editor/completion";
+import type { Names } from "../api/schema";
 
 interface Props {
   names: Names;

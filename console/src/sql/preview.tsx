@@ -3,10 +3,11 @@ import { useState } from "preact/hooks";
 import { toast } from "../components/toast";
 import { span } from "../format/time";
 import { RowTable } from "../rows/row_table";
-import { type Preview, saveModel } from "./api";
+import type { ModelPreview } from "../api/schema";
+import { saveModel } from "./api";
 
 interface Props {
-  preview: Preview;
+  preview: ModelPreview;
   sql: string;
   /** Of an existing model that is being changed. */
   model: { name: string; digest: string } | null;
@@ -41,7 +42,7 @@ export function PreviewPanel({ preview, sql, model, onSaved }: Props) {
   );
 }
 
-function Facts({ preview }: { preview: Preview }) {
+function Facts({ preview }: { preview: ModelPreview }) {
   return (
     <div class="preview-facts">
       <Fact title="Reads" words={preview.reads} />

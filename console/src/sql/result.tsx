@@ -6,11 +6,11 @@ import { plural } from "../format/number";
 import { span } from "../format/time";
 import { RowTable } from "../rows/row_table";
 import { asTsv } from "../rows/values";
-import type { Answer } from "./api";
+import type { SqlAnswer } from "../api/schema";
 import { ResultChart } from "./chart";
 
 /** Rows of an answer as a table or a chart. */
-export function Result({ answer }: { answer: Answer }) {
+export function Result({ answer }: { answer: SqlAnswer }) {
   const [view, setView] = useState<"table" | "chart">("table");
   return (
     <>

@@ -1,16 +1,16 @@
 /** The state of the SQL page: what stands in the editor, what runs, what came of it. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { asProblem } from "../api/problem";
-import type { Names } from "../editor/completion";
+import type { ModelPreview, Names, SqlAnswer, SqlPlan } from "../api/schema";
 import type { SqlEditor } from "../editor/sql_editor";
-import { type Answer, explain, names, type Plan, type Preview, preview, readModel, run } from "./api";
+import { explain, names, preview, readModel, run } from "./api";
 import { draft, type Entry, entries, forget, keepDraft, remember } from "./history";
 
 /** What came of a statement. */
 export type Outcome =
-  | { kind: "answer"; answer: Answer }
-  | { kind: "plan"; plan: Plan }
-  | { kind: "preview"; preview: Preview; sql: string }
+  | { kind: "answer"; answer: SqlAnswer }
+  | { kind: "plan"; plan: SqlPlan }
+  | { kind: "preview"; preview: ModelPreview; sql: string }
   | { kind: "error"; message: string; hint: string; place: string };
 
 /** What can be done with the text in the editor. */
@@ -125,7 +125,7 @@ async function outcomeOf(
 }
 
 /** A preview; its first mistake is shown at its place. */
-function previewed(made: Preview, sql: string): Came {
+function previewed(made: ModelPreview, sql: string): Came {
   const first = made.problems.find(({ level }) => level === "fail");
   const at = first?.line ? { line: first.line, column: first.column || 1 } : undefined;
   return { kind: "preview", preview: made, sql, at, said: first?.message };

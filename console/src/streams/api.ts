@@ -1,44 +1,8 @@
 /** What the Streams page asks the server. */
 import { get, getText, withQuery } from "../api/client";
 import type { Problem } from "../api/problem";
+import type { Column, Record as LogRecord, Records, Stream, Streams } from "../api/schema";
 import { stream } from "../api/sse";
-import type { Column, Value } from "../rows/values";
-
-/** A stream. Offsets are of its source's log, which other streams share: `base` is the first that is kept. */
-export interface StreamInfo {
-  name: string;
-  source: string;
-  type: string;
-  key: string[];
-  columns: Column[];
-  changelog: string;
-  base: number;
-  head: number;
-  changes: number;
-  rejects: number;
-  rows_per_s: number;
-  timed: boolean;
-}
-
-/** One change in the log; `row` in the order of the columns. */
-export interface LogRecord {
-  offset: number;
-  at_us: number | null;
-  position: string;
-  op: string;
-  weight: number;
-  row: Value[];
-}
-
-/** Changes, as far as they were looked for; `done` when the end was reached. */
-export interface Records {
-  columns: Column[];
-  records: LogRecord[];
-  base: number;
-  head: number;
-  next_offset: number;
-  done: boolean;
-}
 
 /** Changes that have come. */
 export interface Tailed {
@@ -60,8 +24,8 @@ const PAGE = 100;
 const of = (name: string) => `/v1/streams/${encodeURIComponent(name)}`;
 
 /** All streams. */
-export async function streams(signal: AbortSignal): Promise<StreamInfo[]> {
-  return (await get<{ streams: StreamInfo[] }>("/v1/streams", {}, signal)).streams;
+export async function streams(signal: AbortSignal): Promise<Stream[]> {
+  return (await get<Streams>("/v1/streams", {}, signal)).streams;
 }
 
 /** A page of changes. */

@@ -1,8 +1,8 @@
 /** One change whole: every column, and the record as it stands in the log. */
 import { Code } from "../components/code";
 import { clock, utc } from "../format/time";
-import { type Column, kindOf, textOf } from "../rows/values";
-import type { LogRecord } from "./api";
+import type { Column, Record as LogRecord } from "../api/schema";
+import { kindOf, textOf } from "../rows/values";
 import { Op, rawOf } from "./records";
 
 interface Props {

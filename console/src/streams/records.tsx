@@ -1,8 +1,7 @@
 /** The changes of a stream as a table, decoded or as they stand in the log. */
 import { clock, utc } from "../format/time";
 import { RowTable } from "../rows/row_table";
-import type { Column } from "../rows/values";
-import type { LogRecord } from "./api";
+import type { Column, Record as LogRecord } from "../api/schema";
 import type { Shown } from "./use_tail";
 
 interface Props {

@@ -1,10 +1,11 @@
 /** Where in a stream to look, and which changes: followed live, or a page from an offset or a time on. */
 import { useState } from "preact/hooks";
 import { Segments } from "../components/tabs";
-import type { Seek, StreamInfo } from "./api";
+import type { Stream } from "../api/schema";
+import type { Seek } from "./api";
 
 interface Props {
-  stream: StreamInfo;
+  stream: Stream;
   live: boolean;
   filter: string;
   filterProblem: string;
@@ -103,7 +104,7 @@ export function seekOf(by: By, offset: string, time: string): Seek {
 }
 
 /** A condition that this stream's columns can meet. */
-function exampleOf({ columns }: StreamInfo): string {
+function exampleOf({ columns }: Stream): string {
   const number = columns.find(({ type }) => /int|decimal|double|float/i.test(type));
   return number ? `${number.name} > 100` : `${columns[0]?.name ?? "name"} LIKE 'a%'`;
 }

@@ -1,8 +1,9 @@
 /** What is shown of a stream: a page of its past, or what comes now. */
 import { useEffect, useRef, useState } from "preact/hooks";
+import { holding } from "../api/hold";
 import { Problem, asProblem } from "../api/problem";
-import type { Column } from "../rows/values";
-import { type LogRecord, type Seek, type Tailed, records, tail } from "./api";
+import type { Column, Record as LogRecord } from "../api/schema";
+import { type Seek, type Tailed, records, tail } from "./api";
 
 /** Records that are kept on the page while a stream is followed. */
 export const KEPT = 500;
@@ -72,7 +73,7 @@ export function useRecords(name: string, live: boolean, seek: Seek, filter: stri
         loading: before.loading && !connected,
         ...(problem && problem.status >= 400 ? { problem } : {}),
       }));
-    void tail(name, filter, signal, on, state);
+    void tail(name, filter, signal, holding(on, signal), state);
   };
 
   return shown.columns.length ? shown : { ...shown, columns };

@@ -4,11 +4,12 @@ import { asProblem } from "../api/problem";
 import { count } from "../format/number";
 import { RowTable } from "../rows/row_table";
 import { useSettled } from "../rows/use_settled";
-import { type Diff, diff, type Snapshot, type TableDetail } from "./api";
+import type { TableDetail, TableDiff, TableSnapshot } from "../api/schema";
+import { diff } from "./api";
 import { TimeSlider, told } from "./time_slider";
 
 /** See above. It begins with what the newest snapshots changed. */
-export function Difference({ table, snapshots }: { table: TableDetail; snapshots: Snapshot[] }) {
+export function Difference({ table, snapshots }: { table: TableDetail; snapshots: TableSnapshot[] }) {
   const last = snapshots.length - 1;
   const [ends, setEnds] = useState<[string, string]>(() => [
     snapshots[Math.max(0, last - Math.max(1, Math.round(last / 10)))]!.id,
@@ -21,7 +22,7 @@ export function Difference({ table, snapshots }: { table: TableDetail; snapshots
   const [one, two] = [place(ends[0], 0), place(ends[1], last)];
   const [from, to] = one <= two ? [one, two] : [two, one];
   const asked = useSettled(`${snapshots[from]!.id} ${snapshots[to]!.id}`, 150);
-  const [found, setFound] = useState<Diff | null>(null);
+  const [found, setFound] = useState<TableDiff | null>(null);
   const [problem, setProblem] = useState("");
 
   useEffect(() => {
@@ -64,7 +65,7 @@ export function Difference({ table, snapshots }: { table: TableDetail; snapshots
   );
 }
 
-function Changed({ found, strong }: { found: Diff; strong: string[] }) {
+function Changed({ found, strong }: { found: TableDiff; strong: string[] }) {
   const weights = found.rows.map((row) => Number(row[0]));
   const weight = (at: number) => weights[at] ?? 0;
   const sign = (at: number) => (weight(at) > 0 ? `+${weight(at)}` : `−${-weight(at)}`);

@@ -1,7 +1,7 @@
 /** The files of a table as it is now, the largest first, and how they are laid out. */
 import { bytes } from "../format/bytes";
 import { count } from "../format/number";
-import type { TableDetail } from "./api";
+import type { TableDetail } from "../api/schema";
 
 /** See above. */
 export function Files({ table }: { table: TableDetail }) {

@@ -5,7 +5,8 @@ import { toast, toastProblem } from "../components/toast";
 import { bytes } from "../format/bytes";
 import { count, plural } from "../format/number";
 import { clock, span, utc } from "../format/time";
-import { maintain, type Run, type TableDetail } from "./api";
+import type { MaintenanceRun, TableDetail } from "../api/schema";
+import { maintain } from "./api";
 
 /** See above. */
 export function Maintenance({ table, onDone }: { table: TableDetail; onDone: () => void }) {
@@ -45,7 +46,7 @@ export function Maintenance({ table, onDone }: { table: TableDetail; onDone: () 
   );
 }
 
-function Runs({ runs }: { runs: Run[] }) {
+function Runs({ runs }: { runs: MaintenanceRun[] }) {
   return (
     <div class="table-wrap" tabIndex={0} role="region" aria-label="Maintenance runs">
       <table class="table">

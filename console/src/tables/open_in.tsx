@@ -2,9 +2,9 @@
 import { useState } from "preact/hooks";
 import { Code } from "../components/code";
 import { Segments } from "../components/tabs";
-import type { TableDetail } from "./api";
+import type { Snippets, TableDetail } from "../api/schema";
 
-const NAMES: Record<string, string> = {
+const NAMES: Record<keyof Snippets, string> = {
   duckdb: "DuckDB",
   spark: "Spark",
   pyiceberg: "PyIceberg",
@@ -14,17 +14,16 @@ const NAMES: Record<string, string> = {
 
 /** See above. */
 export function OpenIn({ table }: { table: TableDetail }) {
-  const engines = Object.keys(table.snippets);
-  const [engine, setEngine] = useState(engines[0] ?? "");
+  const [engine, setEngine] = useState<keyof Snippets>("duckdb");
   return (
     <div class="open-in">
       <Segments
         label="Engine"
-        options={engines.map((one): [string, string] => [one, NAMES[one] ?? one])}
+        options={Object.entries(NAMES) as [keyof Snippets, string][]}
         chosen={engine}
         onChoose={setEngine}
       />
-      <Code text={table.snippets[engine] ?? ""} />
+      <Code text={table.snippets[engine]} />
       <p class="muted">
         It is the table itself, read from its files: nothing is exported, and no server of ours is asked.
       </p>

@@ -2,7 +2,7 @@
 import { useMemo } from "preact/hooks";
 import { count } from "../format/number";
 import { clock, utc } from "../format/time";
-import type { Snapshot } from "./api";
+import type { TableSnapshot } from "../api/schema";
 
 interface Handle {
   label: string;
@@ -12,7 +12,7 @@ interface Handle {
 
 interface Props {
   /** Oldest first; at least one. */
-  snapshots: Snapshot[];
+  snapshots: TableSnapshot[];
   handles: Handle[];
 }
 
@@ -68,13 +68,13 @@ export function TimeSlider({ snapshots, handles }: Props) {
 }
 
 /** A table snapshot in a line. */
-export function told(one: Snapshot): string {
+export function told(one: TableSnapshot): string {
   const epoch = one.epoch === null ? one.operation : `epoch ${count(one.epoch)}`;
   return `${clock(one.at_us)}, ${epoch}, ${count(one.rows)} rows`;
 }
 
 /** Rows as an area above the floor; below it what came (accent) and went (red) with each snapshot. */
-function draw(snapshots: Snapshot[]) {
+function draw(snapshots: TableSnapshot[]) {
   const last = Math.max(1, snapshots.length - 1);
   const x = (at: number) => (snapshots.length === 1 ? WIDE : (at / last) * WIDE).toFixed(1);
   const rows = snapshots.map((one) => one.rows ?? 0);

@@ -3,20 +3,21 @@ import { useEffect, useState } from "preact/hooks";
 import { asProblem } from "../api/problem";
 import { count } from "../format/number";
 import { utc } from "../format/time";
+import { Loading } from "../components/empty";
 import { RowTable } from "../rows/row_table";
 import { useSettled } from "../rows/use_settled";
-import type { Rows } from "../rows/values";
-import { rowsAt, type Snapshot, type TableDetail } from "./api";
+import type { TableDetail, TableRows, TableSnapshot } from "../api/schema";
+import { rowsAt } from "./api";
 import { TimeSlider } from "./time_slider";
 
 /** See above. The newest snapshot is followed as new ones come. */
-export function Travel({ table, snapshots }: { table: TableDetail; snapshots: Snapshot[] }) {
+export function Travel({ table, snapshots }: { table: TableDetail; snapshots: TableSnapshot[] }) {
   const [chosen, setChosen] = useState<string | null>(null);
   const found = chosen === null ? -1 : snapshots.findIndex(({ id }) => id === chosen);
   const at = found < 0 ? snapshots.length - 1 : found;
   const shown = snapshots[at]!;
   const asked = useSettled(shown.id, 120);
-  const [rows, setRows] = useState<(Rows & { truncated?: boolean }) | null>(null);
+  const [rows, setRows] = useState<TableRows | null>(null);
   const [problem, setProblem] = useState("");
 
   useEffect(() => {
@@ -50,6 +51,7 @@ export function Travel({ table, snapshots }: { table: TableDetail; snapshots: Sn
           {problem}
         </p>
       )}
+      {!rows && !problem && <Loading />}
       {rows && (
         <>
           <RowTable columns={rows.columns} rows={rows.rows} label="Rows as of then" strong={table.key} />
@@ -64,10 +66,15 @@ export function Travel({ table, snapshots }: { table: TableDetail; snapshots: Sn
   );
 }
 
-function SnapshotFacts({ one, now, onNow }: { one: Snapshot; now: boolean; onNow: () => void }) {
+function SnapshotFacts({ one, now, onNow }: { one: TableSnapshot; now: boolean; onNow: () => void }) {
   return (
     <p class="snapshot-facts" role="status">
       <b>{now ? "Now" : utc(one.at_us)}</b>
+      {!now && (
+        <button type="button" class="button small" onClick={onNow}>
+          Back to now
+        </button>
+      )}
       <span>{one.epoch === null ? "of another writer" : `epoch ${count(one.epoch)}`}</span>
       <span>{one.maintenance ? "maintenance" : one.operation}</span>
       <span>{count(one.rows)} rows</span>
@@ -79,11 +86,6 @@ function SnapshotFacts({ one, now, onNow }: { one: Snapshot; now: boolean; onNow
         </span>
       ))}
       <code class="muted">snapshot {one.id}</code>
-      {!now && (
-        <button type="button" class="button small" onClick={onNow}>
-          Back to now
-        </button>
-      )}
     </p>
   );
 }

@@ -22,11 +22,16 @@ def compose(running: Running, now: Overview) -> shapes.Graph:
     rates = {node.id: node.rows_per_s for node in nodes}
     rates |= {f"model:{model.name}": model.given_per_s for model in now.models}
     edges = [
-        shapes.Edge.model_validate({"from": start, "to": end, "rows_per_s": rates[start]})
+        shapes.Edge.model_validate({"from": start, "to": end, "rows_per_s": rates[_measured(start, end)]})
         for start, end in _pairs(running.project, now)
         if start in known and end in known
     ]
     return shapes.Graph(nodes=nodes, edges=edges)
+
+
+def _measured(start: str, end: str) -> str:
+    """The node whose rate is that of the edge: of a source only a part flows into each of its streams."""
+    return end if start.startswith("source:") else start
 
 
 def _nodes(now: Overview) -> list[shapes.Node]:

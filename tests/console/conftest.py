@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from browsing import looking, start_chromium
 from playwright.sync_api import Browser, Page, sync_playwright
-from shop import Shop, running_shop
+from shop import Shop, running_shop, till_server
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop that runs; see there. Tests add orders and never take any away."""
-    with running_shop(tmp_path_factory.mktemp("console") / "shop") as running:
+    with till_server() as till, running_shop(tmp_path_factory.mktemp("console") / "shop", till) as running:
         yield running
 
 

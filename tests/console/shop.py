@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psycopg
 
 from headwater.clock import SystemClock
 from headwater.console.services import services
 from headwater.project import load
 from headwater.runtime.journal import Journal
 from headwater.runtime.supervisor import Supervisor
+from headwater.testing.postgres import PostgresServer
 
 DEADLINE_S = 60.0
 PROJECT = """\
@@ -28,6 +30,11 @@ sources:
         key: [id]
         columns: {id: BIGINT, customer: VARCHAR, amount: "DECIMAL(10,2)", ordered_at: TIMESTAMPTZ}
         watermark: {column: ordered_at, delay: 2 seconds}
+  till:
+    type: postgres
+    url: %(till)s
+    tables: [public.receipts]
+    snapshot_chunk_rows: 1
   visits:
     type: python
     file: sources/visits.py
@@ -131,11 +138,20 @@ class Shop:
 
 
 @contextmanager
-def running_shop(folder: Path, token: str = "") -> Iterator[Shop]:
+def till_server() -> Iterator[str]:
+    """The URL of a PostgreSQL with the till's receipts: as many as take minutes to be read one by one."""
+    with PostgresServer() as server, psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE receipts (id bigint PRIMARY KEY, total numeric(10,2))")
+        connection.execute("INSERT INTO receipts SELECT n, n / 10.0 FROM generate_series(1, 50000) AS n")
+        yield server.url()
+
+
+@contextmanager
+def running_shop(folder: Path, till: str, token: str = "") -> Iterator[Shop]:
     """The shop in `folder`, begun with 200 orders and three bad ones, until the block ends."""
     (folder / "models").mkdir(parents=True)
     (folder / "sources").mkdir()
-    (folder / "headwater.yml").write_text(PROJECT % {"api": f", token: {token}" if token else ""})
+    (folder / "headwater.yml").write_text(PROJECT % {"api": f", token: {token}" if token else "", "till": till})
     (folder / "functions").mkdir()
     (folder / "sources" / "visits.py").write_text(VISITS)
     (folder / "functions" / "desk.py").write_text(FUNCTIONS)

@@ -167,10 +167,27 @@ def test_a_table_s_files_runs_and_the_way_to_it_for_others(page: Page, shop: Sho
 
 def test_capture_says_where_each_source_stands(page: Page, shop: Shop) -> None:
     shown(page, "/capture")
-    for name in ("web", "visits"):
+    for name in ("web", "visits", "till"):
         source = page.get_by_role("region", name=f"Source {name}")
         expect(source).to_contain_text("running")
         expect(source).to_contain_text("in our log")
+
+
+def test_the_reading_of_a_table_is_paused_taken_up_again_and_given_up(page: Page, shop: Shop) -> None:
+    shown(page, "/capture/till")
+    source = page.get_by_role("region", name="Source till")
+    source.get_by_role("button", name="Read again").click()
+    page.get_by_role("dialog").get_by_role("button", name="Read again").click()
+    line = source.get_by_role("listitem").filter(has_text="receipts")
+    line.get_by_role("button", name="Pause").click()
+    expect(line).to_contain_text("paused")
+    assert serious(page) == []
+    line.get_by_role("button", name="Resume").click()
+    expect(line.get_by_role("button", name="Pause")).to_be_visible()
+    line.get_by_role("button", name="Stop").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop reading").click()
+    expect(line).to_contain_text("stopped")
+    expect(line.get_by_role("button", name="Read again")).to_be_visible()
 
 
 def test_a_reject_is_looked_at_replayed_and_its_end_told(page: Page, shop: Shop) -> None:

@@ -60,3 +60,5 @@ def test_the_graph_goes_from_sources_to_tables(console):
         ("model:totals", "table:totals"),
     }  # fmt: skip
     assert {end for edge in edges for end in edge} <= {node["id"] for node in found["nodes"]}
+    rates = {node["id"]: node["rows_per_s"] for node in found["nodes"]}
+    assert all(edge["rows_per_s"] == rates[edge["to"]] for edge in found["edges"] if edge["from"] == "source:shop")

@@ -112,12 +112,15 @@ function Row<T>({ row, table }: { row: T; table: TableProps<T> }) {
   const press = (event: KeyboardEvent) => {
     if (event.key === "Enter" && event.target === event.currentTarget) onRow?.(row);
   };
+  const click = (event: MouseEvent) => {
+    if (!(event.target as Element).closest("a, button")) onRow?.(row); // a link in a cell leads elsewhere
+  };
   return (
     <tr
       class={`${onRow ? "link" : ""} ${table.tone?.(row) ?? ""}`}
       aria-selected={table.selected ? table.selected(row) : undefined}
       tabIndex={onRow ? 0 : undefined}
-      onClick={onRow ? () => onRow(row) : undefined}
+      onClick={onRow ? click : undefined}
       onKeyDown={onRow ? press : undefined}
     >
       {table.columns.map((column) =>

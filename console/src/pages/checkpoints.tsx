@@ -3,7 +3,7 @@ import { overview } from "../api/live";
 import type { Checkpoint, Checkpoints } from "../api/schema";
 import { Badge } from "../components/badge";
 import { Chart } from "../components/chart";
-import { Code } from "../components/code";
+import { Code, CopyButton } from "../components/code";
 import { Empty, Loading, ProblemNote } from "../components/empty";
 import { PageHead, Panel, Stat } from "../components/page";
 import { useResource } from "../components/resource";
@@ -26,8 +26,19 @@ const COLUMNS: TableColumn<Checkpoint>[] = [
   { id: "bytes", title: "Written", num: true, cell: (one) => bytes(one.new_bytes), sort: (one) => one.new_bytes },
   { id: "whole", title: "Whole", num: true, cell: (one) => bytes(one.bytes), sort: (one) => one.bytes },
   { id: "files", title: "Files", num: true, cell: (one) => count(one.files), sort: (one) => one.files },
-  { id: "kept", title: "", cell: (one) => one.kept && <Badge tone="ok">kept</Badge> },
+  { id: "kept", title: "", cell: (one) => one.kept && <GoBack epoch={one.epoch} /> },
 ];
+
+/** One that is kept can be gone back to, by a command for a project that is stopped. */
+function GoBack({ epoch }: { epoch: number }) {
+  const command = `headwater checkpoint restore ${epoch}`;
+  return (
+    <span class="go-back">
+      <Badge tone="ok">kept</Badge>
+      <CopyButton text={command} label={`Copy: ${command}`} />
+    </span>
+  );
+}
 
 /** From where a restart goes on, and what it cost to be able to. */
 export default function CheckpointsPage() {

@@ -1,9 +1,10 @@
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { get } from "../api/client";
 import type { CheckLine, Checks, Outcome } from "../api/schema";
 import { Badge } from "../components/badge";
 import { Empty, Loading, ProblemNote } from "../components/empty";
-import { PageHead, Panel } from "../components/page";
+import { Facts, PageHead, Panel } from "../components/page";
 import { useResource } from "../components/resource";
 import { Table, type TableColumn } from "../components/table";
 import { Segments } from "../components/tabs";
@@ -12,12 +13,13 @@ import { clock, utc } from "../format/time";
 
 const EVERY_MS = 2000;
 const RANK: Record<string, number> = { fail: 0, warn: 1, unknown: 2, ok: 3 };
-const SHOWN = 30;
+const SHOWN = 16;
 
 /** What must be true of the rows, and whether it is. */
 export default function ChecksPage() {
   const { data, problem } = useResource((signal) => get<Checks>("/v1/checks", {}, signal), [], EVERY_MS);
   const [shown, setShown] = useState<"all" | "wrong">("all");
+  const [chosen, setChosen] = useState("");
   const checks = [...(data?.checks ?? [])].sort((a, b) => (RANK[a.state] ?? 2) - (RANK[b.state] ?? 2));
   const wrong = checks.filter((one) => one.state === "fail" || one.state === "warn");
   return (
@@ -47,15 +49,62 @@ export default function ChecksPage() {
             columns={COLUMNS}
             rows={shown === "wrong" ? wrong : checks}
             label="Checks"
-            rowKey={(one) => `${one.model} ${one.name}`}
+            rowKey={idOf}
+            onRow={(one) => setChosen(chosen === idOf(one) ? "" : idOf(one))}
+            selected={(one) => idOf(one) === chosen}
             tone={(one) => (one.state === "fail" ? "bad" : "")}
             empty={checks.length ? <Empty icon="ok" title="No check fails" /> : <None />}
           />
         </Panel>
       )}
+      {checks
+        .filter((one) => idOf(one) === chosen)
+        .map((one) => (
+          <Closely key={idOf(one)} check={one} />
+        ))}
     </>
   );
 }
+
+function idOf(one: CheckLine): string {
+  return `${one.model} ${one.name}`;
+}
+
+/** One check: what it says, a row that fails it, and how it stood before. */
+function Closely({ check }: { check: CheckLine }) {
+  const facts: [string, ComponentChildren][] = [
+    ["name", <code>{check.name}</code>],
+    ["must be true", check.says],
+    ["now", check.message],
+  ];
+  if (check.score !== null) facts.push(["away from the usual", `${check.score.toFixed(1)} deviations`]);
+  if (check.example) facts.push(["a row that fails", <code>{check.example}</code>]);
+  return (
+    <Panel title={`${check.says || check.name}`} padded class="check-detail">
+      <Facts facts={facts} />
+      <Table
+        columns={OUTCOMES}
+        rows={check.history}
+        label="How it stood before, newest first"
+        rowKey={(one) => one.epoch}
+        height="260px"
+      />
+    </Panel>
+  );
+}
+
+const OUTCOMES: TableColumn<Outcome>[] = [
+  {
+    id: "at",
+    title: "From",
+    head: true,
+    cell: (one) => <span title={utc(one.at_us)}>{clock(one.at_us)}</span>,
+  },
+  { id: "epoch", title: "Epoch", num: true, cell: (one) => count(one.epoch) },
+  { id: "state", title: "State", cell: (one) => <Badge state={one.state} /> },
+  { id: "failing", title: "Failing", num: true, cell: (one) => count(one.failing) },
+  { id: "value", title: "Value", num: true, cell: (one) => count(one.value) },
+];
 
 function Verdict({ checks, wrong }: { checks: CheckLine[]; wrong: number }) {
   if (checks.length === 0) return null;

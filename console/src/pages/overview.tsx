@@ -285,7 +285,7 @@ function CheckCounts({ of }: { of: ModelGlance }) {
   const { ok = 0, warn = 0, fail = 0 } = of.checks ?? {};
   if (ok + warn + fail === 0) return <>–</>;
   return (
-    <a href="/checks" onClick={(event) => event.stopPropagation()}>
+    <a href="/checks">
       {fail > 0 && <span class="tone-fail">{fail} fail </span>}
       {warn > 0 && <span class="tone-warn">{warn} warn </span>}
       {fail + warn === 0 && <span class="tone-ok">{ok} ok</span>}

@@ -36,18 +36,39 @@ key: [product_id]
 SELECT product_id, name, CAST(regexp_extract(sku, '([0-9]+)$') AS INTEGER) AS number FROM products
 """
 """A model that cannot take every product: its rejects are on the picture."""
+PREVIEWED = """\
+SELECT country, count(*) AS lines, sum(amount) AS revenue,
+       sum(amount) / count(*) AS each
+FROM orders_enriched
+GROUP BY country"""
 REVENUE = "SELECT country, count(*) AS lines, sum(amount) AS revenue FROM orders_enriched GROUP BY country ORDER BY 3"
 Step = Callable[[Page], None]
 
 
 def show(path: str, wait: str = ".panel, .stats") -> Step:
-    """Goes to a page and waits for what is on it."""
+    """Goes to a page and waits for what is on it, all of it."""
 
     def step(page: Page) -> None:
         page.goto(path)
         page.locator(wait).first.wait_for()
+        loaded(page)
 
     return step
+
+
+def loaded(page: Page) -> None:
+    """Waits until nothing is on its way any more."""
+    page.get_by_text("Loading…").first.wait_for(state="hidden")
+
+
+def preview(page: Page) -> None:
+    """A SELECT as the model that it would be."""
+    show("/sql", ".names-table")(page)
+    page.locator(".cm-content").click()
+    page.keyboard.insert_text(PREVIEWED)
+    page.get_by_role("button", name="Preview as a model").click()
+    page.locator(".preview").wait_for()
+    page.locator(".preview").evaluate("(preview) => preview.closest('section').scrollIntoView({block: 'end'})")
 
 
 def sql(page: Page) -> None:
@@ -68,6 +89,7 @@ def travel(page: Page) -> None:
     last = int(page.locator(".time-track input").get_attribute("max") or 0)
     page.locator(".time-track input").fill(str(last * 2 // 3))
     page.get_by_role("button", name="Back to now").wait_for()
+    page.get_by_role("region", name="Rows as of then").wait_for()
 
 
 def diff(page: Page) -> None:
@@ -89,6 +111,7 @@ STEPS: dict[str, Step] = {
     "graph": show("/graph", "canvas"),
     "streams": show("/streams/orders", ".record-table tbody tr"),
     "sql": sql,
+    "preview": preview,
     "tables": travel,
     "diff": diff,
     "capture": show("/capture", ".capture-grid canvas"),

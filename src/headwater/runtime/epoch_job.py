@@ -126,8 +126,8 @@ class EpochJob(Job):
         return any(log.head - pipeline.offsets_of(source) > most for source, log in pipeline.partitions.items())
 
     def _record(self, pipeline: Pipeline) -> None:
-        """Keeps what `headwater plan` compares with, anew when streams have come or have other columns: what runs follows
-        them already, and a plan that offered it would offer work that is done."""
+        """Keeps what `headwater plan` compares with, anew when streams have come or have other columns: what runs has
+        followed them, and a plan that offered it would offer work that is done."""
         streams = {name: node.stream for name, node in pipeline.flow.streams.items()}
         if self._recorded != streams:
             save_recorded(self._project.state, record(self.project))

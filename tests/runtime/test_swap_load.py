@@ -4,6 +4,7 @@ import sys
 import threading
 
 import pytest
+from polling import FEW, Reader, position
 from pyiceberg.catalog.sql import SqlCatalog
 from scripted_project import DEADLINE_S, landed, wait_until
 from swapped_shop import FIRST, MORE, NEW, OLD, answers, ask, orders_after, over, swapped_shop, text, transaction
@@ -14,37 +15,6 @@ from headwater.runtime.swap.requests import Applies
 from headwater.serve.query import query
 
 ALL = range(1, FIRST + MORE + 1)
-FEW = 8
-"""Answers, epochs, transactions: so many are waited for at each stage."""
-
-
-class Reader(threading.Thread):
-    """Asks again and again, and keeps what it was told."""
-
-    def __init__(self, ask_once):
-        super().__init__(daemon=True)
-        self.ask_once, self.told, self.error, self.ended = ask_once, [], None, threading.Event()
-        self.start()
-
-    def run(self):
-        clock = SystemClock()
-        while not clock.wait(self.ended, 0.005):
-            try:
-                self.told.append(text(self.ask_once()))
-            except Exception as error:  # noqa: BLE001 told by stop
-                self.error = error
-                return
-
-    def stop(self):
-        self.ended.set()
-        self.join()
-        if self.error is not None:
-            raise self.error
-
-    def wait_for_more(self):
-        """Waits until it has been told some more."""
-        wanted = len(self.told) + FEW
-        wait_until(lambda: len(self.told) >= wanted or self.error, "more answers")
 
 
 class Traffic(threading.Thread):
@@ -74,18 +44,6 @@ def landed_since(shop, number):
     events = shop.status
     wait_until(lambda: next(one["rows"] for one in events()["tables"] if one["name"] == "other") >= len(
         orders_after(number)))  # fmt: skip
-
-
-def position(told, known):
-    """(version, prefix) of each answer, in order; fails at one that is none, and at a step back."""
-    at, found = (0, 0), []
-    for rows in told:
-        places = [(v, n) for v, name in enumerate(("old", "new")) for n in known[name].get(rows, ()) if (v, n) >= at
-                  and (v == at[0] or n >= at[1])]  # fmt: skip
-        assert places, f"no version's answer over a prefix that comes after {at}: {rows}"
-        at = min(places)
-        found.append(at)
-    return found
 
 
 @pytest.fixture

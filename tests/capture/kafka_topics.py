@@ -12,7 +12,7 @@ from headwater.capture.kafka.source import KafkaSource
 from headwater.capture.messages.shaping import SchemasInMemory
 from headwater.clock import SystemClock
 
-DEADLINE_S = 40.0
+DEADLINE_S = 60.0
 _numbers = itertools.count(1)
 
 

@@ -8,6 +8,7 @@ from mysql_database import MysqlDatabase, read_to_end
 from replay import read_snapshot, read_until, rows_of
 
 from headwater.capture.mysql.chunks import Chunks
+from headwater.capture.mysql.packets import Packets
 from headwater.capture.request import Request
 from headwater.change import Op
 from headwater.engine.normalise import Normaliser
@@ -132,6 +133,28 @@ def test_a_table_that_grows_faster_than_it_is_read_is_read_to_an_end(my, small_c
     groups += read_to_end(reader, my)
     assert Tables().apply(groups)["t"] == held(my, "t")
     assert [row["_op"] for row in rows_of(groups, "t")].count(Op.SNAPSHOT_END) == 1
+
+
+def test_a_stream_that_never_falls_silent_leaves_a_reading_its_turn(my, small_chunks, monkeypatch):
+    """Another transaction is there whenever the reader has looked at one: groups come nevertheless, and chunks too."""
+    my.run(T, "INSERT INTO t (n) SELECT seq FROM seq_1_to_500")
+    reader = my.open(my.source(snapshot="schema_only"))
+    groups = read_snapshot(reader)
+    reader.ask(Request("one", "snapshot", ("t",)))
+    read, changed = Packets.read, []
+
+    def always_more(packets, timeout_s):
+        if timeout_s is None:  # a chunk's rows, not the stream
+            return read(packets, timeout_s)
+        assert len(changed) < 5000, f"{len(groups)} groups"
+        changed.append(my.run("UPDATE t SET n = -n WHERE id = 500"))
+        return read(packets, 10.0)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(Packets, "read", always_more)
+        groups += read_until(reader, lambda found: done(reader, found))
+    groups += read_to_end(reader, my)
+    assert Tables().apply(groups)["t"] == held(my, "t")
 
 
 def test_a_snapshot_goes_on_after_a_crash_between_any_two_groups(my, small_chunks, writers):

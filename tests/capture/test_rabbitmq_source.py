@@ -25,7 +25,7 @@ from headwater.testing.proxy import Proxy
 from headwater.testing.rabbitmq import RabbitmqServer
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,10 @@ SILENCE_MIN_S = 20.0
 LINGER_S, LINGER_MAX_S = 0.002, 0.02
 """How long a group that is not full waits for the next bytes, and for all that follow them in a steady stream."""
 
+TAKE_S = 0.05
+"""So long is taken in what comes before we look what is to be handed over, however much more of it is there: a busy
+server sends the next event before this one is looked at."""
+
 _DOING = "reading the binary log"
 _ERROR = 0xFF
 
@@ -145,7 +149,8 @@ class Stream:
             self._receive(min(left, self._heartbeat_s))
 
     def _receive(self, wait_s: float) -> None:
-        """Takes in what has come, up to a full group."""
+        """Takes in what has come, up to a full group, and no longer than `TAKE_S`."""
+        until: float | None = None
         while not (self._assembler.full or self._stopped):
             frames = self._packets.read(wait_s)
             if frames is None:
@@ -153,7 +158,9 @@ class Stream:
                 break
             self._heard_at = self._clock.monotonic_s()
             self._take_in(frames)
-            wait_s = 0.0
+            wait_s, until = 0.0, self._heard_at + TAKE_S if until is None else until
+            if self._clock.monotonic_s() >= until:
+                break
 
     def _take_in(self, frames: Frames) -> None:
         """Feeds packets. What stops us is kept until the transactions before it are handed over."""

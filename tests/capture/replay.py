@@ -8,8 +8,8 @@ from headwater.change import WEIGHT, Op
 from headwater.engine.normalise import Normaliser
 from headwater.position import Position
 
-DEADLINE_S = 60.0
-"""Reached in a failure only: a loaded machine takes long."""
+DEADLINE_S = 120.0
+"""Reached in a failure only: a loaded machine takes long, and compiles kernels in a fresh clone."""
 
 
 def read_until(reader, done, *, confirm=True, poll_s=0.2):

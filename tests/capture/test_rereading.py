@@ -230,6 +230,27 @@ def test_what_is_written_between_the_reading_of_a_chunk_and_its_hand_over_wins(d
     assert normalised(groups, "t") == content(db)
 
 
+@pytest.mark.parametrize("key", ["id", "s, id"])
+def test_a_table_that_grows_faster_than_it_is_read_is_read_to_an_end(db, monkeypatch, key):
+    """What is put behind the last key comes by the stream; the reading does not run after it."""
+    db.run(MARKER, f"CREATE TABLE t (id serial UNIQUE, n int, s text DEFAULT E'z\\t', PRIMARY KEY ({key}))")
+    db.run("INSERT INTO t (n, s) SELECT g, 'k\\''' || g % 5 FROM generate_series(1, 1000) g")
+    reader = db.open(db.source(snapshot_chunk_rows=300))
+    groups = read_snapshot(reader) + read_to_marker(reader, db.connection)
+    watermark, read = ChunkReader.watermark, itertools.count(1)
+
+    def grown(chunk_reader):
+        assert next(read) < 20, "it runs after the rows that are added"
+        db.run("INSERT INTO t (n) SELECT g FROM generate_series(1, 400) g", "UPDATE t SET n = -n WHERE id % 7 = 0")
+        return watermark(chunk_reader)
+
+    monkeypatch.setattr(ChunkReader, "watermark", grown)
+    ask(reader, "snapshot", "t")
+    groups += read_until(reader, ended(reader))
+    groups += read_to_marker(reader, db.connection)
+    assert normalised(groups, "t") == content(db, "id, n, s")
+
+
 def test_a_table_without_a_key_is_not_read_in_part(db):
     fill(db, "keyless")
     reader = db.open(db.source())

@@ -17,12 +17,15 @@ from headwater.capture.mysql.server import Server
 from headwater.capture.mysql.snapshot import query
 from headwater.capture.mysql.table import Table
 from headwater.capture.mysql.types import Column
+from headwater.change import key_text
 from headwater.errors import SourceUnavailable, UserError
 
 _NUMBERS = ("tinyint", "smallint", "mediumint", "int", "bigint", "decimal")
 _TEXTS = ("char", "varchar", "binary", "varbinary", "date", "datetime", "timestamp")
 _ORDERED = frozenset((*_NUMBERS, *_TEXTS))
 """Types that a literal is compared with in the order in which ORDER BY puts them; ENUM is not."""
+
+Keys = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Chunk:
         frames: the rows in the text protocol.
         after: the last row's key, as texts of `key_texts`; empty if there is no more to be read.
         upto: the last key that is to be read, as such texts; empty if the table has no rows or no order.
+        asked: the keys that were asked for; empty for a part of the table's order.
     """
 
     definition: TableDefinition
@@ -42,6 +46,7 @@ class Chunk:
     frames: tuple[Frames, ...]
     after: tuple[str, ...]
     upto: tuple[str, ...] = ()
+    asked: Keys = ()
 
     @property
     def rows(self) -> int:
@@ -65,14 +70,31 @@ class Chunks:
         self._era = era
         self._rows = rows
 
-    def pin(self, definition: TableDefinition) -> Pinned:
-        """A connection that sees the table as of one place."""
-        return pin(self._connect, self._server, [_entry(definition)], 1, self._era)
+    def pin(self, definition: TableDefinition, since: int) -> Pinned | None:
+        """A connection that sees the table as of one place; None if that is before the commit number `since`: a
+        transaction is sent to replicas before it can be seen."""
+        pinned = pin(self._connect, self._server, [_entry(definition)], 1, self._era)
+        if pinned.place.number >= since:
+            return pinned
+        pinned.close()
+        return None
 
     def read(
-        self, definition: TableDefinition, table: Table, where: str, after: Sequence[str], upto: tuple[str, ...] = ()
-    ) -> Chunk:
+        self,
+        definition: TableDefinition,
+        table: Table,
+        where: str,
+        after: Sequence[str],
+        upto: tuple[str, ...] = (),
+        since: int = 0,
+    ) -> Chunk | None:
         """Reads the next rows after the key `after` up to `upto`; up to the table's last key now, if that is empty.
+
+        Args:
+            definition, table: which.
+            where: a condition on the rows; empty for all.
+            after, upto: texts of keys.
+            since: see `pin`; None if no such place can be seen now.
 
         Raises:
             SourceUnavailable: not now.
@@ -82,7 +104,9 @@ class Chunks:
         conditions = [f"({where})"] if where else []
         if after:
             conditions.append(f"({beyond(table, after)})")
-        pinned = self.pin(definition)
+        pinned = self.pin(definition, since)
+        if pinned is None:
+            return None
         try:
             upto = upto or (self._last_key(pinned.connections[0], table) if ordered else ())
             if upto:
@@ -96,6 +120,22 @@ class Chunks:
         rows = sum(len(part) for part in frames)
         last = key_texts(table, frames[-1]) if ordered and rows == self._rows else ()
         return Chunk(definition, pinned.place.number, frames, last, upto)
+
+    def read_keys(
+        self, definition: TableDefinition, table: Table, where: str, keys: Keys, since: int = 0
+    ) -> Chunk | None:
+        """Reads the rows that have these keys, of an ordered table; see `read`."""
+        conditions = [f"({where})"] if where else []
+        conditions.append(these(table, keys))
+        pinned = self.pin(definition, since)
+        if pinned is None:
+            return None
+        try:
+            text = query(table, " AND ".join(conditions))
+            frames = tuple(select(pinned.connections[0], text, f"reading {table.qualified}"))
+        finally:
+            pinned.close()
+        return Chunk(definition, pinned.place.number, frames, (), asked=keys)
 
     def _last_key(self, connection: Connection, table: Table) -> tuple[str, ...]:
         order = ", ".join(f"{quoted(name)} DESC" for name in table.key)
@@ -157,6 +197,27 @@ def key_texts(table: Table, frames: Frames) -> tuple[str, ...]:
         value = values[places[column.name]] or b""
         found.append(value.hex() if pa.types.is_binary(column.natural_type) else value.decode())
     return tuple(found)
+
+
+def keys_of(table: Table, rows: pa.RecordBatch) -> Keys | None:
+    """The keys of changes, as `key_texts` has them; None if they are captured as something that the server would not
+    read as the same."""
+    columns = []
+    for column in key_columns(table):
+        values = rows.column(column.name)
+        if pa.types.is_binary(column.natural_type) != pa.types.is_binary(values.type):
+            return None
+        columns.append([str(text).removeprefix("\\x").removesuffix("Z") if not pa.types.is_string(values.type) else text
+                        for text in key_text(values)])  # fmt: skip
+    return tuple(zip(*columns, strict=True))
+
+
+def these(table: Table, keys: Keys) -> str:
+    """The condition that a row has one of these keys."""
+    columns = key_columns(table)
+    names = ", ".join(quoted(column.name) for column in columns)
+    rows = (", ".join(map(_literal, columns, key)) for key in keys)
+    return f"({names}) IN ({', '.join(f'({row})' for row in rows)})"
 
 
 def _values(row: bytes) -> list[bytes | None]:

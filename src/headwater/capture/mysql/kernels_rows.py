@@ -227,27 +227,32 @@ def count_rows(
 @njit(cache=True, nogil=True)
 def _same_key(buffer: Bytes, key: Flags, one: int, other: int, fields: Fields) -> bool:
     """Whether two images have the same key, byte for byte; what the other leaves out is taken over into it first."""
-    starts, lengths, kinds = fields
+    same = True
     for column in range(key.size):
-        if not key[column]:
-            continue
-        if kinds[column, other] == ABSENT:
-            kinds[column, other] = kinds[column, one]
-            starts[column, other] = starts[column, one]
-            lengths[column, other] = lengths[column, one]
-            continue
-        if kinds[column, one] != kinds[column, other]:
-            return False
-        if kinds[column, one] == NULL:
-            continue
-        length = lengths[column, one]
-        if length != lengths[column, other]:
-            return False
-        first, second = starts[column, one], starts[column, other]
-        for i in range(length):
-            if buffer[first + i] != buffer[second + i]:
-                return False
-    return True
+        if key[column]:
+            same = _same_value(buffer, column, one, other, fields) and same
+    return same
+
+
+@njit(cache=True, nogil=True)
+def _same_value(buffer: Bytes, column: int, one: int, other: int, fields: Fields) -> bool:
+    starts, lengths, kinds = fields
+    if kinds[column, other] == ABSENT:
+        kinds[column, other] = kinds[column, one]
+        starts[column, other] = starts[column, one]
+        lengths[column, other] = lengths[column, one]
+        return True
+    if kinds[column, one] != kinds[column, other]:
+        return False
+    if kinds[column, one] == NULL:
+        return True
+    length = lengths[column, one]
+    if length != lengths[column, other]:
+        return False
+    first, second, same = starts[column, one], starts[column, other], True
+    for i in range(length):
+        same = same and buffer[first + i] == buffer[second + i]
+    return same
 
 
 @njit(cache=True, nogil=True)

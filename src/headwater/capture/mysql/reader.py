@@ -18,6 +18,9 @@ from headwater.change import Group
 from headwater.errors import InvariantBroken, SchemaChanged, UserError
 from headwater.position import Boundary, Position
 
+BUSY_S = 0.005
+"""The stream is waited for no longer than this while tables are read beside it."""
+
 
 class MysqlReader:
     """See `headwater.capture.source.Reader`.
@@ -86,7 +89,8 @@ class MysqlReader:
             raise InvariantBroken("a stream was begun without what reads its tables")
         group = snapshots.part()
         if group is None:
-            group = stream.poll(timeout_s)
+            wait_s = timeout_s if snapshots.idle else min(timeout_s, BUSY_S)
+            group = None if snapshots.waits else stream.poll(wait_s)
             if group is not None and not group.more:
                 self._require(snapshots, stream.take_unread())
             if not snapshots.idle:
@@ -120,7 +124,7 @@ class MysqlReader:
         elif request not in self._waiting:
             self._waiting.append(request)
 
-    def _require(self, snapshots: Snapshots, tables: Sequence[tuple[str, int]]) -> None:
+    def _require(self, snapshots: Snapshots, tables: Sequence[tuple[str, int, int]]) -> None:
         """Has tables read that must be.
 
         Raises:

@@ -272,8 +272,9 @@ class Stream:
         """Where the stream is, after something that was added at `ordinal`."""
         return Boundary(Position(self._handed.number - 1, ordinal), self._resume)
 
-    def take_unread(self) -> list[tuple[str, int]]:
-        """Tables, database.table, that must be read from here on, each told once; see `history.Effect`."""
+    def take_unread(self) -> list[tuple[str, int, int]]:
+        """Tables, database.table, that must be read from here on, each told once; why (see `history.Effect`), and since
+        which commit."""
         found, self._assembler.unread = self._assembler.unread, []
         return found
 

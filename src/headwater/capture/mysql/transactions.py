@@ -86,8 +86,8 @@ class Assembler:
         self._ready_bytes, self._open_bytes = 0, 0
         self._parted = False
         self._taken = int(self._state[walk.DONE])
-        self.unread: list[tuple[str, int]] = []
-        """Captured tables, database.table, that must be read; see `history.Effect`."""
+        self.unread: list[tuple[str, int, int]] = []
+        """Captured tables, database.table, that must be read, why (see `history.Effect`), and since which commit."""
         self.reached = place
         """Everything before it has come."""
 
@@ -361,7 +361,7 @@ class Assembler:
             ordinal = int(state[walk.NUMBER]) << 32
             self._open.append(Emptied(table, commit, ordinal, int(state[walk.TIME_US])))
             state[walk.NUMBER] += 1
-        self.unread += effect.unread if commit >= self._after else ()
+        self.unread += [(*entry, commit) for entry in effect.unread if commit >= self._after]
         if effect.changed:
             self._standing = self._standing.with_tables(self._history.tables, self._history.accepted)
             self._forget_slots(at)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from headwater.capture.postgres.chunks import Sql, copy_rows, name_of
+from headwater.capture.postgres.chunks import Sql, copy_last_key, copy_rows, name_of, plain_fields, up_to
 from headwater.capture.postgres.connection import Connection
 from headwater.capture.postgres.lsn import parse_lsn
 from headwater.capture.postgres.snapshot import GROUP_BYTES, GROUP_ROWS, interrupt, require_not_rewritten
@@ -54,6 +54,7 @@ class ChunkRead:
         frames: the rows, as COPY's text; their fields are the table's columns.
         high: the high watermark.
         seconds: how long it took.
+        upto: texts of the last key that is to be read; empty if particular rows were asked for, or there are none.
     """
 
     view: View
@@ -61,6 +62,7 @@ class ChunkRead:
     frames: Sequence[Frames]
     high: int
     seconds: float
+    upto: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return sum(map(len, self.frames))
@@ -98,13 +100,16 @@ class ChunkReader:
         row = connection.execute("SELECT reltuples::float8 FROM pg_class WHERE oid = %s", (table.oid,)).fetchone()
         return _view(connection), int(row[0]) if row and row[0] >= 0 else None
 
-    def chunk(self, table: Table, conditions: Sequence[Sql | None], limit: int | None) -> ChunkRead:
+    def chunk(
+        self, table: Table, conditions: Sequence[Sql | None], limit: int | None, upto: tuple[str, ...] = ()
+    ) -> ChunkRead:
         """Reads rows.
 
         Args:
             table: which.
             conditions: all of which rows meet.
             limit: at most so many, by key; None for all.
+            upto: with a limit, texts of the last key that is to be read; of the last there is now, if that is empty.
 
         Raises:
             TooMuch: it should have been fewer.
@@ -117,6 +122,9 @@ class ChunkReader:
             view, now = self._begin(connection, table)
             connection.execute(f"SET LOCAL statement_timeout = {self._timeout_ms}".encode())
             frames, size = [], 0
+            if limit is not None:
+                upto = upto or self._last_key(connection, now)
+                conditions = [*conditions, up_to(now, upto)]
             for part in read_copy(connection, copy_rows(now, conditions, limit).as_bytes(connection), GROUP_ROWS,
                                   GROUP_BYTES):  # fmt: skip
                 frames.append(part)
@@ -128,7 +136,11 @@ class ChunkReader:
             self.close()
             raise
         high = self.watermark()
-        return ChunkRead(view, now, frames, high, self._clock.monotonic_s() - began)
+        return ChunkRead(view, now, frames, high, self._clock.monotonic_s() - began, upto)
+
+    def _last_key(self, connection: Connection, table: Table) -> tuple[str, ...]:
+        found = list(read_copy(connection, copy_last_key(table).as_bytes(connection), 1, GROUP_BYTES))
+        return plain_fields(found[0][0]) if found else ()
 
     def whole(self, table: Table) -> WholeRead:
         """Begins to read a whole table; nothing else may be asked until its rows are read, and `watermark` after them.

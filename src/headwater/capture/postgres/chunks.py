@@ -69,6 +69,21 @@ def copy_rows(table: Table, conditions: Sequence[Sql | None], limit: int | None 
     return sql.SQL("COPY (SELECT {} FROM {}{}{}) TO STDOUT").format(columns, name_of(table), where, order)
 
 
+def copy_last_key(table: Table) -> sql.Composed:
+    """The COPY of the greatest key there is, in the server's own order; of a table without rows nothing."""
+    keys = [sql.Identifier(name) for name in table.key]
+    order = sql.SQL(", ").join(sql.SQL("{} DESC").format(key) for key in keys)
+    return sql.SQL("COPY (SELECT {} FROM {} ORDER BY {} LIMIT 1) TO STDOUT").format(
+        sql.SQL(", ").join(keys), name_of(table), order
+    )
+
+
+def up_to(table: Table, last: Sequence[str]) -> Sql | None:
+    """Rows whose key does not come after `last`; None (all) if that is empty."""
+    after = beyond(table, last)
+    return sql.SQL("NOT ({})").format(after) if after is not None else None
+
+
 def beyond(table: Table, after: Sequence[str]) -> Sql | None:
     """Rows whose key comes after `after`, in the server's own order; None (all) if that is empty."""
     if not after:
@@ -105,9 +120,14 @@ def _value(table: Table, name: str, text: str | None) -> Sql:
 
 def last_key(table: Table, row: bytes) -> tuple[str, ...]:
     """The key's texts in a row of COPY's text format."""
-    fields = row.rstrip(b"\n").split(b"\t")
+    fields = plain_fields(row)
     places = {column.name: place for place, column in enumerate(table.columns)}
-    return tuple(_plain(fields[places[name]]) for name in table.key)
+    return tuple(fields[places[name]] for name in table.key)
+
+
+def plain_fields(row: bytes) -> tuple[str, ...]:
+    """The texts of a row in COPY's text format; a null is not told from the text N."""
+    return tuple(map(_plain, row.rstrip(b"\n").split(b"\t")))
 
 
 _ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}

@@ -1,4 +1,8 @@
-"""One table with a key, read in chunks of its key's order beside the stream (`headwater.capture.incremental`)."""
+"""One table with a key, read in chunks of its key's order beside the stream (`headwater.capture.incremental`).
+
+It is read up to the last key there was when its reading began: what is put behind that is brought by the stream, so the
+reading ends however fast the table grows.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +118,7 @@ class KeyedReading:
             return partial(desk.reader.chunk, table, [these(table, self._asked)], None)
         conditions = [beyond(table, task.after), sql.SQL(task.where) if task.where else None]
         self._asked_rows, self._chunk_asked = desk.rows, True
-        return partial(desk.reader.chunk, table, conditions, desk.rows)
+        return partial(desk.reader.chunk, table, conditions, desk.rows, task.upto)
 
     def _take_view(self, task: Task, found: object) -> None:
         assert isinstance(found, tuple)
@@ -136,7 +140,9 @@ class KeyedReading:
         adopted = self._desk.relations.adopt(read.table, reached=True)
         same = _same_key(adopted.stream, self.table.stream)
         if self._rekeyed or not same or adopted.changelog != self.table.changelog:
-            self._desk.work.put(replace(task, state="waiting", begun=False, after=(), again=()))  # from its beginning
+            self._desk.work.put(
+                replace(task, state="waiting", begun=False, after=(), upto=(), again=())
+            )  # from its beginning
             return None
         self.table = adopted
         commit, ordinal, boundary = self._desk.place(len(read))
@@ -166,7 +172,7 @@ class KeyedReading:
             if not self._last:
                 self._desk.pace(read.seconds)
             self._passed = last_key(read.table, read.frames[-1][len(read.frames[-1]) - 1]) if len(read) else task.after
-            task = replace(task, rows=task.rows + len(read))
+            task = replace(task, rows=task.rows + len(read), upto=read.upto)
         self._tries = self._tries + 1 if self._again else 0
         if self._tries > AGAIN_MOST and task.aim != FIRST:
             self._again, self._tries = (), 0

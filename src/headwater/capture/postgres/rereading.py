@@ -88,7 +88,7 @@ class Rereading:
         through = isinstance(reading, KeyedReading) and in_hand and reading.read_through
         task = with_moved(task, table, batch, read_through=through)
         if len(task.again) > MOVED_MOST and not through:
-            task = replace(task, again=(), after=())
+            task = replace(task, again=(), after=(), upto=())
             if in_hand:  # what it has read so far would be taken for read
                 self._current = None
                 self._desk.drop()

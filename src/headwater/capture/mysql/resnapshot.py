@@ -341,7 +341,10 @@ class Snapshots:
             batches.append(self._mark(table, Op.SNAPSHOT_END, COMPLETE, chunk.number))
             task, self._through = replace(task, state="done", begun=False), ""
         self._worklist.put(task)
-        failpoint.reach("capture.reread.after_end" if ended else "capture.reread.after_chunk")
+        if ended:
+            failpoint.reach("capture.reread.after_end")
+        else:
+            failpoint.reach("capture.reread.after_chunk")
         return batches, reject_batch(rejects)
 
     def _advanced(self, task: Task, chunk: Chunk) -> Task:

@@ -60,6 +60,7 @@ class Shop:
         (folder / "headwater.yml").write_text(PROJECT)
         self.source = ScriptedSource("shop", [ORDERS, EVENTS])
         self.log = io.StringIO()
+        self.clock = SystemClock()
 
     def model(self, name, text):
         """Writes a model."""
@@ -79,7 +80,12 @@ class Shop:
         """A supervisor over the scripted source."""
         journal = Journal(self.log, as_json=True)
         return Supervisor(
-            self.project, journal, once=once, sources={self.source.name: self.source}, reload=lambda: self.project
+            self.project,
+            journal,
+            self.clock,
+            once=once,
+            sources={self.source.name: self.source},
+            reload=lambda: self.project,
         )
 
     def run_once(self):

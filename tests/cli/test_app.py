@@ -13,7 +13,11 @@ import pytest
 
 from headwater.cli import app, output
 from headwater.errors import (
+    CheckFailed,
+    CorruptCheckpoint,
     CorruptLog,
+    DestinationStopped,
+    DestinationUnavailable,
     HeadwaterError,
     InvariantBroken,
     Place,
@@ -99,7 +103,11 @@ def test_wrong_usage(arguments: list[str], words: str, see: str, run: Callable[.
         (SqlError("x"), 3),
         (SourceUnavailable("x"), 4),
         (SourceStopped("x"), 4),
+        (DestinationUnavailable("x"), 4),
+        (DestinationStopped("x"), 4),
         (CorruptLog("x"), 5),
+        (CorruptCheckpoint("x"), 5),
+        (CheckFailed("x"), 5),
     ],
 )
 def test_exit_codes(error: HeadwaterError, code: int) -> None:

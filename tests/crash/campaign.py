@@ -60,8 +60,8 @@ DELIVERY = ("outbox.", "deliver.")
 SENT_TO = ("capture.http.", "files.")
 """Only a source that clients send to, or one of files, passes these."""
 ASKED_FOR = ("check.stop.", "swap.")
-"""Only a project whose checks stop it, or in which a changed model is swapped, passes these: `tests/runtime/test_checks.py`
-and `test_swap_kills.py` kill there."""
+"""Only a project whose checks stop it, or in which a changed model is swapped, passes these: test_checks.py and
+test_swap_kills.py of tests/runtime kill there."""
 KEPT = tuple(name for name in failpoint.NAMES if not name.startswith((*LARGE, *DELIVERY, *SENT_TO, *ASKED_FOR)))
 """Failpoints that a ledger's run passes."""
 REACHED = tuple(name for name in KEPT if not name.startswith(UPKEEP))

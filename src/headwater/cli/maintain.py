@@ -30,6 +30,7 @@ def maintain(*tables: str, folder: Path = Path(), dry_run: bool = False, runs: b
         json: Print one JSON object.
     """
     from headwater.cli.opening import read_project
+    from headwater.cli.progress_bar import progress
     from headwater.clock import SystemClock
     from headwater.errors import UserError
     from headwater.runtime import maintain as upkeep
@@ -43,7 +44,9 @@ def maintain(*tables: str, folder: Path = Path(), dry_run: bool = False, runs: b
     if runs:
         known = MaintenanceRecord(project.state).runs(SHOWN)
         return _show_runs([run for run in known if not tables or run.table in tables], json=json)
-    return _show_runs(upkeep.maintain(project, tables, SystemClock()), json=json)
+    with progress("maintaining", shown=not json):
+        made = upkeep.maintain(project, tables, SystemClock())
+    return _show_runs(made, json=json)
 
 
 def _show_plan(tasks: Sequence[tuple[str, Task]], *, json: bool) -> int:

@@ -20,6 +20,7 @@ from typing import TextIO
 
 from headwater.errors import (
     CheckFailed,
+    CorruptCheckpoint,
     CorruptLog,
     DestinationStopped,
     DestinationUnavailable,
@@ -37,7 +38,7 @@ OK, FAILED, USAGE, INVALID, UNREACHABLE, WRONG_DATA, INTERRUPTED = 0, 1, 2, 3, 4
 _CODES: tuple[tuple[tuple[type[HeadwaterError], ...], int], ...] = (
     ((ProjectError, SqlError), INVALID),
     ((SourceUnavailable, SourceStopped, DestinationUnavailable, DestinationStopped), UNREACHABLE),
-    ((CorruptLog, CheckFailed), WRONG_DATA),
+    ((CorruptLog, CorruptCheckpoint, CheckFailed), WRONG_DATA),
 )
 _SECRET_KEY = re.compile(
     r"(?P<key>\b\w*(?:url|dsn|passw\w*|secret\w*|token\w*|credential\w*|api_?key|conninfo)\s*:\s*)(?P<value>[^\s#].*)",
@@ -79,6 +80,11 @@ def gathered() -> Iterator[Said]:
         yield said
     finally:
         _LISTENING.reset(token)
+
+
+def is_listened_to() -> bool:
+    """Whether what is said is gathered, not printed."""
+    return _LISTENING.get() is not None
 
 
 def print_json(value: Mapping[str, object]) -> None:

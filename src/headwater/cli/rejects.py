@@ -13,6 +13,8 @@ from headwater.cli import output
 from headwater.cli.as_json import as_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from headwater.quality.rejects import Cause, Choice, Reject
     from headwater.runtime.state_store import StateStore
 
@@ -150,13 +152,21 @@ def export(
         stage: Only of this stage.
         reason: Only of this reason.
     """
+    from headwater.cli.progress_bar import progress
     from headwater.quality.rejects import SETTLED, Choice
     from headwater.serve.rejects_export import write
 
     store = _open(folder)
     states = ("open", "requested", *(SETTLED if settled else ()))
     entries = store.ledger.each(states, Choice((), stream, stage, reason))
-    count = write(file, ({**_json(entry), "record": entry.record, "rows": dumps(_rows(entry))} for entry in entries))
+    with progress("writing") as done:
+
+        def told() -> Iterator[dict[str, object]]:
+            for number, entry in enumerate(entries, 1):
+                yield {**_json(entry), "record": entry.record, "rows": dumps(_rows(entry))}
+                done(number, None)
+
+        count = write(file, told())
     store.close()
     output.note(f"{output.counted(count, 'reject')} in {file}")
     return output.OK

@@ -43,7 +43,7 @@ def verify(
     """
     if index:
         return _check_indexes(tables, folder, json)
-    certificates = _kept(folder, every) if list or every else _made(tables, folder, wait_s)
+    certificates = _kept(folder, every) if list or every else _made(tables, folder, wait_s, shown=not json)
     if json:
         output.print_json({"certificates": [certificate.as_dict() for certificate in certificates]})
     else:
@@ -81,8 +81,9 @@ def _check_indexes(tables: tuple[str, ...], folder: Path, json: bool) -> int:
     return output.OK if all(check.holds for check in checks) else output.WRONG_DATA
 
 
-def _made(tables: tuple[str, ...], folder: Path, wait_s: float) -> builtins.list[Certificate]:
+def _made(tables: tuple[str, ...], folder: Path, wait_s: float, *, shown: bool) -> builtins.list[Certificate]:
     from headwater.cli.opening import open_project
+    from headwater.cli.progress_bar import progress
     from headwater.clock import SystemClock
     from headwater.errors import UserError
     from headwater.runtime.verify import verify as compare
@@ -93,7 +94,12 @@ def _made(tables: tuple[str, ...], folder: Path, wait_s: float) -> builtins.list
     project = open_project(folder)
     lake = open_lake(project)
     try:
-        return [compare(project, lake, table, SystemClock(), wait_s=wait_s) for table in tables]
+        made = []
+        with progress("verifying", len(tables), shown=shown) as done:
+            for table in tables:
+                made.append(compare(project, lake, table, SystemClock(), wait_s=wait_s))
+                done(len(made), None)
+        return made
     finally:
         lake.close()
 

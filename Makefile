@@ -112,6 +112,7 @@ fuzz-pgoutput: setup  ## N mutated inputs of all that PostgreSQL sends, from see
 
 fuzz-formats: setup  ## N mutated messages for the decoder of each format, from seed SEED, every index of the kernels checked
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/boundscheck PYTHONPATH=src $(BIN)/python -m tests.fuzz.formats --inputs $(N) --seed $(SEED)
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/boundscheck PYTHONPATH=src $(BIN)/python -m tests.fuzz.containers --inputs $(N) --seed $(SEED)
 
 faults: setup  ## the fault catalogue of capture and lake at SIZE pr, night or release; make faults SIZE=night
 	HEADWATER_SIZE=$(SIZE) HEADWATER_FAULT_RUNS=$(FAULT_RUNS_$(SIZE)) $(BIN)/pytest -n $(JOBS) --dist loadgroup tests/capture tests/faults tests/lake/test_commit_faults.py

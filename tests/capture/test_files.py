@@ -9,6 +9,7 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from avro_containers import contained
 from following import Following
 
 from headwater.capture.request import Request
@@ -234,6 +235,18 @@ def test_avro_container_files(tmp_path: Path) -> None:
         fastavro.writer(file, schema, [{"id": 1, "s": None}, {"id": 2, "s": "x"}])
     follow = Following(tmp_path, {"log": {"paths": "*.avro", "format": "avro-files"}}).drain(3)
     assert [(row["id"], row["s"]) for row in follow.rows["log"]] == [(1, None), (2, "x")]
+
+
+def test_an_avro_file_is_read_up_to_the_row_that_nobody_can_read(tmp_path: Path) -> None:
+    fields = [{"name": "id", "type": "long"}, {"name": "s", "type": "string"}]
+    blocks = [b"\x02\x02a", b"\x04\x02b\x06\x02\xff", b"\x08\x02c"]
+    schema = {"type": "record", "name": "r", "fields": fields}
+    (tmp_path / "a.avro").write_bytes(contained(schema, blocks, "snappy", counts=[1, 2, 1]))
+    files = {"log": {"paths": "*.avro", "format": "avro-files", "complete_after_s": 100}}
+    follow = Following(tmp_path, files).drain(3)
+    assert [(row["id"], row["_offset"]) for row in follow.rows["log"]] == [(1, 0), (2, 1)]
+    with pytest.raises(PositionLost, match="row 2: s: its text is not UTF-8"):
+        follow.drain(300)
 
 
 def test_a_row_of_a_container_that_does_not_fit_is_kept_whole(tmp_path: Path) -> None:

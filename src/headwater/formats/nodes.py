@@ -95,9 +95,10 @@ class Arena:
         return cls(np.empty(total, np.int64), np.empty(total, np.uint8), starts, sizes)
 
     def grow(self, node: int) -> None:
-        """Makes at least twice as much room for a node."""
-        sizes = self.room.copy()
-        sizes[node] = max(64, 2 * int(sizes[node]))
+        """Makes at least twice as much room for a node, and for those that would ask for it soon: each asking copies
+        everything."""
+        sizes = np.where(4 * self.counts > 3 * self.room, 2 * self.room, self.room)
+        sizes[node] = max(64, 2 * int(self.room[node]))
         grown = Arena.of([int(size) for size in sizes])
         for number, count in enumerate(self.counts):
             begin, end = self.starts[number], self.starts[number] + count

@@ -190,6 +190,14 @@ class SchemaStore:
             )
             return Version(subject, number, replace(schema, id=identifier))
 
+    def hold(self, schema: SchemaText) -> int:
+        """The id of a schema that messages name and that is under no subject; durable."""
+        known = self.find(schema)
+        if known is not None:
+            return known.id
+        with self.transaction():
+            return self._identifier(schema)
+
     def _identifier(self, schema: SchemaText) -> int:
         """The id of a schema, which has one from now on; inside a transaction."""
         known = self.find(schema)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headwater.errors import UserError
+from headwater.formats.avro.container import AvroContainer, DamagedContainer, cut
+
 ROWS = 65_536
 """Most rows read at once."""
+ENOUGH = 64 << 20
+"""Bytes of an Avro file, unpacked, after which no further block is read at once."""
+MOST_BLOCK = 256 << 20
+"""Bytes of a block of an Avro file, unpacked; writers make them of some ten thousand."""
 
 
 def read_rows(path: str, kind: str, first: int) -> tuple[pa.RecordBatch, int, str]:
@@ -27,7 +32,7 @@ def read_rows(path: str, kind: str, first: int) -> tuple[pa.RecordBatch, int, st
         return (*(_parquet if kind == "parquet" else _avro)(path, first), "")
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, ValueError, EOFError, LookupError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, EOFError, LookupError, TypeError, UserError) as error:
         told = str(error).splitlines()
         return pa.RecordBatch.from_pylist([], schema=pa.schema([])), 0, told[0] if told else type(error).__name__
 
@@ -58,10 +63,23 @@ def _within(file: pq.ParquetFile, group: int, first: int) -> pa.RecordBatch:
 
 
 def _avro(path: str, first: int) -> tuple[pa.RecordBatch, int]:
-    from fastavro import reader
-
+    """Rows from the block on that the first of them is in; blocks before it are not unpacked."""
+    parts: list[pa.RecordBatch] = []
     with open(path, "rb") as opened:
-        rows = list(islice(reader(opened), first, first + ROWS))
-    made = pa.Table.from_pylist(rows).combine_chunks().to_batches() if rows else []
-    batch = made[0] if made else pa.RecordBatch.from_pylist([], schema=pa.schema([]))
-    return batch, first + len(rows) + (len(rows) == ROWS)
+        file, before, at, size = AvroContainer(opened), 0, first, 0
+        blocks = file.blocks()
+        try:
+            while at - first < ROWS and size < ENOUGH and (block := next(blocks, None)) is not None:
+                if before + block.count > at:
+                    data = file.unpacked(block, MOST_BLOCK)
+                    found = cut(file.program, data, block.count)
+                    parts.append(found.rows.slice(at - before))
+                    at, size = before + found.rows.num_rows, size + len(data)
+                    if found.bad is not None:
+                        raise DamagedContainer(f"byte {block.at}: row {at}: {found.bad.text}")
+                before += block.count
+        except DamagedContainer:
+            if at == first:
+                raise
+    rows = pa.Table.from_batches(parts).combine_chunks().to_batches() if at > first else []
+    return rows[0] if rows else pa.RecordBatch.from_pylist([], schema=pa.schema([])), at + bool(rows)

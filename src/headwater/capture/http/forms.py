@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from headwater.capture.http import cloudevents
+from headwater.capture.http.containers import NO_CONTAINERS, Containers
 from headwater.errors import UserError
+from headwater.formats.avro.container import MAGIC
 from headwater.formats.splitting import csv_rows, json_lines, json_values
 
-JSON, CSV, AVRO, OWN = "json", "csv", "avro", "own"
+JSON, CSV, AVRO, OWN, CONTAINER = "json", "csv", "avro", "own", "avro-container"
 """How a message is to be decoded: as the stream's format says (`own`), or as its content type does."""
 _TYPES = {
     "application/json": "values",
@@ -34,8 +36,6 @@ _TYPES = {
     cloudevents.BATCH: "events",
 }
 ACCEPTED = ", ".join(dict.fromkeys(_TYPES))
-CONTAINER = b"Obj\x01"
-"""How an Avro container file begins."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,16 @@ def require_known(content_type: ContentType, headers: Mapping[str, str]) -> None
         raise Unknown(f"text is taken in UTF-8, not in {content_type.parameters['charset']}")
 
 
-def cut(content_type: ContentType, headers: Mapping[str, str], body: bytes) -> Body:
+def cut(
+    content_type: ContentType, headers: Mapping[str, str], body: bytes, containers: Containers = NO_CONTAINERS
+) -> Body:
     """Cuts a body into messages.
 
     Args:
         content_type: of the body.
         headers: of the request, names in lower case.
         body: unpacked.
+        containers: cuts Avro container files.
 
     Raises:
         UserError: the body as a whole is not what its type says.
@@ -111,10 +114,8 @@ def cut(content_type: ContentType, headers: Mapping[str, str], body: bytes) -> B
         return Body(JSON, json_lines(body))
     if kind == "csv":
         return _csv(content_type, body)
-    if kind == "avro" and body.startswith(CONTAINER):
-        raise Unknown(
-            "Avro container files are not taken here: send records one by one, or drop files for a files source"
-        )
+    if kind == "avro" and body.startswith(MAGIC):
+        return Body(CONTAINER, containers.cut(body))
     if kind in ("avro", "own"):
         return Body(AVRO if kind == "avro" else OWN, pa.array([body], pa.binary()))
     values = json_values(body)

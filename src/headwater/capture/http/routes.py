@@ -16,8 +16,9 @@ from headwater.api.body import Room, Share, read_body, too_large
 from headwater.api.problem import Problem, busy
 from headwater.api.server import Service
 from headwater.capture.http.completion import Completion
+from headwater.capture.http.containers import Containers
 from headwater.capture.http.door import Door, Full
-from headwater.capture.http.forms import ACCEPTED, Body, ContentType, Unknown, cut, require_known
+from headwater.capture.http.forms import ACCEPTED, CONTAINER, Body, ContentType, Unknown, cut, require_known
 from headwater.capture.http.limits import Pace
 from headwater.capture.http.settings import HttpSettings
 from headwater.capture.http.submission import NotTaken, Receipt, Submission, Wrong, fingerprint
@@ -25,6 +26,8 @@ from headwater.capture.http.unpacking import CODECS, TooLarge, unpack
 from headwater.capture.messages.message import messages_of
 from headwater.clock import Clock
 from headwater.errors import UserError
+from headwater.formats.avro.container import TooMuch
+from headwater.registry.store import SchemaStore
 
 Made = TypeVar("Made")
 Arguments = TypeVarTuple("Arguments")
@@ -46,6 +49,7 @@ class Taking(Protocol):
     identity: str
     clock: Clock
     door: Door
+    schemas: SchemaStore | None
 
 
 def service(source: Taking) -> Service:
@@ -82,6 +86,8 @@ class _Desk:
             messages, form = await self._aside(self._messages, stream, content_type, headers, body)
             mark = fingerprint(stream, headers.get("content-type", ""), body) if key else b""
             size = messages.nbytes
+            if form == CONTAINER:  # which may be packed itself
+                share.take(size)
             submission = Submission(stream, form, messages, size, key, mark, strict)
             receipt = await self._stored(submission)
         return JSONResponse(self._answer(receipt), 202)
@@ -106,9 +112,13 @@ class _Desk:
             Problem: the body is not what its type says, or holds too many.
         """
         try:
-            found = cut(content_type, headers, body)
+            settings = self._source.settings
+            containers = Containers(self._source.schemas, int(settings.max_unpacked), settings.max_records)
+            found = cut(content_type, headers, body, containers)
         except Unknown as error:
             raise Problem(415, error.message) from error
+        except TooMuch as error:
+            raise Problem(413, error.message) from error
         except UserError as error:
             raise Problem(400, error.message) from error
         if len(found.values) > self._source.settings.max_records:

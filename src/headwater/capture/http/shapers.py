@@ -9,12 +9,13 @@ import json
 from collections import OrderedDict
 from typing import Any
 
-from headwater.capture.http.forms import AVRO, CSV, JSON, OWN
+from headwater.capture.http.forms import AVRO, CONTAINER, CSV, JSON, OWN
 from headwater.capture.http.settings import HttpSettings, HttpStreamSettings
 from headwater.capture.messages.message import unframe
 from headwater.capture.messages.shaping import Schemas, SchemasInMemory, StreamShaper
 from headwater.change import ChangeBatch
 from headwater.errors import UserError
+from headwater.formats.avro.settings import AvroFormat
 from headwater.formats.schema_source import SchemaSource
 from headwater.formats.settings import CsvFormat, JsonFormat
 from headwater.schema import StreamSchema
@@ -82,6 +83,10 @@ def _in_form(settings: HttpStreamSettings, form: str) -> HttpStreamSettings:
         wanted = JsonFormat.model_validate({})
     elif form == AVRO and "avro" not in own.type:
         raise UserError(f"the stream's format is {own.type}: Avro needs `format: avro`")
+    elif form == CONTAINER:
+        if own.type.startswith("debezium"):
+            raise UserError(f"the stream's format is {own.type}: an Avro container holds rows, not its events")
+        wanted = AvroFormat.model_validate({})
     elif form.startswith(CSV):
         base = own if isinstance(own, CsvFormat) else CsvFormat.model_validate({})
         wanted = base.model_copy(update={"header": tuple(json.loads(form.removeprefix(CSV)))})

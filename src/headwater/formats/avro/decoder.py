@@ -37,6 +37,7 @@ REASONS: Final[dict[int, tuple[str, str]]] = {
 }
 """Reason of each of the kernels' codes, and what it says of the field."""
 
+AFTER_THE_END: Final = ("trailing_bytes", "bytes follow after the last field")
 NO_FRAME: Final = ("no_schema_id", "it does not begin with a zero byte and a schema id; if that is so, `framing: none`")
 
 
@@ -126,8 +127,19 @@ class AvroDecoder:
             return "bad_schema", f"schema {identifier}: {error}"
 
 
-def walk(program: Program, spans: Spans) -> Walked:
-    """Decodes messages that were all written with one schema."""
+def most_entries(size: int) -> int:
+    """So many entries of all columns together may records have that lie in so many bytes one after the other."""
+    return kernels.FREE_CHAINED + kernels.CHAINED_PER_BYTE * size
+
+
+def walk(program: Program, spans: Spans, *, chained: bool = False) -> Walked:
+    """Decodes messages that were all written with one schema.
+
+    Args:
+        program: of the schema.
+        spans: the messages.
+        chained: see `kernels.walk`; `spans` is written.
+    """
     count = len(spans.starts)
     arena = _arena(program, count)
     standing, numbers, bad = np.zeros(5, np.int64), np.empty(count, np.int64), np.empty((count, 3), np.int64)
@@ -136,9 +148,9 @@ def walk(program: Program, spans: Spans) -> Walked:
     while True:
         room = (arena.starts, arena.room, arena.counts, arena.values, arena.valid)
         outcome = kernels.walk(
-            spans.data, spans.starts, spans.ends, False, code, room, program.depth, limits, standing, numbers, bad
+            spans.data, spans.starts, spans.ends, chained, code, room, program.depth, limits, standing, numbers, bad
         )
-        if outcome == kernels.DONE:
+        if outcome != kernels.GROW:
             break
         arena.grow(int(standing[kernels.NODE]))
     rows = int(standing[kernels.ROWS])
@@ -164,5 +176,5 @@ def _bad(program: Program, message: int, code: int, place: int) -> Bad:
     node = int(program.ops[place, 1])
     path = program.nodes[node].path if node >= 0 else ""
     if code == kernels.TRAILING:
-        return Bad(message, reason, "bytes follow after the last field")
+        return Bad(message, *AFTER_THE_END)
     return Bad(message, reason, f"{path or 'the message'}: {text}")

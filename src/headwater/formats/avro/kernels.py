@@ -46,6 +46,9 @@ the operation that a message came to."""
 
 _FREE_ENTRIES = 4096
 _ENTRIES_PER_BYTE = 16
+FREE_CHAINED, CHAINED_PER_BYTE = 1 << 15, 64
+"""Entries that records which lie one after the other may have, all together: messages are many small ones, whose free
+entries would add up."""
 
 Arena = tuple[Longs, Longs, Longs, Longs, Bytes]
 """Starts, room, counts, values, valid; see `nodes.Arena`."""
@@ -276,6 +279,8 @@ def walk(
             continue
         marks[:] = counts
         at = _message(buffer, starts[message], ends[message], code, arena, left, limits, standing)
+        if chained and at >= 0 and counts.sum() > FREE_CHAINED + CHAINED_PER_BYTE * at:
+            at = TOO_LARGE
         if at >= 0 and not chained and at != ends[message]:
             at = TRAILING
         if at < 0:

@@ -50,6 +50,7 @@ class Program:
         root: a struct of the columns.
         nodes: all nodes, by id.
         depth: how deep loops are nested.
+        smallest: the least number of bytes that a message has.
     """
 
     ops: Longs
@@ -59,6 +60,7 @@ class Program:
     root: Node
     nodes: tuple[Node, ...]
     depth: int
+    smallest: int
 
 
 @dataclass
@@ -314,4 +316,5 @@ def compile_schema(schema: AvroSchema) -> Program:
         root,
         tuple(compiler.nodes),
         compiler.depth,
+        _smallest(schema, schema.root),
     )

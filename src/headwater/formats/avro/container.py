@@ -45,6 +45,8 @@ class DamagedContainer(UserError):
 class TooMuch(DamagedContainer):
     """It holds more than is allowed."""
 
+    code = "HW-AVRO-CONTAINER-SIZE"
+
 
 @dataclass(frozen=True)
 class Block:

@@ -17,6 +17,7 @@ from numba.core.caching import NullCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 
+from headwater.testing import certificates as certificates_of
 from headwater.testing.kafka import KafkaServer
 from headwater.testing.rabbitmq import RabbitmqServer
 
@@ -64,16 +65,22 @@ Dispatcher.compile = _compile_once(Dispatcher.compile)
 
 
 @pytest.fixture(scope="session")
-def kafka():
+def certificates(tmp_path_factory):
+    """Of the shared servers that speak TLS too."""
+    return certificates_of.make(tmp_path_factory.mktemp("certificates") / "trusted")
+
+
+@pytest.fixture(scope="session")
+def kafka(certificates):
     """One broker for all tests of a worker; those that use it are kept on one by xdist_group."""
-    with KafkaServer() as running:
+    with KafkaServer(certificate=certificates.both) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def rabbitmq():
+def rabbitmq(certificates):
     """One broker for all tests of a worker; those that use it are kept on one by xdist_group."""
-    with RabbitmqServer() as running:
+    with RabbitmqServer(certificates=certificates) as running:
         yield running
 
 

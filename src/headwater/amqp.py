@@ -116,8 +116,29 @@ def refused(error: Exception) -> bool:
     )
 
 
+def untrusted(error: BaseException) -> str:
+    """What mends an error of TLS that no second try does; empty for other errors. pika wraps them in others."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            "give the file of the authority that signed the server's certificate: tls: {ca: FILE}; the certificate must"
+            " be for the host in url, or set tls: {check_name: false}"
+        )
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "the port in url speaks no TLS: amqps:// goes to the server's TLS listener, usually port 5671"
+    return next((told for each in _inside(error) if (told := untrusted(each))), "")
+
+
+def _inside(error: BaseException) -> list[BaseException]:
+    """The errors that one of pika's wraps."""
+    found = [*error.args, *getattr(error, "exceptions", ()), getattr(error, "exception", None)]
+    return [each for each in found if isinstance(each, BaseException)]
+
+
 def reason(error: Exception) -> str:
     """What an error of pika's says, without its own decoration; it never holds the password."""
+    inside = _inside(error)
+    if inside and isinstance(inside[-1], Exception):
+        return reason(inside[-1])
     text = getattr(error, "reply_text", None) or str(error)
     code = getattr(error, "reply_code", None)
     told = f"{code} {text}" if code else text

@@ -14,7 +14,7 @@ import pika
 from pika import exceptions
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
-from headwater.amqp import connection_parameters, reason, refused
+from headwater.amqp import connection_parameters, reason, refused, untrusted
 from headwater.deliver.destination import Batch, Op, Outcomes, Send, Sync
 from headwater.deliver.key_text import names
 from headwater.deliver.rabbitmq_publisher import Outgoing, Publisher
@@ -191,4 +191,6 @@ def _told(doing: str) -> Iterator[None]:
                 hint="check the sync's url, that its exchange is there, and what the user may do: "
                 "rabbitmqctl list_permissions -p VHOST",
             ) from None
+        if mend := untrusted(error):
+            raise DestinationStopped(f"{doing} failed: {reason(error)}", hint=mend) from None
         raise DestinationUnavailable(f"{doing} failed: {reason(error)}") from None

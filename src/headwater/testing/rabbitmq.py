@@ -25,6 +25,8 @@ from headwater.testing.leash import Leash, free_port
 if TYPE_CHECKING:
     import pika
 
+    from headwater.testing.certificates import Certificates
+
 START_DEADLINE_S = 180.0
 STOP_DEADLINE_S = 30.0
 SETTINGS: Mapping[str, str] = {
@@ -45,14 +47,35 @@ class RabbitmqServer:
     Args:
         folder: where its data lives; None makes a temporary folder that `stop` removes.
         settings: lines of its `rabbitmq.conf` that come on top of `SETTINGS`.
+        certificates: for a listener with TLS; None for none.
+
+    Attributes:
+        port: of the plain listener on 127.0.0.1.
+        tls_port: of the one with TLS, if there are certificates.
     """
 
-    def __init__(self, folder: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+        certificates: Certificates | None = None,
+    ) -> None:
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="headwater-rmq-"))
-        self.settings = {**SETTINGS, **(settings or {})}
-        self.port, self._mapper, self._distribution = free_port(), free_port(), free_port()
+        self.port, self.tls_port, self._mapper, self._distribution = (free_port() for _ in range(4))
+        self.settings = {**SETTINGS, **self._tls(certificates), **(settings or {})}
         self._leash: Leash | None = None
+
+    def _tls(self, certificates: Certificates | None) -> dict[str, str]:
+        if certificates is None:
+            return {}
+        return {
+            "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
+            "ssl_options.cacertfile": str(certificates.ca),
+            "ssl_options.certfile": str(certificates.certificate),
+            "ssl_options.keyfile": str(certificates.key),
+            "ssl_options.verify": "verify_none",
+        }
 
     def url(self, host: str = "127.0.0.1", port: int | None = None) -> str:
         """Connection URL of the administrator."""

@@ -10,7 +10,7 @@ import pika
 from pika import exceptions
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
-from headwater.amqp import connection_parameters, reason, refused
+from headwater.amqp import connection_parameters, reason, refused, untrusted
 from headwater.capture.rabbitmq.settings import RabbitmqSettings
 from headwater.errors import SourceStopped, SourceUnavailable
 
@@ -52,6 +52,8 @@ def failed(error: Exception, doing: str) -> NoReturn:
             hint="check user, password and virtual host in the source's url, and the user's permissions: "
             "rabbitmqctl list_permissions -p VHOST",
         ) from None
+    if mend := untrusted(error):
+        raise SourceStopped(f"{doing} failed: {reason(error)}", hint=mend) from None
     if isinstance(error, exceptions.ChannelClosedByBroker):
         _channel_failed(error, doing)
     raise SourceUnavailable(f"{doing} failed: {reason(error)}") from None

@@ -15,6 +15,7 @@ from swapped_shop import FIRST, MORE, NEW, OLD, answers, ask, orders_after, over
 from headwater.clock import SystemClock
 from headwater.console.services import services
 from headwater.project import load
+from headwater.runtime import prepared as prepared_table
 from headwater.runtime.journal import Journal
 from headwater.runtime.supervisor import Supervisor
 from headwater.runtime.swap.build import Build
@@ -112,6 +113,8 @@ def test_every_answer_is_the_old_or_the_new_model_over_a_prefix(tmp_path, url, t
         go.wait(DEADLINE_S)
 
     monkeypatch.setattr(Build, "_prepare", held)
+    monkeypatch.setattr(prepared_table, "FILE_ROWS", 2)  # several files at first,
+    monkeypatch.setattr(prepared_table, "WRITE_ROWS", 5)  # and files on top of them with rows that take others back
     shop = PostgresShop(tmp_path / "shop", url)
     shop.model("by_status", OLD)
     with shop.running() as running:

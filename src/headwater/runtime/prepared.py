@@ -13,8 +13,8 @@ from headwater.lake.table_format import Replacement
 WRITE_ROWS = 100_000
 """Changes are written to files once there are so many; the swap writes the rest."""
 
-FILE_ROWS = 2_000_000
-"""Rows of a file at most, of those that are there when it begins."""
+FILE_ROWS = 500_000
+"""Rows of a file at most, of those that are there when it begins; whoever gives it up waits for one of them."""
 
 
 class PreparedTable:

@@ -65,6 +65,7 @@ def preview(page: Page) -> None:
     """A SELECT as the model that it would be."""
     show("/sql", ".names-table")(page)
     page.locator(".cm-content").click()
+    page.keyboard.press("Control+a")
     page.keyboard.insert_text(PREVIEWED)
     page.get_by_role("button", name="Preview as a model").click()
     page.locator(".preview").wait_for()

@@ -34,6 +34,7 @@ sources:
     type: postgres
     url: %(till)s
     tables: [public.receipts]
+    snapshot: schema_only
     snapshot_chunk_rows: 1
   visits:
     type: python

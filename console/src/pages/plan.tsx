@@ -175,7 +175,7 @@ function Apply({ plan, onBegun }: { plan: Plan; onBegun: () => void }) {
 
 function Needs({ plan }: { plan: Plan }) {
   const rows = plan.needs.flatMap((need) => need.inputs.map((input) => ({ model: need.model, ...input })));
-  if (rows.length === 0 && plan.kept.length === 0) return null;
+  if (rows.length === 0 && (plan.kept.length === 0 || !plan.can_apply)) return null;
   return (
     <Panel
       title="What building takes"

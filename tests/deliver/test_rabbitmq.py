@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import fastavro
 import numpy as np
 import pyarrow as pa
 import pytest
+from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+from google.protobuf.message_factory import GetMessageClass
 from pydantic import ValidationError
 
 from headwater.deliver.destination import Batch, Op, State, Sync
 from headwater.deliver.rabbitmq import RabbitmqDestination
 from headwater.deliver.rabbitmq_settings import RabbitmqSettings
 from headwater.errors import DestinationStopped, DestinationUnavailable
+from headwater.formats.avro.settings import AvroFormat
+from headwater.formats.decoder import make_decoder
+from headwater.formats.protobuf.schema import files_of, message_named
+from headwater.formats.protobuf.settings import ProtobufFormat
+from headwater.registry.registration import OwnRegistry
+from headwater.registry.store import SchemaStore
 from headwater.testing.destination_contract import DestinationContract, Row
 from headwater.testing.proxy import Proxy
 from headwater.testing.rabbitmq import RabbitmqServer
@@ -193,6 +207,32 @@ def test_refusals_stop_and_are_told_without_the_password(server: RabbitmqServer,
 def test_a_dry_run_shows_what_would_be_published(server: RabbitmqServer) -> None:
     shown = destination(server.url(), exchange="e", routing_key="k").preview(SYNC, batch(1, (Op.DELETE, 1, "ann")))
     assert shown == ['delete e/k: {"id":1,"name":"ann"}']
+
+
+@pytest.mark.parametrize("form", ["avro", "protobuf"])
+def test_bodies_of_a_registrys_formats_are_read_by_others(
+    server: RabbitmqServer, channel: Any, tmp_path: Path, form: str
+) -> None:
+    queue = f"in.{form}"
+    channel.queue_declare(queue, durable=True)
+    with closing(SchemaStore(tmp_path)) as store:
+        told = replace(SYNC, schemas=OwnRegistry(lambda: store))
+        session = destination(server.url(), routing_key=queue, format=form).open(told)
+        assert session.deliver(batch(1, (Op.UPSERT, 1, "ann"), (Op.UPSERT, 2, "ben"))).state.tolist() == [0, 0]
+        session.close()
+        bodies = [channel.basic_get(queue, auto_ack=True)[2] for _ in range(2)]
+        held = store.version(f"{queue}-value", -1)
+        assert held is not None and held.type == form.upper()
+        settings = AvroFormat() if form == "avro" else ProtobufFormat()
+        ours = make_decoder(settings, store).decode(pa.array(bodies, pa.binary())).rows.to_pylist()
+    if form == "avro":
+        theirs = [fastavro.schemaless_reader(io.BytesIO(body[5:]), json.loads(held.text), None) for body in bodies]
+    else:
+        kind = GetMessageClass(message_named(files_of(held, None), ""))
+        read = ProtobufDeserializer(kind, {"use.deprecated.format": False})
+        context = SerializationContext(queue, MessageField.VALUE)
+        theirs = [{"id": one.id, "name": one.name} for one in (read(body, context) for body in bodies)]
+    assert ours == theirs == [{"id": 1, "name": "ann"}, {"id": 2, "name": "ben"}]
 
 
 def test_what_doctor_finds(server: RabbitmqServer, channel: Any) -> None:

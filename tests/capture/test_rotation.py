@@ -186,6 +186,41 @@ def test_a_rotated_file_is_found_where_no_pattern_looks(tmp_path: Path) -> None:
     assert sorted(follow.drain(10).values()) == sorted(writer.written)
 
 
+def test_a_log_that_was_cut_is_read_on_after_a_kill_before_its_copy_was_found(tmp_path: Path) -> None:
+    writer, follow = Writer(tmp_path, 400), Following(tmp_path, LOG, find_every_s=1000)
+    writer.lines(50)
+    follow.step()
+    writer.lines(4)
+    writer.copy()
+    writer.truncate()
+    writer.lines(3)
+    assert follow.step() is not None, "what the log holds now is read; nobody has looked for the copy"
+    follow.crash()
+    assert sorted(follow.drain(10).values()) == sorted(writer.written)
+
+
+def test_a_log_that_is_cut_between_a_look_and_the_reading(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    writer, follow = Writer(tmp_path, 400), Following(tmp_path, LOG)
+    writer.lines(20)
+    follow.step()
+    look, rotations = Tail.look, [1, 3]
+
+    def rotated_after(tail: Tail) -> bool:
+        found = look(tail)
+        if rotations:
+            writer.copy()
+            writer.truncate()
+            writer.lines(rotations.pop())
+        return found
+
+    monkeypatch.setattr(Tail, "look", rotated_after)
+    writer.lines(2)
+    follow.step(after_s=0.2)
+    follow.step(after_s=0.2)
+    assert not rotations
+    assert sorted(follow.drain(10).values()) == sorted(writer.written)
+
+
 def test_a_removed_file_that_is_open_is_read_to_its_end(tmp_path: Path) -> None:
     writer, follow = Writer(tmp_path, 400), Following(tmp_path, LOG)
     writer.lines(50)

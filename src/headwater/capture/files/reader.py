@@ -226,6 +226,8 @@ class FilesReader:
             if records.used or ended or size >= how.longest:
                 break
             size = min(4 * size, how.longest)
+        if not self._tail.still_holds(file):
+            return None
         self._advance(file, content, chunk, records, ended=ended, due=due)
         values, starts = records.values, records.starts
         too_long = too_long_ones(values, how.longest)

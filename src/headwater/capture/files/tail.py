@@ -143,10 +143,13 @@ class Tail:
         self._replaced: list[File] = []
         for one in known:
             container = series[one.stream].container
+            if one.id in self.files:  # what was in the file before it was cut, which had not been found elsewhere
+                self.orphans.append(Orphan(replace(one), "truncated", clock.monotonic_s()))
+                continue
             self.files[one.id] = File(replace(one), changed_s=clock.monotonic_s(), container=container)
 
     def known(self) -> Iterator[Known]:
-        """All that is to be remembered."""
+        """All that is to be remembered: of files with the same inode the first is what the file holds now."""
         yield from (file.known for file in self.files.values() if file.held_by is None)
         yield from (orphan.known for orphan in self.orphans)
 
@@ -203,6 +206,15 @@ class Tail:
                 if not other.missing:
                     self.shut(other)
         return file.content
+
+    def still_holds(self, file: File) -> bool:
+        """Whether a file that was just read begins with what it began with when it was looked at. If not, it has been
+        cut and written anew meanwhile, and what was read may be of either content: the next look tells."""
+        known, content = file.known, self.open(file)
+        if content.compressed or fingerprint(content.read(0, known.head)) == known.head_print:
+            return True
+        known.modified_ns = 0
+        return False
 
     def shut(self, file: File) -> None:
         """Closes a file, which is followed as before."""

@@ -17,9 +17,11 @@ _VARIABLES = {"MIMALLOC_ALLOW_THP": "0", "MIMALLOC_PURGE_DELAY": "10000", "NUMPY
 """Options by environment variable: no huge pages unless the kernel gives them unasked; what is freed is given back
 after so many milliseconds."""
 
-_OF_C = {-3: 32 << 20, -1: 512 << 20, -2: 64 << 20}
+_OF_C = {-3: 32 << 20, -1: 512 << 20, -2: 64 << 20, -8: 1}
 """Parameters of glibc's mallopt(3): from which size blocks are the kernel's own (M_MMAP_THRESHOLD, the most that it
-takes), how much free memory at the top is kept (M_TRIM_THRESHOLD), and how much is asked for at a time (M_TOP_PAD)."""
+takes), how much free memory at the top is kept (M_TRIM_THRESHOLD), how much is asked for at a time (M_TOP_PAD), and
+that all threads share one arena (M_ARENA_MAX): those of threads are of 64 MiB at most each, given back when empty
+whatever is to be kept, so that a view's second worker had its pages cleared anew in every batch."""
 
 _STARTING = 100_000
 """Objects made between two looks of the cyclic collector while a process starts: importing makes a million, all of

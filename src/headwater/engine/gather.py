@@ -23,6 +23,8 @@ _NONE = np.zeros(0, np.int64)
 _VALUES, _VALID = 0, 2
 """Where in a `Place` the address of values, and that of validity bits, stands."""
 
+_LARGE = frozenset(kind.id for kind in (pa.large_string(), pa.large_binary()))
+_TEXTS = _LARGE | {pa.string().id, pa.binary().id}
 _FIXED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _WIDE = (16, 32)
 
@@ -100,11 +102,11 @@ def _address(buffer: pa.Buffer | None) -> int:
 
 
 def _texts(kind: pa.DataType) -> bool:
-    return bool(_large(kind) or pa.types.is_string(kind) or pa.types.is_binary(kind))
+    return kind.id in _TEXTS
 
 
 def _large(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_large_string(kind) or pa.types.is_large_binary(kind))
+    return kind.id in _LARGE
 
 
 def _width(kind: pa.DataType) -> int:

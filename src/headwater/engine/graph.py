@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -30,8 +30,8 @@ from headwater.engine.operators.stamped import StampedOperator
 from headwater.engine.operators.top import TopOperator
 from headwater.engine.operators.union import UnionOperator
 from headwater.engine.operators.windowed import WindowedOperator
-from headwater.engine.placement import Exchange, Place, places, stages
-from headwater.engine.share import Sent, Share, received, sliced, split
+from headwater.engine.placement import Exchange, Place, offered, places, stages
+from headwater.engine.share import Offered, Sent, Share, received, sliced, split
 from headwater.engine.worker import Worker
 from headwater.sql.join_plan import Join
 from headwater.sql.plan import Aggregate, Gate, Linear, Node, Plan, Recompute, Scan, Top, Union, Windowed
@@ -48,13 +48,19 @@ _Parts = list[pa.Table | None]
 
 
 class Travel:
-    """One journey of changes through the graph: what every worker has by node, and what it sends to the others."""
+    """One journey of changes through the graph: what every worker has by node, and what it sends to the others.
 
-    def __init__(self, count: int, deltas: Mapping[str, pa.Table], *, begins: bool = False) -> None:
-        self.begins = begins
-        self.scanned: dict[str, _Parts] = {stream: _cut(delta, count) for stream, delta in deltas.items()}
+    Args:
+        offered: streams of which every worker picks its rows itself (`placement.offered`).
+    """
+
+    def __init__(
+        self, count: int, deltas: Mapping[str, pa.Table], offered: Collection[str] = (), *, begins: bool = False
+    ) -> None:
+        self.begins, self._offered = begins, offered
+        self.scanned = {stream: _cut(delta, count, whole=stream in offered) for stream, delta in deltas.items()}
         self.changes: list[dict[Node, Delta | None]] = [{} for _ in range(count)]
-        self._sent: list[dict[Exchange, Sent]] = [{} for _ in range(count)]
+        self._sent: list[dict[Exchange, Sent | Offered]] = [{} for _ in range(count)]
         self.combining: frozenset[Exchange] = frozenset()
         self.combined: list[tuple[Exchange, int, int, int]] = []
 
@@ -67,7 +73,9 @@ class Travel:
                 delta = combiner.combined(delta)
                 self.combined.append((exchange, change.num_rows, delta.num_rows, combiner.pays))
             delta = delta.drop_columns([ORIGIN]) if has_origin(delta) else delta
-            self._sent[sender][exchange] = split(delta, exchange.by, len(self.changes))
+            shown = isinstance(exchange.source, Scan) and exchange.source.stream in self._offered
+            share = Offered if shown else split
+            self._sent[sender][exchange] = share(delta, exchange.by, len(self.changes))
 
     def received(self, receiver: int, exchange: Exchange) -> Delta | None:
         """What all have sent to a worker."""
@@ -75,7 +83,8 @@ class Travel:
 
     def waiting(self, nodes: Iterable[Node], places: Mapping[Node, Place]) -> int:
         """How many rows there are for a stage to begin with."""
-        scans = (part for node in nodes if isinstance(node, Scan) for part in self.scanned.get(node.stream, ()))
+        streams = {node.stream for node in nodes if isinstance(node, Scan)}.difference(self._offered)
+        scans = (part for stream in streams for part in self.scanned.get(stream, ()))
         met = {exchange for node in nodes for exchange in places[node].given if exchange is not None}
         moved = (one.delta for sent in self._sent for exchange, one in sent.items() if exchange in met)
         return sum(part.num_rows for part in (*scans, *moved) if part is not None)
@@ -93,6 +102,7 @@ class Graph:
         self.nodes = plan.nodes()
         self._places = places(self.nodes, len(crew))
         self._stages = stages(self._places)
+        self._offered = offered(self._places, len(crew))
         self._direct = _direct_paths(self.nodes)
         inner = {source for node in self._direct for source in node.inputs}
         self._ends = {node for node in self._direct if node not in inner}
@@ -160,7 +170,7 @@ class Graph:
     def _travel(self, deltas: Mapping[str, pa.Table], also: _Also | None, *, begins: bool = False) -> pa.Table | None:
         """Takes changes through the graph; `also` asks each operator for more after its step; where all `begins`, each
         is asked for its result over empty inputs before that."""
-        travel = Travel(len(self._crew), deltas, begins=begins)
+        travel = Travel(len(self._crew), deltas, self._offered, begins=begins)
         if also is None:
             self._busy = any(delta.num_rows >= _FEW_ROWS for delta in deltas.values())
         if also is None and self._busy:
@@ -275,9 +285,10 @@ def _combiner(exchange: Exchange, worker: Worker) -> Combiner:
     return Combiner(exchange.combined, worker)
 
 
-def _cut(delta: pa.Table, count: int) -> _Parts:
-    """An input's delta for workers without memory: in equal runs, a small one for the first alone."""
-    if count > 1 and delta.num_rows >= _FEW_ROWS:
+def _cut(delta: pa.Table, count: int, *, whole: bool) -> _Parts:
+    """An input's delta for workers without memory: in equal runs, a small one for the first alone, and so one that is
+    to stay `whole`."""
+    if count > 1 and delta.num_rows >= _FEW_ROWS and not whole:
         return sliced(delta, count)
     return [delta if delta.num_rows else None, *[None] * (count - 1)]
 

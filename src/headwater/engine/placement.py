@@ -13,12 +13,16 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from headwater.engine.accumulators.layout import nettable
+from headwater.index.row_encoding import is_fixed
 from headwater.sql.plan import Aggregate, Node, Scan, Union
 
 Positions = tuple[frozenset[str], ...]
 """Rows are placed by the values of columns; each position names the columns that all hold the same value there."""
 
 By = tuple[str, ...]
+
+_FEW_WORKERS = 4
+"""So many look at all rows of an input each."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,25 @@ def stages(found: Mapping[Node, Place]) -> list[tuple[list[Node], list[Exchange]
             if exchange is not None and exchange not in result[found[exchange.source].stage][1]:
                 result[found[exchange.source].stage][1].append(exchange)
     return result
+
+
+def offered(found: Mapping[Node, Place], workers: int) -> frozenset[str]:
+    """The streams whose rows every worker is shown whole, to pick its own: those of which all rows change workers as
+    they come in. To hash keys of fixed size again in each worker costs less than to send the rows on from one to
+    another, as long as there are few workers."""
+    readers: dict[str, list[Exchange | None]] = {}
+    for node, place in found.items():
+        for source, exchange in zip(node.inputs, place.given, strict=True):
+            if isinstance(source, Scan):
+                readers.setdefault(source.stream, []).append(exchange)
+    few = 1 < workers <= _FEW_WORKERS
+    return frozenset(stream for stream, given in readers.items() if few and all(map(_may_be_offered, given)))
+
+
+def _may_be_offered(exchange: Exchange | None) -> bool:
+    if exchange is None or exchange.combined is not None or not exchange.by:
+        return False
+    return all(is_fixed(exchange.source.schema.field(name).type) for name in exchange.by)
 
 
 def _place(node: Node, found: Mapping[Node, Place]) -> Place:

@@ -14,7 +14,7 @@ from headwater.engine.delta import rows_at
 from headwater.engine.lazy import Delta, chained, lazily
 from headwater.engine.share_kernels import hash_texts, mix, owners_of, partition
 from headwater.index.kernels import Longs, Mask, Words, hash_rows
-from headwater.index.row_encoding import RowEncoder
+from headwater.index.row_encoding import RowEncoder, whole
 
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _SEED = np.uint64(0x9E3779B97F4A7C15)
@@ -68,10 +68,28 @@ class Sent:
     delta: pa.Table
     rows: Sequence[Longs | None]
 
-    def count(self, receiver: int) -> int:
-        """How many rows a worker gets."""
-        rows = self.rows[receiver]
-        return self.delta.num_rows if rows is None else len(rows)
+    def rows_of(self, receiver: int) -> Longs | None:
+        """The rows that a worker gets."""
+        return self.rows[receiver]
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A delta that all workers see whole; each picks the rows that it owns.
+
+    Attributes:
+        delta: all of it.
+        keys: the columns by which rows are shared out.
+        count: how many workers there are.
+    """
+
+    delta: pa.Table
+    keys: Sequence[str]
+    count: int
+
+    def rows_of(self, receiver: int) -> Longs:
+        """The rows that a worker gets; on the worker's own thread."""
+        return np.flatnonzero(owners(self.delta, self.keys, self.count) == receiver)
 
 
 def split(delta: pa.Table, keys: Sequence[str], count: int) -> Sent:
@@ -84,16 +102,13 @@ def split(delta: pa.Table, keys: Sequence[str], count: int) -> Sent:
     return Sent(delta, [order[start:end] for start, end in pairwise(starts.tolist())])
 
 
-def received(sent: Sequence[Sent], receiver: int) -> Delta | None:
+def received(sent: Sequence[Sent | Offered], receiver: int) -> Delta | None:
     """What a worker gets of what all have sent; None if nothing."""
-    given = [one for one in sent if one.count(receiver)]
-    if len(given) == 1 and given[0].rows[receiver] is None:
-        return given[0].delta.combine_chunks()
-    parts = [
-        lazily(one.delta) if rows is None else rows_at(lazily(one.delta), rows)
-        for one in given
-        for rows in [one.rows[receiver]]
-    ]
+    found = [(one.delta, one.rows_of(receiver)) for one in sent]
+    given = [(delta, rows) for delta, rows in found if (delta.num_rows if rows is None else len(rows))]
+    if len(given) == 1 and given[0][1] is None:
+        return given[0][0].combine_chunks()
+    parts = [lazily(delta) if rows is None else rows_at(lazily(delta), rows) for delta, rows in given]
     return chained(parts) if parts else None
 
 
@@ -106,7 +121,7 @@ def sliced(delta: pa.Table, count: int) -> list[pa.Table | None]:
 
 def _column_words(column: pa.ChunkedArray | pa.Array) -> Words:
     """A word for each value of a column, equal for equal ones."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    array = whole(column)
     kind = array.type
     if not len(array):
         return np.zeros(0, np.uint64)

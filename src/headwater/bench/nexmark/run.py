@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.allocators import settle
 from headwater.bench import memory
 from headwater.bench.child import Figures
 from headwater.bench.comparison import differences
@@ -73,6 +74,7 @@ def run(name: str, **settings: Any) -> Figures:
     query, clock = queries.query(name), SystemClock()
     if chosen.warm_up:
         _warm_up(query, chosen)
+    settle()  # as `headwater run` does once it has opened all
     with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
         recording = Recording(Path(folder) / "changes.arrow") if chosen.verify else None
         figures, arrivals = _incremental(query, chosen, clock, Path(folder) / "state", recording)

@@ -112,7 +112,7 @@ class JoinOperator:
         of them are wanted."""
         shown, columns = delta.select(self._columns[own]), self._columns[1 - own]
         if len(rows) <= _FEW_PAIRS:
-            given = rows_at(table(shown), rows), self._sides[1 - own].rows.take(slots, columns)
+            given = table(rows_at(shown, rows)), self._sides[1 - own].rows.take(slots, columns)
             return self._result(*(given if own == 0 else given[::-1]), values)
         sides = _rows_of(shown, rows), self._sides[1 - own].rows.pick(slots, columns)
         left, right = sides if own == 0 else sides[::-1]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numba import types
 
-from headwater.index.kernels import Longs, Words, compiled, hash_rows, upper_bits
+from headwater.index.kernels import Longs, Mask, Words, compiled, hash_rows, upper_bits
 from headwater.index.row_encoding import EncodedRows, RowEncoder, encode_table
 
 _words, _longs = types.uint64[::1], types.int64[::1]
@@ -61,6 +61,45 @@ def _net(words: Words, offsets: Longs, hashes: Words, weights: Longs, table: Lon
     return count
 
 
+@compiled(types.void(_words, _longs, _words, types.int64, _longs, _longs, _longs, types.boolean[::1]))
+def _pair(
+    words: Words, offsets: Longs, hashes: Words, split: int, table: Longs, tops: Longs, below: Longs, paired: Mask
+) -> None:
+    """Marks the rows before `split` and those from it on that are equal, one to one.
+
+    Args:
+        words, offsets, hashes: the rows.
+        table: zeros, more than twice as many as there are rows; a power of two.
+        tops, below: zeros, by row: of a distinct row's first row the last of its fellows that has no partner yet, and
+            of each such the next, + 1; 0 for none.
+        paired: set to true for both of each pair.
+    """
+    last = np.uint64(len(table) - 1)
+    for i in range(len(hashes)):
+        at = (hashes[i] >> _HALF) & last
+        while table[at]:
+            first = table[at] - 1
+            if hashes[first] == hashes[i]:
+                left, right, end = offsets[first], offsets[i], offsets[i + 1]
+                equal = offsets[first + 1] - left == end - right
+                while equal and right < end:
+                    equal = words[left] == words[right]
+                    left, right = left + 1, right + 1
+                if equal:
+                    break
+            at = (at + _ONE) & last
+        if i < split:
+            if not table[at]:
+                table[at] = i + 1
+            first = table[at] - 1
+            below[i] = tops[first]
+            tops[first] = i + 1
+        elif table[at] and tops[table[at] - 1]:
+            partner = tops[table[at] - 1] - 1
+            tops[table[at] - 1] = below[partner]
+            paired[partner] = paired[i] = True
+
+
 class Netting:
     """Nets rows of one kind.
 
@@ -83,6 +122,14 @@ class Netting:
         hashes = np.empty(len(encoded), np.uint64)
         hash_rows(encoded.words, encoded.offsets, self._kept_bits, hashes)
         return HashedRows(encoded, hashes)
+
+    def paired(self, given: HashedRows, split: int) -> Mask:
+        """Which rows before number `split` and which from there on are equal, one to one."""
+        rows = len(given.hashes)
+        table, paired = np.zeros(1 << (2 * rows + 1).bit_length(), np.int64), np.zeros(rows, np.bool_)
+        tops, below = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        _pair(given.rows.words, given.rows.offsets, given.hashes, split, table, tops, below, paired)
+        return paired
 
     def netted(self, given: HashedRows, weights: Longs) -> tuple[Longs, Longs]:
         """The first of each distinct row, and the sum of its weights, those of weight 0 left out."""

@@ -19,14 +19,16 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.change import WEIGHT
-from headwater.engine.delta import concat, conform, expanded, mask, negated, settled, weighted
+from headwater.engine.delta import concat, conform, expanded, mask, negated, weighted, weights
 from headwater.engine.evaluation import Failure, failure
+from headwater.engine.netting import Netting
 from headwater.engine.operators.closing import WindowEnds
 from headwater.engine.session import ROW_ERRORS
 from headwater.engine.share import Share
 from headwater.engine.state.row_store import RowStore
 from headwater.engine.worker import Worker
 from headwater.errors import SqlError
+from headwater.index.kernels import Longs
 from headwater.index.key_index import group
 from headwater.sql.plan import Recompute
 
@@ -59,7 +61,9 @@ class RecomputeOperator:
             RowStore(side.schema, keys, append_only=side.appends, memory=worker.memory)
             for side, keys in zip(node.inputs, node.keys, strict=True)
         ]
-        self._result = RowStore(node.schema, node.output_keys, memory=worker.memory)
+        # Rows leave it by their slots, so that it need not find them by their values.
+        self._result = RowStore(node.schema, node.output_keys, append_only=True, memory=worker.memory)
+        self._netting = Netting(node.schema)
         self._failing = RowStore(_failing_schema(node), node.output_keys, memory=worker.memory)
         self._ends = WindowEnds(node, node.closes, worker.session) if worker.frees and node.closes else None
 
@@ -77,11 +81,18 @@ class RecomputeOperator:
             if delta is not None:
                 store.apply(delta)
         now = self._compute(keys)
-        before = self._result.rows_of(keys) if self._node.output_keys else self._result.rows()
-        change = settled(concat([now, negated(before)]))
-        if change is not None:
-            self._result.apply(change)
-        return change
+        return self._replaced(self._result.slots_of(keys) if self._node.output_keys else self._result.slots(), now)
+
+    def _replaced(self, slots: Longs, now: pa.Table | None) -> pa.Table | None:
+        """Puts rows in the place of those of slots of the result; what changes by that."""
+        before = weighted(self._result.take(slots), np.full(len(slots), -1))
+        both = concat([before, now])
+        if both is None:
+            return None
+        paired = self._netting.paired(self._netting.hashed(both), len(slots))
+        change, gone = mask(both, ~paired), slots[~paired[: len(slots)]]
+        self._result.replace(gone, change.slice(len(gone)))
+        return change if change.num_rows else None
 
     def _compute(self, keys: pa.Table) -> pa.Table | None:
         """The result of the keys as their rows are now; keys that fail have none, and are told of."""
@@ -201,12 +212,17 @@ class RecomputeOperator:
                 RowStore.restore(parts[0] / f"input{i}", append_only=store.append_only, memory=memory)
                 for i, store in enumerate(self._inputs)
             ]
-            self._result = RowStore.restore(parts[0] / "result", memory=memory)
+            self._result = RowStore.restore(parts[0] / "result", append_only=True, memory=memory)
             if self._node.output_keys:
                 self._failing = RowStore.restore(parts[0] / "failing", memory=memory)
         else:
             for name, store in self._stores().items():
                 store.gather([part / name for part in parts], share, store.key)
+        rows = self._result.rows()
+        if (weights(rows) > 1).any():  # written before every row of the result had a slot of its own
+            self._result.clear()
+            ones = expanded(rows)
+            self._result.apply(weighted(ones, np.ones(ones.num_rows, np.int64)))
         if self._ends is not None:
             self._ends.note(self._ends.of(self._keys_of(self._inputs[0].rows(), 0)))
 

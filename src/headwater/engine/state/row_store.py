@@ -174,15 +174,19 @@ class RowStore:
         """The slots of all rows, ascending in age as far as rows have not gone."""
         return self._chunks.living_slots()
 
-    def rows_of(self, keys: pa.Table) -> pa.Table:
-        """All rows with the given keys and their `_weight`, each slot once, in no order.
+    def slots_of(self, keys: pa.Table) -> Longs:
+        """The slots of all rows with the given keys, each once, in no order.
 
         Args:
             keys: holds the key columns; keys may repeat, and need not be there.
         """
         if self._chains is None:
-            return self.rows() if keys.num_rows else delta_schema(self.columns).empty_table()
-        slots = self._chains.rows_of(keys)
+            return self.slots() if keys.num_rows else np.zeros(0, np.int64)
+        return self._chains.rows_of(keys)
+
+    def rows_of(self, keys: pa.Table) -> pa.Table:
+        """As `slots_of`: the rows and their `_weight`."""
+        slots = self.slots_of(keys)
         return self._weighted(self._chunks.take(slots), slots)
 
     def rows(self) -> pa.Table:
@@ -208,10 +212,21 @@ class RowStore:
 
     def discard(self, slots: Longs) -> None:
         """Forgets the rows of these slots, each in use and named once, whatever their weights."""
+        self._forget(slots)
+        self._chunks.tidy()
+
+    def replace(self, slots: Longs, come: pa.Table) -> None:
+        """`discard`, and then `apply` of rows of positive weights."""
+        self._forget(slots)
+        if come.num_rows:
+            self.apply(come)
+        else:
+            self._chunks.tidy()
+
+    def _forget(self, slots: Longs) -> None:
         if self._finder is not None and len(slots):
             self._finder.unlink(self._finder.netting.hashed(self._chunks.take(slots)).hashes, slots)
         self._drop(slots)
-        self._chunks.tidy()
 
     def clear(self) -> pa.Table:
         """Forgets everything and returns what was there, as `rows` does."""

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.engine.placement import places
-from headwater.engine.share import Share, owners, received, split
+from headwater.engine.placement import offered, places
+from headwater.engine.share import Offered, Share, owners, received, split
 from headwater.engine.view import View
+from headwater.sql.plan import Scan
 
 T = pa.schema([("a", pa.int64()), ("b", pa.int32()), ("n", pa.int64())])
 INPUTS = {"t": T, "u": T}
@@ -39,6 +40,20 @@ def test_only_the_side_of_a_join_that_is_elsewhere_moves() -> None:
     assert len(exchanges("SELECT t.a, count(*) AS c FROM t JOIN u ON t.a = u.a GROUP BY t.a")) == 2
     assert len(exchanges("SELECT u.a, count(*) AS c FROM t JOIN u ON t.a = u.a GROUP BY u.a")) == 2
     assert len(exchanges("SELECT t.b, count(*) AS c FROM t JOIN u ON t.a = u.a GROUP BY t.b")) == 3
+
+
+def test_inputs_whose_rows_all_change_workers_are_offered() -> None:
+    def shown(sql: str, workers: int = 2) -> frozenset[str]:
+        found = offered(places(View(sql, INPUTS).plan.nodes(), workers), workers)
+        return frozenset(node.stream for node in found if isinstance(node, Scan))
+
+    first = "QUALIFY row_number() OVER (PARTITION BY b ORDER BY n, a) <= 3"
+    assert shown("SELECT t.a, u.n FROM t JOIN u ON t.a = u.a") == {"t", "u"}
+    assert shown("SELECT t.a, u.n FROM t JOIN u ON t.a = u.a WHERE u.n > 3") == {"t"}
+    assert shown(f"SELECT a, b, n FROM t {first}") == {"t"}
+    assert shown(f"SELECT a, b, n FROM t {first} UNION ALL SELECT a, b, n FROM t") == frozenset()
+    assert shown("SELECT a, count(*) AS c FROM t GROUP BY a") == frozenset()
+    assert shown(f"SELECT a, b, n FROM t {first}", 1) == frozenset()
 
 
 def test_what_has_no_key_is_done_by_one_worker() -> None:
@@ -97,6 +112,8 @@ def test_equal_values_have_one_owner(data: st.DataObject) -> None:
         part = received(sent, number)
         mine = np.flatnonzero(Share(number, 3).mine(rows, ["k"]))
         assert (part.column("at").to_pylist() if part is not None else []) == mine.tolist()
+        picked = received([Offered(rows, ["k"], 3)], number)
+        assert (picked.column("at").to_pylist() if picked is not None else []) == mine.tolist()
 
 
 def test_widths_of_integers_do_not_matter() -> None:

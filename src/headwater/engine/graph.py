@@ -51,14 +51,15 @@ class Travel:
     """One journey of changes through the graph: what every worker has by node, and what it sends to the others.
 
     Args:
-        offered: streams of which every worker picks its rows itself (`placement.offered`).
+        shown: nodes of which every worker picks its rows itself (`placement.offered`).
     """
 
     def __init__(
-        self, count: int, deltas: Mapping[str, pa.Table], offered: Collection[str] = (), *, begins: bool = False
+        self, count: int, deltas: Mapping[str, pa.Table], shown: Collection[Node] = (), *, begins: bool = False
     ) -> None:
-        self.begins, self._offered = begins, offered
-        self.scanned = {stream: _cut(delta, count, whole=stream in offered) for stream, delta in deltas.items()}
+        self.begins, self._shown = begins, shown
+        whole = {node.stream for node in shown if isinstance(node, Scan)}
+        self.scanned = {stream: _cut(delta, count, whole=stream in whole) for stream, delta in deltas.items()}
         self.changes: list[dict[Node, Delta | None]] = [{} for _ in range(count)]
         self._sent: list[dict[Exchange, Sent | Offered]] = [{} for _ in range(count)]
         self.combining: frozenset[Exchange] = frozenset()
@@ -73,8 +74,7 @@ class Travel:
                 delta = combiner.combined(delta)
                 self.combined.append((exchange, change.num_rows, delta.num_rows, combiner.pays))
             delta = delta.drop_columns([ORIGIN]) if has_origin(delta) else delta
-            shown = isinstance(exchange.source, Scan) and exchange.source.stream in self._offered
-            share = Offered if shown else split
+            share = Offered if exchange.source in self._shown else split
             self._sent[sender][exchange] = share(delta, exchange.by, len(self.changes))
 
     def received(self, receiver: int, exchange: Exchange) -> Delta | None:
@@ -83,8 +83,12 @@ class Travel:
 
     def waiting(self, nodes: Iterable[Node], places: Mapping[Node, Place]) -> int:
         """How many rows there are for a stage to begin with."""
-        streams = {node.stream for node in nodes if isinstance(node, Scan)}.difference(self._offered)
-        scans = (part for stream in streams for part in self.scanned.get(stream, ()))
+        scans = (
+            part
+            for node in nodes
+            if isinstance(node, Scan) and node not in self._shown
+            for part in self.scanned.get(node.stream, ())
+        )
         met = {exchange for node in nodes for exchange in places[node].given if exchange is not None}
         moved = (one.delta for sent in self._sent for exchange, one in sent.items() if exchange in met)
         return sum(part.num_rows for part in (*scans, *moved) if part is not None)

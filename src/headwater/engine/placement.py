@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from headwater.engine.accumulators.layout import nettable
 from headwater.index.row_encoding import is_fixed
-from headwater.sql.plan import Aggregate, Node, Scan, Union
+from headwater.sql.plan import Aggregate, Linear, Node, Scan, Union
 
 Positions = tuple[frozenset[str], ...]
 """Rows are placed by the values of columns; each position names the columns that all hold the same value there."""
@@ -80,23 +80,37 @@ def stages(found: Mapping[Node, Place]) -> list[tuple[list[Node], list[Exchange]
     return result
 
 
-def offered(found: Mapping[Node, Place], workers: int) -> frozenset[str]:
-    """The streams whose rows every worker is shown whole, to pick its own: those of which all rows change workers as
-    they come in. To hash keys of fixed size again in each worker costs less than to send the rows on from one to
-    another, as long as there are few workers."""
-    readers: dict[str, list[Exchange | None]] = {}
+def offered(found: Mapping[Node, Place], workers: int) -> frozenset[Node]:
+    """The nodes whose rows every worker is shown whole, to pick its own: inputs of which all rows change workers as
+    they come in, and what only renames their columns. To hash keys of fixed size again in each worker costs less than
+    to send the rows on from one to another, as long as there are few workers."""
+    readers: dict[Node, list[tuple[Node, Exchange | None]]] = {}
     for node, place in found.items():
         for source, exchange in zip(node.inputs, place.given, strict=True):
-            if isinstance(source, Scan):
-                readers.setdefault(source.stream, []).append(exchange)
-    few = 1 < workers <= _FEW_WORKERS
-    return frozenset(stream for stream, given in readers.items() if few and all(map(_may_be_offered, given)))
+            readers.setdefault(source, []).append((node, exchange))
+
+    def shown(node: Node) -> bool:
+        ways = readers.get(node, [])
+        return bool(ways) and all(
+            _may_be_offered(exchange) if exchange is not None else _renames(reader) and shown(reader)
+            for reader, exchange in ways
+        )
+
+    scans = [node for node in found if isinstance(node, Scan) and 1 < workers <= _FEW_WORKERS and shown(node)]
+    return frozenset([*scans, *(node for node in found if _renames(node) and node.inputs[0] in scans)])
 
 
-def _may_be_offered(exchange: Exchange | None) -> bool:
-    if exchange is None or exchange.combined is not None or not exchange.by:
+def _may_be_offered(exchange: Exchange) -> bool:
+    if exchange.combined is not None or not exchange.by:
         return False
     return all(is_fixed(exchange.source.schema.field(name).type) for name in exchange.by)
+
+
+def _renames(node: Node) -> bool:
+    """Whether a node gives the rows of a scan as they are, under other names."""
+    if not isinstance(node, Linear) or node.where or node.multiplies or not isinstance(node.inputs[0], Scan):
+        return False
+    return len({output for _, output in node.carries(0)}) == len(node.select)
 
 
 def _place(node: Node, found: Mapping[Node, Place]) -> Place:

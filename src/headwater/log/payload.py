@@ -16,9 +16,12 @@ import pyarrow as pa
 
 from headwater.change import REJECT_SCHEMA, Group, log_schema
 from headwater.errors import InvariantBroken
-from headwater.log.frame import ALIGNMENT
+from headwater.log.frame import ALIGNMENT, Bytes
 from headwater.position import Boundary, Position
 from headwater.schema import StreamSchema
+
+COPIED_BYTES = 1 << 18
+"""Rows smaller than this are copied, which takes less time than to name their buffers one by one."""
 
 _LENGTHS = struct.Struct("<II")
 
@@ -94,11 +97,55 @@ def _is_encoded(kind: pa.DataType) -> bool:
     return any(_is_encoded(kind.field(index).type) for index in range(kind.num_fields))
 
 
-def encode_rows(rows: pa.RecordBatch) -> tuple[int, memoryview]:
-    """An Arrow IPC record batch message, and how many zero bytes must stand before it so that its body is aligned."""
-    message = memoryview(rows.serialize())
-    _, metadata_bytes = _LENGTHS.unpack(message[: _LENGTHS.size])
-    return -(_LENGTHS.size + metadata_bytes) % ALIGNMENT, message
+def encode_rows(rows: pa.RecordBatch) -> tuple[int, list[Bytes]]:
+    """An Arrow IPC record batch message in parts, and how many zero bytes must stand before it so that its body is
+    aligned. The parts of a large one are the rows' own memory, which nobody copies before the file has it."""
+    parts: list[Bytes] = [memoryview(rows.serialize())] if rows.nbytes < COPIED_BYTES else _in_place(rows)
+    head = b"".join(bytes(part[: _LENGTHS.size]) for part in parts[: _LENGTHS.size])[: _LENGTHS.size]
+    _, metadata_bytes = _LENGTHS.unpack(head)
+    return -(_LENGTHS.size + metadata_bytes) % ALIGNMENT, parts
+
+
+class _Parts:
+    """A file that keeps what is written to it as it comes."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.parts: list[Bytes] = []
+
+    def write(self, data: bytes | pa.Buffer) -> int:
+        self.parts.append(memoryview(data))
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _in_place(rows: pa.RecordBatch) -> list[Bytes]:
+    """What `rows.serialize()` would copy: a stream of the rows without the schema that it begins with."""
+    sink = _Parts()
+    with pa.PythonFile(sink, "w") as file:
+        pa.ipc.new_stream(file, rows.schema).write_batch(rows)
+    schema_bytes, at = rows.schema.serialize().size, 0
+    while schema_bytes > 0:
+        schema_bytes -= len(sink.parts[at])
+        at += 1
+    if schema_bytes:
+        raise InvariantBroken("Arrow wrote a stream that does not begin with its schema")
+    return sink.parts[at:]
 
 
 def decode_rows(message: memoryview, schema: pa.Schema) -> pa.RecordBatch:

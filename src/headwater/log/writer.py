@@ -128,10 +128,11 @@ class SegmentWriter:
         self._numbers = {encode_stream(stream): number for number, stream in streams.items()}
         self._next_number = max(streams, default=0) + 1
 
-    def stage_rows(self, kind: Kind, rows: tuple[int, memoryview], schema: int, records: int, offset: int) -> None:
-        """Stages a BATCH or REJECTS frame; `rows` as `encode_rows` returns them."""
+    def stage_rows(self, kind: Kind, rows: tuple[int, list[Bytes]], schema: int, records: int, offset: int) -> None:
+        """Stages a BATCH or REJECTS frame; `rows` as `encode_rows` returns them: memory that must not change before
+        `sync` or `flush`."""
         lead, message = rows
-        self._stage(kind, [bytes(lead), message], offset, lead=lead, schema=schema, records=records)
+        self._stage(kind, [bytes(lead), *message], offset, lead=lead, schema=schema, records=records)
 
     def stage_commit(self, commit: Commit, records: int, head: int) -> None:
         """Stages the COMMIT frame that closes a group of `records` records before offset `head`."""
@@ -179,13 +180,14 @@ class SegmentWriter:
         self._durable, self._flushed = (self.end, self.crc), self.end
 
     def flush(self) -> None:
-        """Asks what is staged onto the disk if it is much; nothing of it counts as durable before `sync`.
+        """Writes what is staged, and asks it onto the disk if it is much; nothing of it counts as durable before
+        `sync`.
 
         Raises:
             OSError: it could not be written; `cut` the file.
         """
+        self._write()
         if self.end - self._flushed >= FLUSH_BYTES:
-            self._write()
             fsync_data(self._descriptor)
             self._flushed = self.end
 

@@ -10,7 +10,8 @@ Keys stand in an arena of words, either all of one width, key i at i * width, or
 say. Keys of one width are `values` words, and where an index has seen a NULL words of null bits after them, which
 count for the hash only if they are not 0; so a key without NULLs has the same hash in both forms.
 
-All kernels release the GIL. Signatures are explicit, so that each is compiled once and found in the cache afterwards.
+All kernels release the GIL. Signatures are explicit, so that each is compiled once and found in the cache afterwards,
+when it is first called: most processes use few of them.
 Under NUMBA_DISABLE_JIT=1 they are plain Python, in which uint64 arithmetic wraps without a warning.
 """
 
@@ -18,10 +19,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar, cast
+from functools import update_wrapper
+from types import ModuleType
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit, types
+from numba.core.compiler_lock import global_compiler_lock
 from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
@@ -50,11 +54,47 @@ FRESH, FREED, USED_WORDS = 0, 1, 2
 """Places in an index's counters: the next slot never used, how many slots wait for re-use, words used in the arena."""
 
 
+class LateKernel:
+    """A function that is compiled, or taken from the cache, when it or a kernel that calls it is first called.
+
+    Args:
+        function: what the kernel does.
+        signature: its types, as `numba.njit` takes them.
+    """
+
+    def __init__(self, function: Callable[..., object], signature: object) -> None:
+        update_wrapper(self, function)
+        self._function, self._signature = function, signature
+        self._kernel: Any = None
+
+    def __call__(self, *arguments: object) -> object:
+        return (self._kernel or self.load())(*arguments)
+
+    def load(self) -> Any:
+        """Numba's dispatcher, compiled."""
+        with global_compiler_lock:
+            if self._kernel is None:
+                self._kernel = njit(self._signature, cache=True, nogil=True)(self._function)
+        return self._kernel
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What Numba takes it for where another kernel calls it."""
+        return self.load()._numba_type_
+
+
+def load_kernels(module: ModuleType) -> None:
+    """Compiles, or takes from the cache, each kernel that a module has made or imported."""
+    for kernel in list(vars(module).values()):
+        if isinstance(kernel, LateKernel):
+            kernel.load()
+
+
 def compiled(signature: object) -> Callable[[Kernel], Kernel]:
     """`numba.njit` with the house's settings, typed so that a kernel keeps its own signature for the type checker."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return cast(Callable[[Kernel], Kernel], np.errstate(over="ignore"))
-    return cast(Callable[[Kernel], Kernel], njit(signature, cache=True, nogil=True))
+    return lambda function: cast(Kernel, LateKernel(function, signature))
 
 
 def inlined(part: Kernel) -> Kernel:

@@ -62,10 +62,10 @@ def validate(
     Returns:
         The settings, or None when there were mistakes.
     """
-    reporter = _Reporter(settings, document, path, mistakes, frozenset(substituted), tuple(also_known))
     try:
         made = settings.model_validate(data)
     except ValidationError as error:
+        reporter = _Reporter(settings, document, path, mistakes, frozenset(substituted), tuple(also_known))
         for detail in error.errors(include_url=False, include_context=True):
             reporter.report(detail)
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -13,6 +14,7 @@ import duckdb
 
 from headwater.clock import SystemClock
 from headwater.errors import HeadwaterError, ProjectError, SqlError
+from headwater.index.kernels import load_kernels
 from headwater.serve.query import open_lake
 from headwater.serve.sandbox import explaining, filtering, names, preview, selecting
 from headwater.serve.sandbox.given import Given
@@ -41,9 +43,11 @@ def turn(given: Given, connection: socket.socket) -> None:
 
 
 def rehearse(given: Given) -> None:
-    """Does in the keeper what every turn would have to do first: loads modules, and looks up the tables once."""
-    for module in _USED:
-        import_module(module)
+    """Does in the keeper what every turn would have to do first: loads modules and kernels, looks up the tables."""
+    for name in _USED:
+        import_module(name)
+    for module in [loaded for name, loaded in sys.modules.items() if name.startswith("headwater.")]:
+        load_kernels(module)
     with suppress(HeadwaterError):
         lake = open_lake(given.project)
         try:

@@ -19,12 +19,12 @@ def campaign(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_killed_at_random_instants_and_at_failpoints_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     figures = tmp_path / "crash.json"
-    done = campaign("--runs", "3", "--failpoints", "4", "--workers", "2", "--results", str(figures))
+    done = campaign("--runs", "1", "--failpoints", "3", "--workers", "2", "--results", str(figures))
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(figures.read_text(encoding="utf-8"))
-    assert found["cases"] == found["passed"] == 7
-    assert found["failpoints_met"] >= 4
-    assert found["kills"] >= 7
+    assert found["cases"] == found["passed"] == 4
+    assert found["failpoints_met"] >= 3
+    assert found["kills"] >= 4
     assert found["lost"] == found["doubled"] == found["broken"] == 0
 
 

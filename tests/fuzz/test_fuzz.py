@@ -1,6 +1,6 @@
 """Random SELECTs over random histories, settings and cuts, against DuckDB; `make fuzz N=100000` runs more.
 
-HEADWATER_FUZZ=N runs N queries (default 2000) from seed HEADWATER_SEED (default 1); a failure names its seed, and
+HEADWATER_FUZZ=N runs N queries (default 500) from seed HEADWATER_SEED (default 1); a failure names its seed, and
 `python -m tests.fuzz --seed SEED --queries 1` shrinks it.
 """
 
@@ -12,7 +12,7 @@ import pytest
 from tests.fuzz.case import case_of, mistake
 
 FIRST = int(os.environ.get("HEADWATER_SEED", "1"))
-COUNT = int(os.environ.get("HEADWATER_FUZZ", "2000"))
+COUNT = int(os.environ.get("HEADWATER_FUZZ", "500"))
 AT_ONCE = 25
 
 

@@ -94,7 +94,11 @@ def compiled(signature: object) -> Callable[[Kernel], Kernel]:
     """`numba.njit` with the house's settings, typed so that a kernel keeps its own signature for the type checker."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return cast(Callable[[Kernel], Kernel], np.errstate(over="ignore"))
-    return lambda function: cast(Kernel, LateKernel(function, signature))
+
+    def late(function: Kernel) -> Kernel:
+        return cast(Kernel, LateKernel(function, signature))
+
+    return late
 
 
 def inlined(part: Kernel) -> Kernel:

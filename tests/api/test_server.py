@@ -22,7 +22,7 @@ from headwater.api.settings import ApiSettings
 from headwater.errors import UserError
 
 MOST = 100_000
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 async def echo(request: Request) -> Response:

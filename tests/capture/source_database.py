@@ -56,7 +56,7 @@ class Database:
             admin.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
 
     def _drop_slot(self, admin, slot):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 return admin.execute("SELECT pg_drop_replication_slot(%s)", (slot,))

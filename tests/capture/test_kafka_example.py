@@ -50,7 +50,7 @@ def committed_messages(servers):
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "looking", "isolation.level": "read_committed"})
     try:
         place = TopicPartition("customer_totals", 0)
-        _, high = consumer.get_watermark_offsets(place, timeout=10)
+        _, high = consumer.get_watermark_offsets(place, timeout=60)
         consumer.assign([TopicPartition("customer_totals", 0, 0)])
         found = []
         while consumer.position([place])[0].offset < high:

@@ -199,7 +199,7 @@ class Pooler:
 
     def close(self):
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @pytest.mark.parametrize("ignored", ["", "options,extra_float_digits"], ids=["strict", "lenient"])

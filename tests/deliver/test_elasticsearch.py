@@ -230,7 +230,7 @@ def refusing() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
-    thread.join(5)
+    thread.join(60)
 
 
 def deliver(url: str, *answers: tuple[int, dict[str, str], object], count: int = 4, **options: Any) -> Outcomes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -62,10 +63,11 @@ def test_the_copy_is_the_example(tmp_path: Path) -> None:
 def test_a_project_that_ends_by_itself_is_an_error_that_says_why(tmp_path: Path) -> None:
     project = ProjectProcess(tmp_path / "nothing", {}, tmp_path / "run.log")
     project.start()
-    deadline = time.monotonic() + 30
+    deadline, never = time.monotonic() + 60, threading.Event()
     with pytest.raises(HeadwaterError, match=r"(?s)exit code .*headwater\.yml"):
         while time.monotonic() < deadline:
             assert project.status() is None
+            never.wait(0.05)
 
 
 def test_a_key_change_counts_twice() -> None:

@@ -87,7 +87,7 @@ def process(url: str, *options: str) -> subprocess.Popen[str]:
 
 
 def wait_for_traffic(url: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     with psycopg.connect(url, autocommit=True) as connection:
         while time.monotonic() < deadline:
             row = connection.execute("SELECT count(*) FROM orders").fetchone()
@@ -105,7 +105,7 @@ def test_it_ends_gracefully_when_told(shop_url: str, tmp_path: Path, how: str) -
         os.kill(traffic.pid, signal.SIGTERM)
     else:
         stop_file.touch()
-    output, _ = traffic.communicate(timeout=20)
+    output, _ = traffic.communicate(timeout=60)
     assert traffic.returncode == 0
     report = json.loads(output)
     assert report["transactions"] > 0

@@ -160,7 +160,7 @@ def answering(context: ssl.SSLContext | None = None) -> Iterator[int]:
         server.closing.set()  # type: ignore[attr-defined]
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,6 @@ def url(store):
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}/registry"
     server.should_exit = True
-    thread.join(20)
+    thread.join(60)
     listener.close()
     assert not thread.is_alive()

@@ -38,7 +38,7 @@ class Scripted(Job):
 
 def finish(job):
     job.start()
-    job.join(20)
+    job.join(60)
     assert not job.is_alive()
     return job
 
@@ -64,7 +64,7 @@ def test_a_stop_ends_the_waiting():
     job = Scripted(*[SourceUnavailable("away")] * 1000, clock=SystemClock())
     job.start()
     job.stop()
-    job.join(20)
+    job.join(60)
     assert not job.is_alive()
 
 

@@ -47,7 +47,7 @@ def server(reader: IcebergLake) -> Iterator[CatalogServer]:
 
 
 def ask(server: CatalogServer, method: str, path: str, **headers: str) -> tuple[int, dict[str, object]]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request(method, path, headers=headers, body=b"{}" if method == "POST" else None)
     response = connection.getresponse()
     body = response.read()

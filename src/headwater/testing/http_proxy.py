@@ -137,7 +137,7 @@ class HttpProxy:
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(5)
+        self._thread.join(60)
 
     def __enter__(self) -> HttpProxy:
         return self

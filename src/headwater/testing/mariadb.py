@@ -105,7 +105,7 @@ class MariaDbServer:
             return
         process.send_signal(signal.SIGKILL if immediate else signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

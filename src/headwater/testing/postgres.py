@@ -115,7 +115,7 @@ class PostgresServer:
             return
         process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

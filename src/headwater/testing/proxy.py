@@ -103,7 +103,7 @@ class Proxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._end(reset=False)
-        self._thread.join(5)
+        self._thread.join(60)
 
     def __enter__(self) -> Proxy:
         return self

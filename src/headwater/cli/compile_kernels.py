@@ -16,7 +16,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import headwater
-from headwater.index.kernels import load_kernels
 
 _KERNEL = re.compile(r"^@compiled\(", re.MULTILINE)
 _FIRST = "headwater.index"
@@ -32,6 +31,8 @@ def rooms() -> dict[str, list[str]]:
 
 
 def _compile(modules: list[str]) -> None:
+    from headwater.index.kernels import load_kernels
+
     for module in modules:
         load_kernels(importlib.import_module(module))
 

@@ -94,6 +94,11 @@ def settled(page: Page) -> None:
 def themed(page: Page, theme: Literal["light", "dark"]) -> None:
     """The system turns light or dark; returns when the page has followed, which takes Chromium a moment."""
     page.emulate_media(color_scheme=theme)
+    coloured(page, theme)
+
+
+def coloured(page: Page, theme: Literal["light", "dark"]) -> None:
+    """Waits until the page has the colours of a theme."""
     expect(page.locator("html")).to_have_css("background-color", _GROUND[theme])
 
 

@@ -2,7 +2,8 @@
 
 `cli.md` comes from the commands' docstrings, `settings.md` from the settings classes' descriptions, `sql.md` from the
 plans that the engine makes, and `headwater.schema.json` is the JSON Schema that editors check `headwater.yml` against;
-`checks.schema.json` and `tests.schema.json` are those of `checks/*.yml` and `tests/*.yml`.
+`checks.schema.json` and `tests.schema.json` are those of `checks/*.yml` and `tests/*.yml`, `answers.schema.json` what
+commands answer with `--json`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def pages() -> dict[str, str]:
     """Text of every page, by file name."""
+    from headwater.cli.answers import answers_schema
     from headwater.project.checks import checks_schema
     from headwater.project.model_tests import tests_schema
     from headwater.project.schema import json_schema
@@ -65,6 +67,7 @@ def pages() -> dict[str, str]:
         "settings.md": settings_page(),
         "sql.md": sql_page(),
         "headwater.schema.json": json.dumps(json_schema(), indent=2, sort_keys=True) + "\n",
+        "answers.schema.json": json.dumps(answers_schema(), indent=2, sort_keys=True) + "\n",
         "checks.schema.json": json.dumps(checks_schema(), indent=2, sort_keys=True) + "\n",
         "tests.schema.json": json.dumps(tests_schema(), indent=2, sort_keys=True) + "\n",
     }

@@ -5,7 +5,7 @@ Keys may be added within a version; one that is there keeps its name, its type a
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
@@ -119,7 +119,7 @@ class Tasks(TypedDict):
     tasks: list[Task]
 
 
-ANSWERS: dict[str, object] = {
+ANSWERS: dict[str, Any] = {
     "error": Failed,
     "sentences": Said,
     "doctor": Doctor,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 
@@ -132,6 +131,8 @@ ANSWERS: dict[str, Any] = {
 
 def answers_schema() -> dict[str, object]:
     """One JSON Schema with a definition for each of `ANSWERS`: `answers.schema.json#/$defs/doctor`."""
+    from pydantic import TypeAdapter
+
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "What headwater's commands answer with --json",

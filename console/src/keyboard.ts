@@ -17,7 +17,7 @@ export interface Shortcut {
 export const ofThePage = signal<Shortcut[]>([]);
 
 const CHORD_MS = 1200;
-let began = 0;
+let began = -Infinity; // when `g` was pressed; not 0, or all keys of the first second after loading were of a chord
 
 /** Listens from now on. */
 export function listenToKeys(): void {
@@ -35,7 +35,7 @@ export function listenToKeys(): void {
 
 function press(key: string): boolean {
   const inChord = performance.now() - began < CHORD_MS;
-  began = 0;
+  began = -Infinity;
   if (inChord) {
     const page = PAGES.find((one) => one.key === key);
     if (page) go(address(page));

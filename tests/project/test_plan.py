@@ -177,6 +177,18 @@ def test_settings_that_only_a_start_takes_over_are_told(tmp_path: Path) -> None:
     assert settings_fingerprints(moved) == settings_fingerprints(before)
 
 
+def test_the_settings_are_the_same_from_whichever_folder_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "headwater.yml").write_text(PROJECT.format(url="${URL}") + "run: {epoch_interval: 1.5 s}\n")
+    environment = {"URL": "postgresql://a@h/d"}
+    whole = settings_fingerprints(load(tmp_path, environment=environment))
+    monkeypatch.chdir(tmp_path)
+    assert settings_fingerprints(load(Path(), environment=environment)) == whole
+    monkeypatch.chdir(tmp_path.parent)
+    assert settings_fingerprints(load(Path(tmp_path.name), environment=environment)) == whole
+
+
 def _moved(lake: LakeSettings, before: Path, now: Path) -> LakeSettings:
     return lake.model_copy(update={"warehouse": lake.warehouse.replace(str(before), str(now))})
 

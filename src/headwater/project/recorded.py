@@ -147,11 +147,18 @@ def settings_fingerprints(project: Project) -> dict[str, str]:
     }
     for sync in project.syncs:
         found[f"syncs: {sync.name}"] = [sync.settings.model_dump(mode="json"), sync.own.model_dump(mode="json")]
-    return {name: _digest(_from_folder(section, str(project.folder))) for name, section in found.items()}
+    return {name: _digest(_from_folder(section, project.folder)) for name, section in found.items()}
 
 
-def _from_folder(value: object, folder: str) -> object:
-    return json.loads(json.dumps(value, sort_keys=True).replace(json.dumps(folder)[1:-1], ""))
+def _from_folder(value: object, folder: Path) -> object:
+    """The same with the project's folder left out at the beginning of each path, however the folder was named."""
+    if isinstance(value, dict):
+        return {key: _from_folder(one, folder) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_from_folder(one, folder) for one in value]
+    if isinstance(value, str):
+        return value.removeprefix(f"{folder.absolute()}/").removeprefix(f"{folder}/")
+    return value
 
 
 def _stream(stream: StreamSchema) -> RecordedStream:

@@ -121,7 +121,11 @@ def test_what_is_told(receiver, run):
     ]
     kinds = ("START", "RUNNING", "COMPLETE")
     assert len({event["run"]["runId"] for kind in kinds for event in receiver.events("paid", kind)}) == 1
-    streams = {one["name"] for one in receiver.events("shop", "COMPLETE")[0]["outputs"]}
+    source = receiver.events("shop", "COMPLETE")[0]
+    assert [(one["namespace"], one["name"]) for one in source["inputs"]] == [
+        ("postgres://nowhere:5432", "shop.public.orders"), ("postgres://nowhere:5432", "shop.public.events")
+    ]  # fmt: skip
+    streams = {one["name"] for one in source["outputs"]}
     assert streams == {"shop.orders", "shop.events"}
 
 

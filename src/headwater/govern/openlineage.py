@@ -18,8 +18,9 @@ import pyarrow as pa
 
 import headwater
 from headwater.errors import UserError
+from headwater.govern.datasets import datasets_of
 from headwater.govern.lineage import DIRECT, Origin, ProjectLineage, lineage_of
-from headwater.project.definition import Project
+from headwater.project.definition import Project, SourceDefinition
 from headwater.project.settings import LineageSettings
 from headwater.runtime.running import Running, entries
 
@@ -126,7 +127,9 @@ class _View:
         owners = self.running.progress().stream_sources
         for source in self._project.sources:
             streams = [name for name, owner in owners.items() if owner == source.name]
-            yield self._job(source.name, "SOURCE"), [], [self._output(name, self._schema(name)) for name in streams]
+            inputs = self._inputs_of_source(source, streams)
+            outputs = [self._output(name, self._schema(name)) for name in streams]
+            yield self._job(source.name, "SOURCE"), inputs, outputs
         for model in self._project.models:
             inputs = [self._input(name) for name in model.inputs]
             yield self._job(model.name, "MODEL", model.sql), inputs, [self._output_of_model(model.name)]
@@ -174,6 +177,11 @@ class _View:
         from openlineage.client.event_v2 import InputDataset
 
         return InputDataset(*self._named(name), facets=_schema_facets(self._schema(name)))
+
+    def _inputs_of_source(self, source: SourceDefinition, streams: Sequence[str]) -> list[InputDataset]:
+        from openlineage.client.event_v2 import InputDataset
+
+        return [InputDataset(*dataset) for name in streams for dataset in datasets_of(source, name)]
 
     def _output(self, name: str, schema: pa.Schema | None, more: Mapping[str, Any] | None = None) -> OutputDataset:
         from openlineage.client.event_v2 import OutputDataset

@@ -22,7 +22,7 @@ import pytest
 from headwater.capture.source import Reader, Source
 from headwater.change import Group
 from headwater.errors import SourceUnavailable, UserError
-from headwater.position import Boundary
+from headwater.position import Boundary, Position
 
 DEADLINE_S = 30.0
 MESSAGES = 120
@@ -63,8 +63,11 @@ class Durable:
         self.boundary: Boundary | None = None
 
     def append(self, group: Group) -> None:
-        """As an fsync."""
+        """As an fsync. A boundary lies behind none of its group's changes, and never before an earlier one."""
         self.groups.append(group)
+        reached = max((Position(*pair) for pair in self.places), default=group.boundary.position)
+        assert group.boundary.position >= reached, "the boundary lies before the changes that it ends"
+        assert self.boundary is None or group.boundary.position >= self.boundary.position, "the position went back"
         self.boundary = group.boundary
 
     @property

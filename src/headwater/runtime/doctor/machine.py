@@ -61,13 +61,12 @@ def _libraries() -> Finding:
 
 def _kernels() -> Finding:
     """Whether compiled kernels are kept, so that only the first start takes long."""
-    from headwater.index import kernels
+    from headwater.index.kernels import cache_folder
 
-    kernel = next((value for value in vars(kernels).values() if hasattr(value, "stats")), None)
-    if kernel is None:
+    folder = cache_folder()
+    if folder is None:
         told = "kernels are not compiled, which is hundreds of times slower"
         return Finding("kernels", "warn", told, "unset NUMBA_DISABLE_JIT")
-    folder = Path(kernel.stats.cache_path)
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if os.access(there, os.W_OK):
         return Finding("kernels", "ok", f"compiled kernels are kept in {folder}")

@@ -221,6 +221,46 @@ def test_a_log_that_is_cut_between_a_look_and_the_reading(monkeypatch: pytest.Mo
     assert sorted(follow.drain(10).values()) == sorted(writer.written)
 
 
+def test_a_file_that_goes_between_a_look_and_the_comparison_with_its_copy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    writer, follow = Writer(tmp_path, 400), Following(tmp_path, LOG, find_every_s=1000)
+    writer.lines(20)
+    writer.rename()
+    writer.lines(3)
+    follow.drain(3)
+    follow.crash()
+    rotated, listed = tmp_path / "app.log.1", Tail._listed
+    (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(rotated.read_bytes()))
+
+    def removed_after(tail: Tail) -> list[tuple[str, str, os.stat_result]]:
+        found = listed(tail)
+        rotated.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Tail, "_listed", removed_after)
+    assert sorted(follow.drain(10).values()) == sorted(writer.written)
+
+
+def test_a_name_that_leads_to_another_file_meanwhile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    writer, follow = Writer(tmp_path, 400), Following(tmp_path, LOG)
+    writer.lines(20)
+    follow.drain(3)
+    follow.crash()
+    writer.lines(2)
+    listed, rotations = Tail._listed, [2]
+
+    def rotated_after(tail: Tail) -> list[tuple[str, str, os.stat_result]]:
+        found = listed(tail)
+        if rotations:
+            writer.rename()
+            writer.lines(rotations.pop())
+        return found
+
+    monkeypatch.setattr(Tail, "_listed", rotated_after)
+    assert sorted(follow.drain(10).values()) == sorted(writer.written)
+
+
 def test_a_removed_file_that_is_open_is_read_to_its_end(tmp_path: Path) -> None:
     writer, follow = Writer(tmp_path, 400), Following(tmp_path, LOG)
     writer.lines(50)

@@ -11,10 +11,11 @@ import pyarrow as pa
 from headwater.capture.files.containers import read_rows
 from headwater.capture.files.content import Content
 from headwater.capture.files.cut import Cutting, Records, cut, encoding_of
+from headwater.capture.files.followed import File, Loss
 from headwater.capture.files.known import TAIL, fingerprint, packed
 from headwater.capture.files.settings import FileStreamSettings
 from headwater.capture.files.shaping import FileShaper, Piece, joined, too_long_ones
-from headwater.capture.files.tail import File, Loss, Tail
+from headwater.capture.files.tail import Tail
 from headwater.capture.gap import Gap, gap_reject
 from headwater.capture.request import Progress, Request
 from headwater.change import ChangeBatch, Group, Op, log_schema

@@ -17,8 +17,9 @@ from glob import iglob
 from pathlib import Path
 
 from headwater.capture.files.content import Content, open_content
+from headwater.capture.files.followed import File, Loss, Orphan
 from headwater.capture.files.known import HEAD, TAIL, Known, fingerprint
-from headwater.capture.files.rotation import may_succeed, originals, stem
+from headwater.capture.files.rotation import may_succeed, originals
 from headwater.clock import Clock
 from headwater.errors import SourceStopped
 
@@ -27,80 +28,6 @@ OPEN_FILES = 256
 
 _COMPRESSED_BEGIN = 30.0
 """Seconds after which a compressed file that holds nothing is taken for an empty one, not one that is being written."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Content that is gone before it was read.
-
-    Attributes:
-        cause: a code.
-        message: what happened.
-        file: where reading stood.
-        bytes: how much is known to be missing.
-    """
-
-    cause: str
-    message: str
-    file: Known
-    bytes: int
-
-
-@dataclass
-class File:
-    """A file that is followed.
-
-    Attributes:
-        known: who it is, and how far it has been read.
-        content: if it is open.
-        changed_s: when it was last seen to change, monotonic seconds.
-        held_by: the file that it is a copy of, as long as that is there.
-        stuck: there was no complete record in what is left, when the file had this size.
-        container: it is read as a whole, by rows.
-        missing: it is not among the files that the patterns find.
-        encoding: of its text; None until it has been looked at.
-        skipped: so many bytes at its beginning are no records: a byte order mark, a header.
-        header: that line of a CSV file.
-        last: the last bytes of content before where reading stands.
-    """
-
-    known: Known
-    content: Content | None = None
-    changed_s: float = 0.0
-    held_by: File | None = None
-    stuck: int | None = None
-    container: bool = False
-    missing: bool = False
-    encoding: str | None = None
-    skipped: int = 0
-    header: bytes | None = None
-    last: bytes = b""
-
-    @property
-    def unread(self) -> bool:
-        """Whether there is content that has not been taken, as far as the file's size says."""
-        if self.held_by is not None or self.stuck == self.known.size:
-            return False
-        return not self.known.whole if self.known.whole_only else self.known.size > self.known.offset
-
-    def forget(self) -> None:
-        """Looks at its content anew."""
-        self.encoding, self.header, self.skipped, self.last, self.stuck = None, None, 0, b"", None
-
-    @property
-    def family(self) -> tuple[str, str]:
-        """The series that it is of."""
-        folder, name = os.path.split(self.known.path)
-        return self.known.stream, f"{folder}/{stem(name)}"
-
-
-@dataclass
-class Orphan:
-    """What was in a file that is not there any more. `since_s`: monotonic seconds."""
-
-    known: Known
-    why: str
-    since_s: float
 
 
 @dataclass(frozen=True)
@@ -197,10 +124,16 @@ class Tail:
         """The content of a file; those that have been quiet for longest are closed in exchange.
 
         Raises:
+            FileNotFoundError: its name leads nowhere any more, or to another file.
             OSError: it cannot be opened.
         """
         if file.content is None:
-            file.content = open_content(self.path(file.known))
+            content = open_content(self.path(file.known))
+            status = content.status()
+            if (status.st_dev, status.st_ino) != (file.known.device, file.known.inode):
+                content.close()
+                raise FileNotFoundError(self.path(file.known))
+            file.content = content
             opened = [other for other in self.files.values() if other.content is not None and other is not file]
             for other in sorted(opened, key=lambda one: one.changed_s)[: len(opened) + 1 - OPEN_FILES]:
                 if not other.missing:
@@ -399,10 +332,15 @@ class Tail:
         return None
 
     def _is_copy(self, file: File, other: File) -> bool:
-        """Whether a file holds nothing but what the other begins with."""
+        """Whether a file holds nothing but what the other begins with. It is taken to where the other has just gone:
+        the next look finds it elsewhere, or knows it as an orphan, and what its copy is then."""
         with suppress(OSError):
-            copy, original = self.open(file), self.open(other)
+            copy = self.open(file)
             head = copy.read(0, HEAD)
+            try:
+                original = self.open(other)
+            except FileNotFoundError:
+                return True
             if original.read(0, len(head)) != head:
                 return False
             return copy.compressed or copy.status().st_size <= original.status().st_size

@@ -24,6 +24,7 @@ from headwater.testing.destination_contract import DestinationContract, Row
 from headwater.testing.opensearch import OpenSearchServer
 from headwater.testing.proxy import Proxy
 
+pytestmark = pytest.mark.xdist_group("opensearch")
 COLUMNS = pa.schema([("id", pa.int64()), ("name", pa.string()), ("price", pa.decimal128(12, 2))])
 Record = tuple[Op, int | None, str | None]
 

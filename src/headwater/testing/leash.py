@@ -12,14 +12,19 @@ import shlex
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from headwater.clock import SystemClock
 
 _WATCH = "cat >/dev/null; kill -KILL 0"
 _PORTS = range(15_000, 32_000)
 """Below those that the kernel gives to whoever connects: one of these would be taken before a slow server listens."""
 _TRIES = 100
+_GIVEN_S = 300.0
+"""So long a port is not given to another, whether its server listens by then or not."""
 _CHANCE = random.SystemRandom()  # the tests of a property seed the other one
 
 
@@ -57,7 +62,8 @@ class Leash:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on, and that nobody is given who asks for any.
+    """A port of the loopback address that nobody listens on, and that nobody is given who asks for any, nor was here a
+    moment ago: a slow server does not listen yet.
 
     Raises:
         OSError: none was found.
@@ -65,5 +71,20 @@ def free_port() -> int:
     for port in _CHANCE.sample(_PORTS, _TRIES):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if _marked(port):
+                return port
     raise OSError(f"{_TRIES} ports between {_PORTS.start} and {_PORTS.stop} were taken")
+
+
+def _marked(port: int) -> bool:
+    """Marks a port as given, for all processes of this user; False if it is marked already, and not long since."""
+    folder = Path(tempfile.gettempdir()) / f"headwater-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    mark = folder / str(port)
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        if SystemClock().now_us() / 1e6 - mark.stat().st_mtime < _GIVEN_S:
+            return False
+        mark.touch()
+    return True

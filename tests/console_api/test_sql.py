@@ -1,6 +1,8 @@
 """SQL through the API: rows, plans, names for completion; models tried and saved. Answers are of their shapes."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,12 @@ from headwater.console.shapes import sql as shapes
 def shaped(shape, answer):
     """An answer, which has the shape that the document says."""
     return shape.model_validate_json(json.dumps(answer).replace('"from":', '"source":'))
+
+
+def statements(folder):
+    """All files of SQL with their content; folders may go meanwhile, as the project runs."""
+    found = [Path(place, name) for place, _, names in os.walk(folder) for name in names if name.endswith(".sql")]
+    return {path: path.read_bytes() for path in found}
 
 
 def test_a_select_is_answered(console):
@@ -117,11 +125,12 @@ def test_a_model_is_saved_and_changed(console):
 
 @pytest.mark.parametrize("name", ["Up", "1a", "a-b", "..", "%2e%2e%2fx", "a%00b", "a.sql", "x" * 300, "orders"])
 def test_a_name_that_is_none_is_refused(console, name):
-    before = {path: path.read_bytes() for path in console.shop.project.folder.rglob("*") if path.suffix == ".sql"}
+    before = statements(console.shop.project.folder)
     refused = console.http.put(f"/v1/models/{name}", json={"sql": "SELECT id FROM orders"})
     assert refused.status_code in (400, 404, 405), refused.text
     assert refused.headers["content-type"] == "application/problem+json"
-    assert {p: p.read_bytes() for p in console.shop.project.folder.rglob("*") if p.suffix == ".sql"} == before
+    assert before
+    assert statements(console.shop.project.folder) == before
 
 
 def test_a_model_is_not_written_through_a_link(console, tmp_path):

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 from fenced import DOCS, ROOT
 
+pytestmark = pytest.mark.xdist_group("site")  # there is one place where it is built
 SITE = ROOT / "build" / "site"
 
 
